@@ -1,0 +1,39 @@
+"""The environments and their stacks. `cdk synth -c env=dev`, or a comma list; calls no AWS."""
+
+import sys
+
+import aws_cdk as cdk
+
+from stacks.data_stack import DataStack
+from stacks.messaging_stack import MessagingStack
+from stacks.service_stack import ServiceStack
+from stacks.settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
+
+
+def chosen(app: cdk.App) -> list[Settings]:
+    """The environments that `-c env=` names. Raises ValueError."""
+    names = [name.strip() for name in (app.node.try_get_context("env") or "").split(",") if name.strip()]
+    unknown = [name for name in names if name not in ENVIRONMENTS]
+    if not names or unknown:
+        problem = f"unknown environment {', '.join(unknown)}" if unknown else "no environment chosen"
+        raise ValueError(f"{problem}: pass -c env=NAME, or a comma list, of {', '.join(ENVIRONMENTS)}")
+    overrides = {name: app.node.try_get_context(name) for name in OVERRIDABLE}
+    return [ENVIRONMENTS[name].override(overrides) for name in dict.fromkeys(names)]
+
+
+def add_stacks(app: cdk.App, settings: Settings) -> None:
+    env = cdk.Environment(region=REGION)  # no account: synth never asks AWS
+    name = settings.environment
+    data = DataStack(app, f"donut-shop-data-{name}", settings=settings, env=env)
+    messaging = MessagingStack(app, f"donut-shop-messaging-{name}", settings=settings, env=env)
+    ServiceStack(app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env)
+
+
+if __name__ == "__main__":
+    app = cdk.App()
+    try:
+        for settings in chosen(app):
+            add_stacks(app, settings)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    app.synth()

@@ -1,0 +1,82 @@
+"""The only reader of os.environ. Each function's keys are the fields of its class, in upper case."""
+
+import os
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+CODE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    database_host: str
+    database_port: int
+    database_name: str
+    database_ca_file: str
+    """PEM file of the roots that the server's certificate is verified against; relative to the function's code."""
+    database_secret_arn: str | None = None
+    """Secret with `username` and `password`; None: IAM authentication as the user `app`."""
+
+    @property
+    def ca_path(self) -> Path:
+        return CODE / self.database_ca_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sales(Database):
+    stock_empty_topic_arn: str
+    max_order: int
+    publish_within: int
+    """Seconds until the relay publishes an order that this function could not."""
+    overdue: int
+    """Seconds from publication until an order that has not arrived is asked for again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restock(Database):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migrate(Database):
+    app_secret_arn: str | None = None
+    """Secret with the password for the user `app`; None: it logs in with IAM authentication."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    factory_url: str
+    factory_deadline: float
+    """Seconds for one whole call."""
+    public_url: str
+    """Base of the callback URLs, without a trailing slash."""
+    stock_queue_url: str
+    retry_delay: int
+    """Seconds until a message is received again after its first failure; doubles each time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """What Lambda itself puts into the environment."""
+
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    aws_session_token: str
+    aws_region: str
+
+
+def read(cls: type[T]) -> T:
+    """The environment as an instance of cls. Raises KeyError that names every missing key, ValueError for a malformed one."""
+    values: dict[str, object] = {}
+    missing = []
+    for field in fields(cls):  # type: ignore[arg-type]
+        key = field.name.upper()
+        if key in os.environ:
+            values[field.name] = field.type(os.environ[key]) if field.type in (int, float) else os.environ[key]
+        elif field.default is MISSING:
+            missing.append(key)
+    if missing:
+        raise KeyError(f"missing in the environment: {', '.join(missing)}")
+    return cls(**values)

@@ -1,0 +1,68 @@
+"""The one event: a production order on its way to the factory. Source: the `stock_empty` topic's contract."""
+
+import functools
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+SUBJECT = "도너츠 재고 부족"
+MESSAGE = "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각: {time}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProductionOrder:
+    order_id: str
+    callback_token: str
+    slug: str
+    product_id: str
+    factory_id: str
+    quantity: int
+    requester: str
+
+
+ATTRIBUTES = {
+    "product_id": "MessageAttributeProductId",
+    "factory_id": "MessageAttributeFactoryId",
+    "quantity": "MessageAttributeProductCnt",
+    "requester": "MessageAttributeRequester",
+    "order_id": "MessageAttributeOrderId",
+    "callback_token": "MessageAttributeCallbackToken",
+    "slug": "MessageAttributeProductSlug",
+}
+"""Field → SNS message attribute, all of type String. The slug is in the callback's path."""
+
+
+@functools.cache
+def _sns() -> Any:
+    """Imported and made on first use: a sale never pays for it. One try each, within 2 s."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("sns", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+
+
+def publish(order: ProductionOrder, *, topic_arn: str) -> None:
+    """Notify the topic. Raises botocore's BotoCoreError or ClientError."""
+    _sns().publish(
+        TopicArn=topic_arn,
+        Subject=SUBJECT,
+        Message=MESSAGE.format(time=datetime.now(timezone.utc).isoformat(timespec="milliseconds")),
+        MessageAttributes={
+            ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)} for field, value in asdict(order).items()
+        },
+    )
+
+
+def parse(body: str) -> ProductionOrder:
+    """The order in an SQS body: SNS's envelope around the notification. Raises ValueError, without the body in its text."""
+    try:
+        attributes = json.loads(body)["MessageAttributes"]
+        values = {field: attributes[name]["Value"] for field, name in ATTRIBUTES.items()}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not a production order: {type(error).__name__}") from None
+    if not all(isinstance(value, str) and value for value in values.values()):
+        raise ValueError("not a production order: an attribute is empty or no string")
+    if not values["quantity"].isascii() or not values["quantity"].isdigit():
+        raise ValueError("not a production order: the quantity is no number")
+    return ProductionOrder(**{**values, "quantity": int(values["quantity"])})

@@ -1,0 +1,243 @@
+"""All SQL of the functions. One connection an execution environment, kept across invocations."""
+
+import functools
+import json
+import select
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+from pymysql.constants import CR, ER
+
+from common import environment, iam_login
+
+APP_USER = "app"
+
+# Together under 5 s, and a read longer than innodb_lock_wait_timeout (3 s), so that the server's own answer is seen.
+CONNECT_TIMEOUT = 1.0
+READ_TIMEOUT = 3.3
+RETRY_WITHIN = 0.3
+LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
+ROLLED_BACK = {ER.LOCK_DEADLOCK}
+
+
+class DatabaseUnavailable(Exception):
+    """The database could not answer; its text names no host and no value."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkout:
+    """outcome: unknown (no such product), sold, refused (order_id was recorded) or replayed (the key's first answer)."""
+
+    outcome: str
+    purchased: bool
+    stock: int
+    order_id: str | None
+    request_hash: bytes | None
+    product_id: str | None
+    slug: str | None
+    factory_id: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restock:
+    """added: whether this call was the order's first."""
+
+    added: bool
+    stock: int
+
+
+@functools.cache
+def _tls(ca_path: str) -> ssl.SSLContext:
+    """Kept across connects: building it anew costs up to 19 ms."""
+    return ssl.create_default_context(cafile=ca_path)
+
+
+def secret(arn: str) -> dict[str, Any]:
+    """The JSON of a Secrets Manager secret. Raises botocore's BotoCoreError or ClientError."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client(
+        "secretsmanager", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 2})
+    )
+    return json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
+
+
+def connect(
+    database: environment.Database, *, user: str, password: str, name: str | None, read_timeout: float = READ_TIMEOUT
+) -> pymysql.Connection:
+    """A connection in autocommit mode over verified TLS. name: the schema, or None."""
+    return pymysql.connect(
+        host=database.database_host,
+        port=database.database_port,
+        user=user,
+        password=password,
+        database=name,
+        charset="utf8mb4",
+        autocommit=True,
+        ssl=_tls(str(database.ca_path)),
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=read_timeout,
+        write_timeout=READ_TIMEOUT,
+    )
+
+
+class Store:
+    """Every method is one statement in one round trip, and raises DatabaseUnavailable."""
+
+    def __init__(self, database: environment.Database):
+        self._database = database
+        self._connection: pymysql.Connection | None = None
+        self._secret: dict[str, Any] | None = None
+
+    def product(self, slug: str) -> str | None:
+        """The product as a JSON object in text."""
+        row = self._row(
+            "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price, 'stock', stock,"
+            " 'factory_id', factory_id) FROM product WHERE slug = %s",
+            (slug,),
+            repeatable=True,
+        )
+        return row[0] if row else None
+
+    def order(self, order_id: str) -> str | None:
+        """The production order as a JSON object in text, with neither requester nor token. Times: ISO 8601, UTC."""
+        iso = "DATE_FORMAT({}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')".format
+        row = self._row(
+            "SELECT JSON_OBJECT('order_id', order_id, 'status', status, 'sku', sku, 'quantity', quantity,"
+            f" 'requested_at', {iso('requested_at')}, 'published_at', {iso('published_at')},"
+            f" 'arrived_at', {iso('arrived_at')})"
+            " FROM production_order JOIN product USING (product_id) WHERE order_id = %s",
+            (order_id,),
+            repeatable=True,
+        )
+        return row[0] if row else None
+
+    def checkout(
+        self,
+        *,
+        slug: str,
+        product_id: str | None,
+        quantity: int,
+        factory_id: str | None,
+        requester: str,
+        order_id: str,
+        callback_token: str,
+        publish_within: int,
+        idempotency_key: str | None,
+        request_hash: bytes | None,
+    ) -> Checkout:
+        """Sell, or record a production order under order_id; the procedure `checkout` decides. product_id wins over slug."""
+        row = self._row(
+            "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            (
+                slug,
+                product_id,
+                quantity,
+                factory_id,
+                requester,
+                order_id,
+                callback_token,
+                publish_within,
+                idempotency_key,
+                request_hash,
+            ),
+            repeatable=idempotency_key is not None,
+        )
+        assert row, "checkout always answers a row"
+        outcome, purchased, stock, ordered, stored_hash, product, named, factory = row
+        return Checkout(
+            outcome=outcome,
+            purchased=bool(purchased),
+            stock=stock,
+            order_id=ordered,
+            request_hash=stored_hash,
+            product_id=product,
+            slug=named,
+            factory_id=factory,
+        )
+
+    def mark_published(self, order_id: str, *, overdue: int) -> None:
+        """overdue: seconds from now until the relay asks again."""
+        self._row("CALL mark_published(%s, %s)", (order_id, overdue), repeatable=False)
+
+    def callback_token(self, order_id: str, *, slug: str) -> str | None:
+        """The token that restocks this order of this product; None: no such order."""
+        row = self._row(
+            "SELECT callback_token FROM production_order JOIN product USING (product_id)"
+            " WHERE order_id = %s AND slug = %s",
+            (order_id, slug),
+            repeatable=True,
+        )
+        return row[0] if row else None
+
+    def restock(self, order_id: str) -> Restock:
+        """The caller has shown the order's token."""
+        row = self._row("CALL restock(%s)", (order_id,), repeatable=True)
+        assert row, "restock always answers a row"
+        return Restock(added=bool(row[0]), stock=row[1])
+
+    def _row(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> tuple[Any, ...] | None:
+        """The first row. A statement is sent again, once, only where it is repeatable or was rolled back."""
+        started = time.monotonic()
+        while True:
+            try:
+                with self._connected().cursor() as cursor:
+                    cursor.execute(sql, values)
+                    return cursor.fetchone()
+            except pymysql.MySQLError as error:
+                self._discard()
+                code = error.args[0] if error.args else 0
+                if not isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | pymysql.InternalError):
+                    raise
+                again = code in ROLLED_BACK or (repeatable and code in LOST)
+                if not again or time.monotonic() - started > RETRY_WITHIN:
+                    raise DatabaseUnavailable(f"{type(error).__name__} {code}") from error
+                repeatable = False
+            except BaseException:
+                self._discard()
+                raise
+
+    def _connected(self) -> pymysql.Connection:
+        connection = self._connection
+        # Readable while idle: the server has hung up (or spoke out of turn). Cheaper than a ping by far.
+        if connection and select.select([connection._sock], [], [], 0)[0]:
+            self._discard()
+        if not self._connection:
+            self._connection = self._connect()
+        return self._connection
+
+    def _connect(self) -> pymysql.Connection:
+        database = self._database
+        if database.database_secret_arn is None:
+            credentials = environment.read(environment.Credentials)
+            user = APP_USER
+            password = iam_login.token(
+                host=database.database_host, port=database.database_port, user=user, credentials=credentials
+            )
+        else:
+            self._secret = self._secret or self._read_secret(database.database_secret_arn)
+            user, password = self._secret["username"], self._secret["password"]
+        try:
+            return connect(database, user=user, password=password, name=database.database_name)
+        except pymysql.OperationalError as error:
+            if error.args[0] == ER.ACCESS_DENIED_ERROR:
+                self._secret = None
+            raise
+
+    def _read_secret(self, arn: str) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return secret(arn)
+        except (BotoCoreError, ClientError) as error:
+            raise DatabaseUnavailable(f"secret: {type(error).__name__}") from error
+
+    def _discard(self) -> None:
+        """A connection that failed in any way may hold half a transaction: it is never used again."""
+        connection, self._connection = self._connection, None
+        if connection:
+            connection._force_close()

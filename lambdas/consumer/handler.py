@@ -1,0 +1,117 @@
+"""SQS batch → factory. Each message is posted once a receive, all at the same time; what failed comes back later."""
+
+import functools
+import logging
+import time
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+
+from common import environment, messages
+
+CONNECT_TIMEOUT = 3
+RESERVE = 1.5
+"""Seconds of the function's time kept for postponing and answering."""
+MAX_ANSWER_BYTES = 1024 * 1024
+log = logging.getLogger(__name__)
+settings = environment.read(environment.Consumer)
+
+
+class FactoryError(Exception):
+    """The factory did not take the order; the text holds nothing of the order's."""
+
+
+def payload(order: messages.ProductionOrder) -> dict[str, str]:
+    callback = urlencode({"order": order.order_id, "token": order.callback_token})
+    return {
+        "MessageGroupId": "stock-arrival-group",
+        "MessageAttributeProductId": order.product_id,
+        "MessageAttributeProductCnt": str(order.quantity),
+        "MessageAttributeFactoryId": order.factory_id,
+        "MessageAttributeRequester": order.requester,
+        "CallbackUrl": f"{settings.public_url}/product/{order.slug}?{callback}",
+    }
+
+
+def post(order: messages.ProductionOrder, *, deadline: float) -> None:
+    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError or requests.RequestException."""
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.post(
+            settings.factory_url,
+            json=payload(order),
+            headers={"Idempotency-Key": order.order_id},
+            timeout=(min(CONNECT_TIMEOUT, settings.factory_deadline), settings.factory_deadline),
+            allow_redirects=False,
+            stream=True,
+        )
+        received = 0
+        for chunk in answer.iter_content(chunk_size=None):
+            received += len(chunk)
+            if received > MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                raise FactoryError("its answer does not end")
+        if not 200 <= answer.status_code < 300:
+            raise FactoryError(f"it answered {answer.status_code}")
+
+
+@functools.cache
+def _sqs() -> Any:
+    """Imported and made on first use: a delivery that succeeds never pays for it."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client("sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+
+
+def postpone(record: dict[str, Any]) -> None:
+    """Receive it later, and later each time. Where that fails, the queue's own visibility timeout applies."""
+    receives = int(record["attributes"]["ApproximateReceiveCount"])
+    try:
+        _sqs().change_message_visibility(
+            QueueUrl=settings.stock_queue_url,
+            ReceiptHandle=record["receiptHandle"],
+            VisibilityTimeout=settings.retry_delay * 2 ** (receives - 1),
+        )
+    except Exception as error:
+        log.warning("not postponed", extra={"message_id": record["messageId"], "reason": type(error).__name__})
+
+
+def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
+    """None: it is no order. It comes back with the failures, and ends in the dead-letter queue."""
+    try:
+        return messages.parse(record["body"])
+    except ValueError as error:
+        log.error("not delivered", extra={"message_id": record["messageId"], "reason": str(error)})
+        return None
+
+
+def delivered(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
+    error = outcome.exception() if outcome.done() else FactoryError("no complete answer in time")
+    if error is None:
+        log.info("delivered", extra={"order_id": order.order_id})
+        return True
+    reason = str(error) if isinstance(error, FactoryError) else type(error).__name__
+    log.error("not delivered", extra={"order_id": order.order_id, "reason": reason})
+    return False
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answers SQS's partial batch response."""
+    seconds = min(settings.factory_deadline, context.get_remaining_time_in_millis() / 1000 - RESERVE)
+    deadline = time.monotonic() + seconds
+    # Not a `with` block: a thread that still waits for the factory must not hold up the answer.
+    executor = ThreadPoolExecutor(max_workers=len(event["Records"]))
+    posts = {}
+    for record in event["Records"]:
+        if order := parse(record):
+            posts[record["messageId"]] = order, executor.submit(post, order, deadline=deadline)
+    wait([outcome for _, outcome in posts.values()], timeout=seconds)
+    executor.shutdown(wait=False, cancel_futures=True)
+
+    done = {message_id for message_id, (order, outcome) in posts.items() if delivered(order, outcome)}
+    failures = [record for record in event["Records"] if record["messageId"] not in done]
+    for record in failures:
+        postpone(record)
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failures]}

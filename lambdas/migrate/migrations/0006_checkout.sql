@@ -1,0 +1,82 @@
+-- Decides one checkout in one round trip and one transaction: sale, refusal with a production order, or replay of a key.
+-- Answers one row: outcome ('unknown', 'sold', 'refused', 'replayed'), purchased, stock, order_id, request_hash,
+-- product_id, slug, factory_id. The last three are for a new order's notification; NULL in a replay.
+CREATE OR REPLACE PROCEDURE checkout(
+    IN p_slug            VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_product_id      CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: the slug decides
+    IN p_quantity        BIGINT,
+    IN p_factory_id      VARCHAR(200) CHARACTER SET utf8mb4,                   -- NULL: the product's own
+    IN p_requester       VARCHAR(200) CHARACTER SET utf8mb4,
+    IN p_order_id        CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_callback_token  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_publish_within  INT,                                                  -- seconds until the relay steps in
+    IN p_idempotency_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: none
+    IN p_request_hash    BINARY(32)
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+checkout: BEGIN
+    DECLARE v_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL;
+    DECLARE v_slug VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin;
+    DECLARE v_factory_id VARCHAR(200) CHARACTER SET utf8mb4;
+    DECLARE v_stock BIGINT;
+    DECLARE v_sold BOOLEAN DEFAULT FALSE;
+
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+        ROLLBACK;
+        RESIGNAL;
+    END;
+    DECLARE EXIT HANDLER FOR 1062    -- the key is taken: whoever took it has committed by now
+    BEGIN
+        ROLLBACK;
+        SELECT 'replayed' AS outcome, purchased, stock, order_id, request_hash,
+               NULL AS product_id, NULL AS slug, NULL AS factory_id
+        FROM idempotency_key WHERE idempotency_key = p_idempotency_key;
+    END;
+
+    IF p_product_id IS NULL THEN
+        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE slug = p_slug;
+    ELSE
+        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE product_id = p_product_id;
+    END IF;
+    IF v_product_id IS NULL THEN
+        SELECT 'unknown' AS outcome, FALSE AS purchased, 0 AS stock, NULL AS order_id, NULL AS request_hash,
+               NULL AS product_id, NULL AS slug, NULL AS factory_id;
+        LEAVE checkout;
+    END IF;
+
+    START TRANSACTION;
+    decide: LOOP
+        UPDATE product SET stock = LAST_INSERT_ID(stock - p_quantity)
+        WHERE product_id = v_product_id AND stock >= p_quantity;
+        IF ROW_COUNT() = 1 THEN
+            SET v_stock = LAST_INSERT_ID();
+            SET v_sold = TRUE;
+            LEAVE decide;
+        END IF;
+        SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
+        IF v_stock < p_quantity THEN    -- else it was restocked in between: try again
+            LEAVE decide;
+        END IF;
+    END LOOP;
+
+    IF p_idempotency_key IS NOT NULL THEN
+        INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, order_id, created_at)
+        VALUES (p_idempotency_key, p_request_hash, v_sold, v_stock, IF(v_sold, NULL, p_order_id), UTC_TIMESTAMP(6));
+    END IF;
+    IF v_sold THEN
+        INSERT INTO purchase (product_id, quantity, requester, purchased_at)
+        VALUES (v_product_id, p_quantity, p_requester, UTC_TIMESTAMP(6));
+    ELSE
+        INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,
+                                      requested_at, next_attempt_at)
+        VALUES (p_order_id, p_callback_token, v_product_id, COALESCE(p_factory_id, v_factory_id), p_quantity, p_requester,
+                UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL p_publish_within SECOND);
+    END IF;
+    COMMIT;
+
+    SELECT IF(v_sold, 'sold', 'refused') AS outcome, v_sold AS purchased, v_stock AS stock,
+           IF(v_sold, NULL, p_order_id) AS order_id, p_request_hash AS request_hash,
+           v_product_id AS product_id, v_slug AS slug, COALESCE(p_factory_id, v_factory_id) AS factory_id;
+END

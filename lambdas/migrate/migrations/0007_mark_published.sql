@@ -1,0 +1,11 @@
+-- The notification is out: the relay looks again when the delivery is overdue. An order that has arrived stays arrived.
+CREATE OR REPLACE PROCEDURE mark_published(
+    IN p_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_overdue  INT    -- seconds
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+    UPDATE production_order
+    SET status = 'published', published_at = UTC_TIMESTAMP(6), publications = publications + 1, attempts = 0,
+        next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL p_overdue SECOND
+    WHERE order_id = p_order_id AND status IN ('requested', 'published')

@@ -1,0 +1,164 @@
+"""GET /product/{slug}, POST /checkout, GET /order/{order_id}; everything else is 404."""
+
+import hashlib
+import json
+import logging
+import re
+import secrets
+import unicodedata
+import uuid
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from common import environment, http, messages
+from common.store import Checkout, Store
+
+DEFAULT_SLUG = "donut"
+MAX_TEXT = 200
+IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+log = logging.getLogger(__name__)
+settings = environment.read(environment.Sales)
+store = Store(settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckoutRequest:
+    """A checkout as understood; two requests that are equal here are the same request."""
+
+    product_id: str | None
+    quantity: int
+    factory_id: str | None
+    requester: str
+
+    def hash(self) -> bytes:
+        return hashlib.sha256(json.dumps(astuple(self)).encode()).digest()
+
+
+def parse_quantity(value: object) -> int:
+    """An integer or a string of ASCII digits, 1 to max_order. Raises BadRequest."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value):
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= settings.max_order:
+        raise http.BadRequest(f"MessageAttributeProductCnt는 1 이상 {settings.max_order} 이하의 정수여야 합니다")
+    return value
+
+
+def parse_text(body: dict[str, Any], name: str) -> str | None:
+    """A trimmed string of at most 200 characters that SNS would take; None: missing. Raises BadRequest."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise http.BadRequest(f"{name}는 문자열이어야 합니다")
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" or c in "\ufffe\uffff" for c in value):
+        raise http.BadRequest(f"{name}에 사용할 수 없는 문자가 있습니다")
+    value = value.strip()
+    if len(value) > MAX_TEXT:
+        raise http.BadRequest(f"{name}는 {MAX_TEXT}자 이하여야 합니다")
+    return value or None
+
+
+def parse_checkout(event: http.Event) -> CheckoutRequest:
+    body = http.json_object(event)
+    return CheckoutRequest(
+        product_id=parse_text(body, "MessageAttributeProductId"),
+        quantity=parse_quantity(body.get("MessageAttributeProductCnt")),
+        factory_id=parse_text(body, "MessageAttributeFactoryId"),
+        requester=parse_text(body, "requester") or parse_text(body, "MessageAttributeRequester") or "unknown",
+    )
+
+
+def parse_idempotency_key(event: http.Event) -> str | None:
+    """1 to 255 printable ASCII characters; None: no such header. Raises BadRequest."""
+    key = event.get("headers", {}).get("idempotency-key")
+    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
+        raise http.BadRequest("Idempotency-Key는 1자 이상 255자 이하의 출력 가능한 ASCII 문자여야 합니다")
+    return key
+
+
+def publish(order: messages.ProductionOrder) -> None:
+    """At once, if SNS lets us; if not, the order is in the outbox and the client's answer is the same."""
+    try:
+        messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
+        store.mark_published(order.order_id, overdue=settings.overdue)
+    except Exception as error:
+        log.warning("not published", extra={"order_id": order.order_id, "reason": type(error).__name__})
+
+
+def get_product(event: http.Event) -> http.Response:
+    slug = event["pathParameters"]["slug"]
+    product = store.product(slug) if IDENTIFIER.fullmatch(slug) else None
+    return http.response(200, product) if product else http.response(400, {"message": "상품 없음"})
+
+
+def get_order(event: http.Event) -> http.Response:
+    order_id = event["pathParameters"]["order_id"]
+    order = store.order(order_id) if IDENTIFIER.fullmatch(order_id) else None
+    return http.response(200, order) if order else http.response(400, {"message": "주문 없음"})
+
+
+def answer(result: Checkout) -> http.Response:
+    verdict = "구매 완료" if result.purchased else "구매 실패"
+    body = {
+        "message": f"{verdict}! 남은 재고: {result.stock}",
+        "purchased": result.purchased,
+        "stock": result.stock,
+    }
+    return http.response(200, body if result.purchased else {**body, "order_id": result.order_id})
+
+
+def checkout(event: http.Event) -> http.Response:
+    key = parse_idempotency_key(event)
+    request = parse_checkout(event)
+    if request.product_id and not IDENTIFIER.fullmatch(request.product_id):
+        return http.response(400, {"message": "상품 없음"})
+    order_id, callback_token = str(uuid.uuid4()), secrets.token_urlsafe(24)
+    result = store.checkout(
+        slug=DEFAULT_SLUG,
+        product_id=request.product_id,
+        quantity=request.quantity,
+        factory_id=request.factory_id,
+        requester=request.requester,
+        order_id=order_id,
+        callback_token=callback_token,
+        publish_within=settings.publish_within,
+        idempotency_key=key,
+        request_hash=request.hash(),
+    )
+    log.info(
+        "checkout",
+        extra={"outcome": result.outcome, "quantity": request.quantity, "stock": result.stock, "order_id": result.order_id},
+    )
+    if result.outcome == "unknown":
+        return http.response(400, {"message": "상품 없음"})
+    if result.request_hash != request.hash():
+        return http.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
+    if result.outcome == "refused":
+        publish(
+            messages.ProductionOrder(
+                order_id=order_id,
+                callback_token=callback_token,
+                slug=result.slug,
+                product_id=result.product_id,
+                factory_id=result.factory_id,
+                quantity=request.quantity,
+                requester=request.requester,
+            )
+        )
+    return answer(result)
+
+
+ROUTES = {
+    "GET /product/{slug}": get_product,
+    "POST /checkout": checkout,
+    "GET /order/{order_id}": get_order,
+}
+
+
+def not_found(event: http.Event) -> http.Response:
+    return http.response(404, {"error": "Not Found"})
+
+
+@http.endpoint
+def handler(event: http.Event) -> http.Response:
+    return ROUTES.get(event["routeKey"], not_found)(event)

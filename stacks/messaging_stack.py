@@ -1,0 +1,41 @@
+"""Stateful: topic → queue → dead-letter queue."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from stacks.settings import Settings
+
+MAX_RECEIVES = 5
+VISIBILITY_FACTOR = 6
+"""Visibility timeout / consumer timeout: AWS's own advice for event source mappings."""
+
+
+class MessagingStack(cdk.Stack):
+    def __init__(self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment) -> None:
+        super().__init__(scope, id, env=env, description="Donut shop: production orders on their way to the factory")
+        name = settings.environment
+        self.stock_dlq = sqs.Queue(
+            self,
+            "StockDlq",
+            queue_name=f"stock_dlq_{name}",
+            retention_period=cdk.Duration.days(14),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
+        self.stock_queue = sqs.Queue(
+            self,
+            "StockQueue",
+            queue_name=f"stock_queue_{name}",
+            retention_period=cdk.Duration.days(4),
+            visibility_timeout=cdk.Duration.seconds(VISIBILITY_FACTOR * settings.consumer_timeout),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.stock_dlq, max_receive_count=MAX_RECEIVES),
+            encryption=sqs.QueueEncryption.SQS_MANAGED,
+            enforce_ssl=True,
+        )
+        self.stock_empty = sns.Topic(self, "StockEmpty", topic_name=f"stock_empty_{name}", enforce_ssl=True)
+        self.stock_empty.add_subscription(
+            subscriptions.SqsSubscription(self.stock_queue, dead_letter_queue=self.stock_dlq)
+        )

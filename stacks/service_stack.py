@@ -1,0 +1,201 @@
+"""Stateless: functions, routes, grants, event source, migration trigger."""
+
+import aws_cdk as cdk
+import jsii
+from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_lambda_event_sources as event_sources
+from aws_cdk import aws_logs as logs
+from aws_cdk import triggers
+from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
+from constructs import Construct
+
+from stacks.data_stack import DATABASE_NAME, DataStack
+from stacks.function import Dependencies, Function
+from stacks.messaging_stack import MessagingStack
+from stacks.settings import Settings
+
+ACCESS_LOG_FIELDS = {
+    "requestId": "$context.requestId",
+    "ip": "$context.identity.sourceIp",
+    "requestTime": "$context.requestTime",
+    "routeKey": "$context.routeKey",
+    "status": "$context.status",
+    "responseLength": "$context.responseLength",
+    "integrationError": "$context.integrationErrorMessage",
+    "latency": "$context.responseLatency",
+}
+"""No path and no query string: the callback's token is in it."""
+RETENTION = {1: logs.RetentionDays.ONE_DAY, 7: logs.RetentionDays.ONE_WEEK}
+RETENTION |= {30: logs.RetentionDays.ONE_MONTH, 90: logs.RetentionDays.THREE_MONTHS}
+
+
+@jsii.implements(apigatewayv2.IAccessLogSettings)
+class AccessLog:
+    def __init__(self, log_group: logs.ILogGroup) -> None:
+        self._log_group = log_group
+
+    @property
+    def destination(self) -> apigatewayv2.IAccessLogDestination:
+        return apigatewayv2.LogGroupLogDestination(self._log_group)
+
+    @property
+    def format(self) -> object:
+        from aws_cdk import aws_apigateway as apigateway
+
+        return apigateway.AccessLogFormat.custom(cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS))
+
+
+class ServiceStack(cdk.Stack):
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        data: DataStack,
+        messaging: MessagingStack,
+        env: cdk.Environment,
+    ) -> None:
+        super().__init__(scope, id, env=env, description="Donut shop: functions and HTTP API")
+        self._settings = settings
+        self._data = data
+        self._log_retention = RETENTION[settings.log_retention_days]
+        self._dependencies = Dependencies(self, "Dependencies")
+
+        migration = self._migration()
+        self.sales = self._database_function(
+            "Sales",
+            name="sales",
+            environment={
+                "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
+                "MAX_ORDER": str(settings.max_order),
+                "PUBLISH_WITHIN": str(settings.publish_within),
+                "OVERDUE": str(settings.overdue),
+            },
+        )
+        messaging.stock_empty.grant_publish(self.sales)
+        self.restock = self._database_function("Restock", name="restock", environment={})
+        migration.execute_before(self.sales, self.restock)
+
+        self.api = self._api()
+        self.consumer = self._consumer(messaging)
+        cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
+
+    def _database_environment(self) -> dict[str, str]:
+        endpoint = self._data.database.instance_endpoint
+        return {
+            "DATABASE_HOST": endpoint.hostname,
+            "DATABASE_PORT": cdk.Token.as_string(endpoint.port),
+            "DATABASE_NAME": DATABASE_NAME,
+            "DATABASE_CA_FILE": self._settings.database_ca_file,
+        }
+
+    def _function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool
+    ) -> Function:
+        return Function(
+            self,
+            id,
+            name=name,
+            environment_name=self._settings.environment,
+            environment=environment,
+            layer=self._dependencies,
+            timeout=timeout,
+            log_retention=self._log_retention,
+            vpc=self._data.vpc if in_vpc else None,
+            security_group=self._data.client_security_group if in_vpc else None,
+        )
+
+    def _database_function(self, id: str, *, name: str, environment: dict[str, str]) -> Function:
+        """A function that logs in to the database as `app`."""
+        app_secret = self._data.app_secret
+        login = {"DATABASE_SECRET_ARN": app_secret.secret_arn} if app_secret else {}
+        function = self._function(
+            id,
+            name=name,
+            environment={**self._database_environment(), **login, **environment},
+            timeout=10,
+            in_vpc=True,
+        )
+        if app_secret:
+            app_secret.grant_read(function)
+        else:
+            self._data.database.grant_connect(function, "app")
+        return function
+
+    def _migration(self) -> triggers.Trigger:
+        """Runs when its code (the SQL files too) changes, before the functions that need the schema."""
+        master_secret, app_secret = self._data.database.secret, self._data.app_secret
+        assert master_secret, "RDS manages the master password"
+        function = self._function(
+            "Migrate",
+            name="migrate",
+            environment={
+                **self._database_environment(),
+                "DATABASE_SECRET_ARN": master_secret.secret_arn,
+                **({"APP_SECRET_ARN": app_secret.secret_arn} if app_secret else {}),
+            },
+            timeout=14 * 60,
+            in_vpc=True,
+        )
+        master_secret.grant_read(function)
+        if app_secret:
+            app_secret.grant_read(function)
+        return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
+
+    def _api(self) -> apigatewayv2.HttpApi:
+        sales = HttpLambdaIntegration("SalesIntegration", self.sales)
+        restock = HttpLambdaIntegration("RestockIntegration", self.restock)
+        api = apigatewayv2.HttpApi(
+            self,
+            "Api",
+            api_name=f"donut-shop-{self._settings.environment}",
+            create_default_stage=False,
+            default_integration=sales,
+        )
+        get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
+        api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
+        api.add_routes(path="/product/{slug}", methods=[post], integration=restock)
+        api.add_routes(path="/checkout", methods=[post], integration=sales)
+        api.add_routes(path="/order/{order_id}", methods=[get], integration=sales)
+        apigatewayv2.HttpStage(
+            self,
+            "Stage",
+            http_api=api,
+            auto_deploy=True,
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=self._settings.throttle_rate, burst_limit=self._settings.throttle_burst
+            ),
+            access_log_settings=AccessLog(
+                logs.LogGroup(
+                    self, "AccessLogs", retention=self._log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
+                )
+            ),
+        )
+        return api
+
+    def _consumer(self, messaging: MessagingStack) -> Function:
+        """Outside the VPC: it needs the internet, and no database."""
+        consumer = self._function(
+            "Consumer",
+            name="consumer",
+            environment={
+                "FACTORY_URL": self._settings.factory_url,
+                "FACTORY_DEADLINE": str(self._settings.factory_deadline),
+                "PUBLIC_URL": self._settings.public_url or self.api.api_endpoint,
+                "STOCK_QUEUE_URL": messaging.stock_queue.queue_url,
+                "RETRY_DELAY": str(self._settings.retry_delay),
+            },
+            timeout=self._settings.consumer_timeout,
+            in_vpc=False,
+        )
+        consumer.add_event_source(
+            event_sources.SqsEventSource(
+                messaging.stock_queue,
+                batch_size=10,
+                report_batch_item_failures=True,
+                max_concurrency=self._settings.consumer_concurrency,
+            )
+        )
+        return consumer
