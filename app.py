@@ -6,6 +6,7 @@ import aws_cdk as cdk
 
 from stacks.data_stack import DataStack
 from stacks.messaging_stack import MessagingStack
+from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
 from stacks.settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
 
@@ -26,7 +27,12 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
     name = settings.environment
     data = DataStack(app, f"donut-shop-data-{name}", settings=settings, env=env)
     messaging = MessagingStack(app, f"donut-shop-messaging-{name}", settings=settings, env=env)
-    ServiceStack(app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env)
+    service = ServiceStack(
+        app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
+    )
+    MonitoringStack(
+        app, f"donut-shop-monitoring-{name}", settings=settings, messaging=messaging, service=service, env=env
+    )
 
 
 if __name__ == "__main__":

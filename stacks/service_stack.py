@@ -2,7 +2,10 @@
 
 import aws_cdk as cdk
 import jsii
+from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
@@ -41,8 +44,6 @@ class AccessLog:
 
     @property
     def format(self) -> object:
-        from aws_cdk import aws_apigateway as apigateway
-
         return apigateway.AccessLogFormat.custom(cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS))
 
 
@@ -76,7 +77,8 @@ class ServiceStack(cdk.Stack):
         )
         messaging.stock_empty.grant_publish(self.sales)
         self.restock = self._database_function("Restock", name="restock", environment={})
-        migration.execute_before(self.sales, self.restock)
+        self.relay = self._relay(messaging)
+        migration.execute_before(self.sales, self.restock, self.relay)
 
         self.api = self._api()
         self.consumer = self._consumer(messaging)
@@ -107,7 +109,9 @@ class ServiceStack(cdk.Stack):
             security_group=self._data.client_security_group if in_vpc else None,
         )
 
-    def _database_function(self, id: str, *, name: str, environment: dict[str, str]) -> Function:
+    def _database_function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10
+    ) -> Function:
         """A function that logs in to the database as `app`."""
         app_secret = self._data.app_secret
         login = {"DATABASE_SECRET_ARN": app_secret.secret_arn} if app_secret else {}
@@ -115,7 +119,7 @@ class ServiceStack(cdk.Stack):
             id,
             name=name,
             environment={**self._database_environment(), **login, **environment},
-            timeout=10,
+            timeout=timeout,
             in_vpc=True,
         )
         if app_secret:
@@ -143,6 +147,27 @@ class ServiceStack(cdk.Stack):
         if app_secret:
             app_secret.grant_read(function)
         return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
+
+    def _relay(self, messaging: MessagingStack) -> Function:
+        relay = self._database_function(
+            "Relay",
+            name="relay",
+            environment={
+                "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
+                "OVERDUE": str(self._settings.overdue),
+                "MAX_REPEATS": str(self._settings.max_repeats),
+                "IDEMPOTENCY_RETENTION": str(self._settings.idempotency_retention),
+            },
+            timeout=55,
+        )
+        messaging.stock_empty.grant_publish(relay)
+        events.Rule(
+            self,
+            "EachMinute",
+            schedule=events.Schedule.rate(cdk.Duration.minutes(1)),
+            targets=[targets.LambdaFunction(relay, retry_attempts=0)],
+        )
+        return relay
 
     def _api(self) -> apigatewayv2.HttpApi:
         sales = HttpLambdaIntegration("SalesIntegration", self.sales)

@@ -55,6 +55,10 @@ class Settings:
     """Until the relay publishes an order that `sales` could not."""
     overdue: int = 15 * 60
     """From publication until an order that has not arrived is asked for again."""
+    max_repeats: int = 3
+    """How often an overdue order is asked for again before it is stuck."""
+    idempotency_retention: int = 48 * 3600
+    """How long an Idempotency-Key is remembered at least; the contract promises 24 hours."""
     retry_delay: int = 90
     """Before a message the factory did not take is tried again; doubles with each receive: 22 minutes in all."""
     consumer_timeout: int = 20
@@ -106,6 +110,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             allow_http_factory=True,
             factory_deadline=3,
             consumer_timeout=5,
+            publish_within=2,
             overdue=30,
             retry_delay=1,
             log_retention_days=1,

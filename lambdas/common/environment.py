@@ -40,6 +40,17 @@ class Restock(Database):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Relay(Database):
+    stock_empty_topic_arn: str
+    overdue: int
+    """As in Sales."""
+    max_repeats: int
+    """How often an overdue order is asked for again before it is stuck."""
+    idempotency_retention: int
+    """Seconds that an Idempotency-Key is remembered at least."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Migrate(Database):
     app_secret_arn: str | None = None
     """Secret with the password for the user `app`; None: it logs in with IAM authentication."""

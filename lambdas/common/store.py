@@ -11,7 +11,7 @@ from typing import Any
 import pymysql
 from pymysql.constants import CR, ER
 
-from common import environment, iam_login
+from common import environment, iam_login, messages
 
 APP_USER = "app"
 
@@ -47,6 +47,15 @@ class Restock:
 
     added: bool
     stock: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backlog:
+    """What the outbox holds that should not be there for long."""
+
+    oldest_unpublished_seconds: int
+    """0: none."""
+    stuck: int
 
 
 @functools.cache
@@ -180,14 +189,45 @@ class Store:
         assert row, "restock always answers a row"
         return Restock(added=bool(row[0]), stock=row[1])
 
+    def claim_orders(
+        self, claim: str, *, limit: int, lease: int, max_publications: int
+    ) -> list[messages.ProductionOrder]:
+        """Due orders, which no other claim gets within `lease` seconds. claim: a UUID of this call's own."""
+        rows = self._rows(
+            "CALL claim_orders(%s, %s, %s, %s)", (claim, limit, lease, max_publications), repeatable=False
+        )
+        names = ("order_id", "callback_token", "slug", "product_id", "factory_id", "quantity", "requester")
+        return [messages.ProductionOrder(**dict(zip(names, row, strict=True))) for row in rows]
+
+    def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
+        """Forget at most `limit` keys older than `retention` seconds; how many went."""
+        row = self._row("CALL purge_idempotency_keys(%s, %s)", (retention, limit), repeatable=True)
+        assert row, "purge_idempotency_keys always answers a row"
+        return int(row[0])
+
+    def backlog(self) -> Backlog:
+        row = self._row(
+            "SELECT COALESCE(TIMESTAMPDIFF(SECOND, (SELECT MIN(requested_at) FROM production_order"
+            " WHERE status = 'requested'), UTC_TIMESTAMP(6)), 0),"
+            " (SELECT COUNT(*) FROM production_order WHERE status = 'stuck')",
+            (),
+            repeatable=True,
+        )
+        assert row, "a SELECT without FROM always answers a row"
+        return Backlog(oldest_unpublished_seconds=row[0], stuck=row[1])
+
     def _row(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> tuple[Any, ...] | None:
-        """The first row. A statement is sent again, once, only where it is repeatable or was rolled back."""
+        rows = self._rows(sql, values, repeatable=repeatable)
+        return rows[0] if rows else None
+
+    def _rows(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> tuple[tuple[Any, ...], ...]:
+        """The first result. A statement is sent again, once, only where it is repeatable or was rolled back."""
         started = time.monotonic()
         while True:
             try:
                 with self._connected().cursor() as cursor:
                     cursor.execute(sql, values)
-                    return cursor.fetchone()
+                    return cursor.fetchall()
             except pymysql.MySQLError as error:
                 self._discard()
                 code = error.args[0] if error.args else 0

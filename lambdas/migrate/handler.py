@@ -26,6 +26,8 @@ GRANTS = (
     "GRANT EXECUTE ON PROCEDURE {name}.checkout TO {user}",
     "GRANT EXECUTE ON PROCEDURE {name}.mark_published TO {user}",
     "GRANT EXECUTE ON PROCEDURE {name}.restock TO {user}",
+    "GRANT EXECUTE ON PROCEDURE {name}.claim_orders TO {user}",
+    "GRANT EXECUTE ON PROCEDURE {name}.purge_idempotency_keys TO {user}",
 )
 
 

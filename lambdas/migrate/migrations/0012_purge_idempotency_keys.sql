@@ -1,0 +1,12 @@
+-- A bounded bite of the keys older than the retention, by index. Answers one row: how many went.
+CREATE OR REPLACE PROCEDURE purge_idempotency_keys(
+    IN p_retention INT,    -- seconds
+    IN p_limit     INT
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+BEGIN
+    DELETE FROM idempotency_key WHERE created_at < UTC_TIMESTAMP(6) - INTERVAL p_retention SECOND
+    ORDER BY created_at LIMIT p_limit;
+    SELECT ROW_COUNT() AS purged;
+END
