@@ -1,0 +1,181 @@
+"""A private MariaDB server that behaves as RDS's does: its own files, socket and port, nobody else's configuration."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import trustme
+
+from local.processes import Background, LocalError, accepts_connections, claim_port
+from stacks.settings import DATABASE_PARAMETERS
+
+PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+INSTALLERS = {
+    "apt-get": (
+        ["apt-get", "update", "-qq"],
+        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "mariadb-server-core", "mariadb-client"],
+    ),
+    "dnf": (["dnf", "install", "-q", "-y", "mariadb-server", "mariadb"],),
+    "brew": (["brew", "install", "--quiet", "mariadb"],),
+}
+OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
+"""Where a parameter's name (RDS's parameter group) is not that of the server's option."""
+
+PREFERRED_PORT = 13306
+LONGEST_SOCKET_PATH = 100
+START_SECONDS = 60
+
+
+class MariaDb:
+    """A server in `directory`. Its data survives `stop`; `start` on a running one changes nothing."""
+
+    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+        self.directory = directory.resolve()
+        self.options = options
+        self.files = self.directory / "mysql"
+        self.ca_file = self.files / "ca.pem"
+        self.mysql_cnf = self.directory / "mysql.cnf"
+        self.port = 0
+        self.background = Background(name="mariadb", directory=self.directory)
+
+    @property
+    def pid(self) -> int | None:
+        return self.background.pid
+
+    @property
+    def socket(self) -> Path:
+        """In the directory, or in a short one: the system takes no socket path beyond some hundred bytes."""
+        path = self.files / "mysql.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"mariadb-{digest}" / "mysql.sock"
+
+    def start(self) -> None:
+        install()
+        running = self.background.process is not None
+        self.port = claim_port(self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running)
+        if self.background.is_current(self._command()) and self._answers():
+            return
+        self.background.stop()
+        self._create_data()
+        self._write_certificate()
+        self._write_login()
+        self._own_socket_directory()
+        self.background.start(self._command(), env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"})
+        self.background.wait_until(self._answers, within=START_SECONDS)
+
+    def stop(self) -> None:
+        self.background.stop(within=START_SECONDS)
+        if self.socket.parent != self.files:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        parameters = {OPTION_NAMES.get(name, name): value for name, value in DATABASE_PARAMETERS.items()}
+        return [
+            *_program("mariadbd"),
+            f"--datadir={self.files / 'data'}",
+            f"--tmpdir={self.files / 'tmp'}",
+            f"--secure-file-priv={self.files / 'tmp'}",
+            f"--pid-file={self.files / 'mariadbd.pid'}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            f"--init-file={self.files / 'login.sql'}",
+            f"--ssl-ca={self.ca_file}",
+            f"--ssl-cert={self.files / 'server.pem'}",
+            f"--ssl-key={self.files / 'server.key'}",
+            "--log-bin",
+            "--sync-binlog=1",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-buffer-pool-size=64M",
+            "--expire-logs-days=1",
+            *(f"--{name}={value}" for name, value in parameters.items()),
+            *self.options,
+        ]
+
+    def _answers(self) -> bool:
+        return self.socket.exists() and accepts_connections(self.port)
+
+    def _create_data(self) -> None:
+        data = self.files / "data"
+        (self.files / "tmp").mkdir(parents=True, exist_ok=True)
+        if data.exists():
+            return
+        unfinished = self.files / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        command = [*_program("mariadb-install-db"), f"--datadir={unfinished}", "--skip-test-db"]
+        command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise LocalError(f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        unfinished.rename(data)
+
+    def _write_login(self) -> None:
+        """A new password for the server's owner at each start, set before the first connection is taken."""
+        password = secrets.token_urlsafe(24)
+        login = self.files / "login.sql"
+        _write_secret(
+            login,
+            "DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
+            "FLUSH PRIVILEGES;\n"
+            f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n",
+        )
+        _write_secret(
+            self.mysql_cnf,
+            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\ndefault-character-set=utf8mb4\n\n"
+            "[mysql]\ndatabase=shop\n",
+        )
+
+    def _write_certificate(self) -> None:
+        if self.ca_file.exists():
+            return
+        authority = trustme.CA()
+        server = authority.issue_cert("localhost", "127.0.0.1")
+        _write_secret(self.files / "server.key", server.private_key_pem.bytes().decode())
+        (self.files / "server.pem").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
+        authority.cert_pem.write_to_path(str(self.ca_file))
+
+    def _own_socket_directory(self) -> None:
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise LocalError(f"{self.socket.parent} belongs to somebody else: move the project to a shorter path.")
+
+
+def install() -> None:
+    """Install MariaDB where it is missing, with the machine's package manager. Starts no service."""
+    missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
+    if not missing:
+        return
+    manager = next((name for name in INSTALLERS if shutil.which(name, path=SEARCH_PATH)), None)
+    needs_root = manager != "brew"
+    if manager is None or (needs_root and os.getuid() != 0):
+        raise LocalError(
+            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version 10.11 if there is"
+            " a choice; on Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
+        )
+    for command in INSTALLERS[manager]:
+        environment = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
+        if subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode:
+            raise LocalError(f"Installing MariaDB failed: {' '.join(command)}")
+
+
+def _program(name: str) -> list[str]:
+    """A server program without anybody's option files, as whoever runs this: root must say so explicitly."""
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        raise LocalError(f"{name} is not on the PATH, though MariaDB was installed.")
+    return [path, "--no-defaults", *(["--user=root"] if os.getuid() == 0 else [])]
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
