@@ -29,10 +29,12 @@ class Background:
         self.name = name
         self.record = directory / "processes" / f"{name}.json"
         self.log = directory / "logs" / f"{name}.log"
+        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def process(self) -> psutil.Process | None:
         """The process, if it is running and still the one that was recorded."""
+        self._reap()
         try:
             record = json.loads(self.record.read_text())
             process = psutil.Process(record["pid"])
@@ -55,8 +57,9 @@ class Background:
     ) -> subprocess.Popen[bytes]:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._reap()
         with self.log.open("wb") as log, _signals_deferred():
-            child = subprocess.Popen(
+            child = self._child = subprocess.Popen(
                 command,
                 env=env,
                 cwd=directory,
@@ -97,7 +100,13 @@ class Background:
                 if survivor.is_running():
                     survivor.kill()
             psutil.wait_procs(family, timeout=5)
+            self._reap()
         self.record.unlink(missing_ok=True)
+
+    def _reap(self) -> None:
+        """Python warns of children that end unnoticed."""
+        if self._child:
+            self._child.poll()
 
 
 def stop_orphans(directory: Path) -> None:

@@ -1,0 +1,19 @@
+"""Waiting for what other processes do."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(assertion: Callable[[], T], *, within: float) -> T:
+    """Call the assertion until it holds, and answer its result. After `within` seconds its failure is the test's."""
+    deadline = time.monotonic() + within
+    while True:
+        try:
+            return assertion()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)

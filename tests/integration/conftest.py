@@ -1,0 +1,73 @@
+import os
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from common import environment, store
+from migrate import handler as migrate
+
+from local.mariadb import MariaDb
+from local.rds import create_master
+from tests.integration.shop import NAME, Shop, sql
+
+SECRETS = {
+    "master": {"username": "admin", "password": secrets.token_urlsafe()},
+    "app": {"username": "app", "password": secrets.token_urlsafe()},
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
+    """RDS's MariaDB, as far as the functions can tell."""
+    server = MariaDb(tmp_path_factory.mktemp("mariadb"))
+    server.start()
+    create_master(
+        mysql_cnf=server.mysql_cnf, user="admin", password=SECRETS["master"]["password"], database=NAME
+    )
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A new database that nothing has been applied to."""
+    login = environment.Database(
+        database_host="127.0.0.1",
+        database_port=server.port,
+        database_name=NAME,
+        database_ca_file=str(server.ca_file),
+        database_secret_arn="app",
+    )
+    for key in [key for key in os.environ if key.startswith(("DATABASE_", "APP_SECRET_"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("DATABASE_HOST", login.database_host)
+    monkeypatch.setenv("DATABASE_PORT", str(login.database_port))
+    monkeypatch.setenv("DATABASE_NAME", login.database_name)
+    monkeypatch.setenv("DATABASE_CA_FILE", login.database_ca_file)
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "master")
+    monkeypatch.setenv("APP_SECRET_ARN", "app")
+    monkeypatch.setattr(store, "secret", SECRETS.__getitem__)
+    monkeypatch.setattr(migrate, "secret", SECRETS.__getitem__)
+    shop = Shop(server=server, database=login, secrets=SECRETS)
+    with shop.owner() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE shop")
+        cursor.execute("CREATE DATABASE shop")
+        cursor.execute("DROP USER IF EXISTS app")
+    return shop
+
+
+@pytest.fixture
+def shop(empty_shop: Shop) -> Shop:
+    """A new shop: ten donuts, nothing sold, nothing ordered."""
+    empty_shop.migrate()
+    return empty_shop
+
+
+@pytest.fixture
+def rds_defaults(server: MariaDb) -> Iterator[None]:
+    """A server without our parameter group, for databases and connections made from now on. Ask for it before a shop."""
+    ours = sql(server, "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation")[0]
+    settings = "SET GLOBAL character_set_server = %s, collation_server = %s, tx_isolation = %s"
+    sql(server, settings, ("latin1", "latin1_swedish_ci", "REPEATABLE-READ"))
+    yield
+    sql(server, settings, ours)
