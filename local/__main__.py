@@ -41,17 +41,17 @@ def database_server(cloud: Cloud) -> None:
 
 
 def logs(cloud: Cloud) -> None:
-    """Follow every function's log from now on."""
+    """Follow every function's log from now on. The emulator writes a stream for each invocation, when it ends."""
     client = cloud.client("logs")
     since, seen = int(time.time() * 1000), set[tuple[str, str]]()
     while True:
-        for group in client.describe_log_groups()["logGroups"]:
-            name = group["logGroupName"]
-            for event in client.filter_log_events(logGroupName=name, startTime=since)["events"]:
-                line, key = event["message"].rstrip(), (name, event["eventId"])
-                if key not in seen and not line.startswith(("START ", "END ", "REPORT ")):
-                    print(name.rpartition("/")[2], line, flush=True)
-                seen.add(key)
+        for group in client.get_paginator("describe_log_groups").paginate().search("logGroups[].logGroupName"):
+            pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
+            events = [event for event in pages.search("events") if (group, event["logStreamName"]) not in seen]
+            for event in events:
+                if not event["message"].startswith(("START ", "END ", "REPORT ")):
+                    print(group.rpartition("/")[2], event["message"].rstrip(), flush=True)
+            seen.update((group, event["logStreamName"]) for event in events)
         time.sleep(POLL_SECONDS)
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from types import FrameType
@@ -38,11 +38,10 @@ class Background:
         try:
             record = json.loads(self.record.read_text())
             process = psutil.Process(record["pid"])
-            started, status = process.create_time(), process.status()
+            same = abs(process.create_time() - record["started"]) < CLOCK_TOLERANCE
         except (OSError, ValueError, KeyError, psutil.Error):
             return None
-        ours = abs(started - record["started"]) < CLOCK_TOLERANCE and status != psutil.STATUS_ZOMBIE
-        return process if ours else None
+        return process if same and _lives(process) else None
 
     @property
     def pid(self) -> int | None:
@@ -93,13 +92,13 @@ class Background:
         process = self.process
         if process is not None:
             family = [process, *process.children(recursive=True)]
-            process.terminate()
-            psutil.wait_procs(family[:1], timeout=within)
-            _, survivors = psutil.wait_procs(family[1:], timeout=1)
-            for survivor in [process, *survivors]:
-                if survivor.is_running():
+            with suppress(psutil.NoSuchProcess):
+                process.terminate()
+            _survivors([process], within=within)
+            for survivor in _survivors(family, within=1):
+                with suppress(psutil.NoSuchProcess):
                     survivor.kill()
-            psutil.wait_procs(family, timeout=5)
+            _survivors(family, within=5)
             self._reap()
         self.record.unlink(missing_ok=True)
 
@@ -107,6 +106,21 @@ class Background:
         """Python warns of children that end unnoticed."""
         if self._child:
             self._child.poll()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _survivors(processes: Sequence[psutil.Process], *, within: float) -> list[psutil.Process]:
+    """Those that have not ended by then. (psutil's own wait counts the dead that nobody has collected yet.)"""
+    deadline = time.monotonic() + within
+    while (living := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return living
 
 
 def stop_orphans(directory: Path) -> None:
