@@ -1,6 +1,7 @@
 """The only reader of os.environ. Each function's keys are the fields of its class, in upper case."""
 
 import os
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TypeVar
@@ -85,9 +86,16 @@ def read(cls: type[T]) -> T:
     for field in fields(cls):  # type: ignore[arg-type]
         key = field.name.upper()
         if key in os.environ:
-            values[field.name] = field.type(os.environ[key]) if field.type in (int, float) else os.environ[key]
+            values[field.name] = _number(key, field.type) if field.type in (int, float) else os.environ[key]
         elif field.default is MISSING:
             missing.append(key)
     if missing:
         raise KeyError(f"missing in the environment: {', '.join(missing)}")
     return cls(**values)
+
+
+def _number(key: str, kind: Callable[[str], object]) -> object:
+    try:
+        return kind(os.environ[key])
+    except ValueError:
+        raise ValueError(f"{key} is no number: {os.environ[key]!r}") from None

@@ -1,7 +1,6 @@
 """HTTP API events (payload format 2.0) in, answers out. Messages to clients are Korean."""
 
 import base64
-import binascii
 import functools
 import json
 import logging
@@ -61,7 +60,7 @@ def json_object(event: Event) -> dict[str, Any]:
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-    except (binascii.Error, UnicodeEncodeError):
+    except ValueError:
         raise BadRequest("요청 본문의 인코딩이 잘못되었습니다") from None
     if len(raw) > MAX_BODY_BYTES:
         raise BadRequest("요청 본문이 16 KiB를 넘습니다")

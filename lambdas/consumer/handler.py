@@ -15,6 +15,7 @@ CONNECT_TIMEOUT = 3
 RESERVE = 1.5
 """Seconds of the function's time kept for postponing and answering."""
 MAX_ANSWER_BYTES = 1024 * 1024
+READ_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
 settings = environment.read(environment.Consumer)
 
@@ -36,7 +37,7 @@ def payload(order: messages.ProductionOrder) -> dict[str, str]:
 
 
 def post(order: messages.ProductionOrder, *, deadline: float) -> None:
-    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError or requests.RequestException."""
+    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or what requests and urllib3 raise."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(
@@ -48,7 +49,8 @@ def post(order: messages.ProductionOrder, *, deadline: float) -> None:
             stream=True,
         )
         received = 0
-        for chunk in answer.iter_content(chunk_size=None):
+        # Not iter_content: it waits until a piece is full, and a dripping answer would hold the thread.
+        while chunk := answer.raw.read1(READ_BYTES, decode_content=False):
             received += len(chunk)
             if received > MAX_ANSWER_BYTES or time.monotonic() > deadline:
                 raise FactoryError("its answer does not end")
@@ -88,7 +90,8 @@ def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
 
 
 def delivered(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
-    error = outcome.exception() if outcome.done() else FactoryError("no complete answer in time")
+    in_time = outcome.done() and not outcome.cancelled()
+    error = outcome.exception() if in_time else FactoryError("no complete answer in time")
     if error is None:
         log.info("delivered", extra={"order_id": order.order_id})
         return True
