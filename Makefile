@@ -30,3 +30,56 @@ node_modules/installed: .venv/installed package-lock.json
 
 .PHONY: install
 install: .venv/installed node_modules/installed .venv/emulator/installed ## Install everything the project needs, inside the project
+
+# --- the shop on this machine ---
+
+.PHONY: up down clean logs mysql
+up: install ## Start the whole shop on this machine, or update what changed; FACTORY_URL=... uses another factory
+	@.venv/bin/python -m local up
+down: .venv/installed ## Stop it; its data stays
+	@.venv/bin/python -m local down
+clean: .venv/installed ## Stop it and delete its data
+	@.venv/bin/python -m local clean
+logs: .venv/installed ## Follow the functions' logs
+	@.venv/bin/python -m local logs
+mysql: .venv/installed ## Open the MariaDB client on the shop's database
+	@.venv/bin/python -m local mysql
+
+# --- tests ---
+
+.PHONY: test
+test: install ## Install everything and run every test, end-to-end ones included
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest
+
+.PHONY: snapshots
+snapshots: install ## Renew the templates' snapshots after a change that was meant
+	.venv/bin/pytest tests/infrastructure --snapshot-update
+
+# --- a real account ---
+
+CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
+	node node_modules/aws-cdk/bin/cdk
+
+.PHONY: synth diff deploy destroy
+synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
+	$(CDK) synth --quiet -c env=$(ENV)
+diff: install ## ENV=dev make diff: what a deployment would change
+	$(CDK) diff --all -c env=$(ENV)
+deploy: install ## ENV=dev make deploy: to the account of your AWS credentials
+	$(CDK) deploy --all -c env=$(ENV)
+destroy: install ## ENV=dev make destroy
+	$(CDK) destroy --all -c env=$(ENV)
+
+# --- maintenance ---
+
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
+
+.PHONY: lock
+lock: .venv/installed ## Pin the newest versions that the .in files allow
+	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
+	$(COMPILE) --upgrade local/requirements.in -o local/requirements.txt
+	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
+	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

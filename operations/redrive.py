@@ -1,0 +1,42 @@
+"""The dead-letter queue's messages back to the queue: receive, send, delete.
+
+SQS's own StartMessageMoveTask serves no queue that SNS feeds. A message is deleted only once it has been sent, so that
+an interruption may repeat one and loses none.
+"""
+
+import argparse
+from typing import Any
+
+import boto3
+
+WAIT_SECONDS = 2
+
+
+def redrive(sqs: Any, *, source_url: str, target_url: str) -> int:
+    """How many messages moved. Returns when a receive answers none."""
+    moved = 0
+    while messages := sqs.receive_message(
+        QueueUrl=source_url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS
+    ).get("Messages", []):
+        for message in messages:
+            sqs.send_message(QueueUrl=target_url, MessageBody=message["Body"])
+            sqs.delete_message(QueueUrl=source_url, ReceiptHandle=message["ReceiptHandle"])
+            moved += 1
+    return moved
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("environment", help="local, dev, staging or prod")
+    environment = parser.parse_args().environment
+    sqs = boto3.client("sqs")
+    moved = redrive(
+        sqs,
+        source_url=sqs.get_queue_url(QueueName=f"stock_dlq_{environment}")["QueueUrl"],
+        target_url=sqs.get_queue_url(QueueName=f"stock_queue_{environment}")["QueueUrl"],
+    )
+    print(f"moved {moved} message(s) from stock_dlq_{environment} to stock_queue_{environment}")
+
+
+if __name__ == "__main__":
+    main()
