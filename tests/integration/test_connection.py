@@ -1,0 +1,197 @@
+"""What `Store` does when the database, or the way to it, fails."""
+
+import dataclasses
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import trustme
+from common.store import DatabaseUnavailable, Store
+
+from local.mariadb import MariaDb
+from local.rds import create_master
+from tests.eventually import eventually
+from tests.integration.shop import NAME, Shop, buy, order_more
+
+PATIENCE = 5
+"""Seconds: the contract's."""
+
+
+@contextmanager
+def unavailable(*, because: str = "") -> Iterator[None]:
+    started = time.monotonic()
+    with pytest.raises(DatabaseUnavailable) as failure:
+        yield
+    assert time.monotonic() - started < PATIENCE
+    assert because in str(failure.value.__cause__)
+
+
+def functions_connections(shop: Shop) -> list[int]:
+    return [id for (id,) in shop.sql("SELECT id FROM information_schema.processlist WHERE user = 'app'")]
+
+
+@pytest.fixture
+def killable(server: MariaDb) -> Iterator[psutil.Process]:
+    """The server's process, which will run again after the test whatever becomes of it."""
+    process = psutil.Process(server.pid)
+    yield process
+    server.start()
+
+
+def test_a_server_that_died_and_came_back_is_found_again(shop: Shop, killable: psutil.Process) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25)
+    killable.kill()
+    killable.wait(5)
+    with unavailable():
+        store.product("donut")
+    shop.server.start()
+    assert buy(store, 3).stock == 7
+    assert shop.orders() == [(order_id, "requested", 25)]
+
+
+def test_a_connection_that_the_server_closed_is_replaced(shop: Shop) -> None:
+    store = shop.store()
+    for _ in range(2):
+        for id in functions_connections(shop):
+            shop.sql(f"KILL {id}")
+        eventually(lambda: assert_no_connection(shop), within=5)
+        assert buy(store, 3).outcome == "sold"
+    assert shop.ledger() == [(3, "unknown")] * 2
+
+
+def assert_no_connection(shop: Shop) -> None:
+    assert functions_connections(shop) == []
+
+
+def test_one_connection_is_kept(shop: Shop) -> None:
+    store = shop.store()
+    kept = functions_connections(shop)
+    buy(store, 1)
+    order_more(store, 100)
+    store.product("donut")
+    assert functions_connections(shop) == kept
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_server_that_hangs_is_given_up_in_time(shop: Shop, killable: psutil.Process, warm: bool) -> None:
+    store = shop.store() if warm else Store(shop.database)
+    killable.suspend()
+    try:
+        with unavailable():
+            buy(store, 3, idempotency_key="key")
+    finally:
+        killable.resume()
+    assert buy(store, 3, idempotency_key="key").purchased
+    assert shop.ledger() == [(3, "unknown")]
+
+
+def test_a_server_that_refuses_connections_is_unavailable(shop: Shop) -> None:
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        with unavailable(because="refused"):
+            Store(dataclasses.replace(shop.database, database_port=nobody_listens.getsockname()[1])).product("donut")
+
+
+def test_a_wrong_password_is_unavailable_until_the_secret_is_right(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(shop.database)
+    right = shop.secrets["app"]
+    monkeypatch.setitem(shop.secrets, "app", {**right, "password": "wrong"})
+    with unavailable(because="Access denied"):
+        store.product("donut")
+    monkeypatch.setitem(shop.secrets, "app", right)
+    assert store.product("donut")
+
+
+def test_a_lock_held_too_long_sells_nothing(shop: Shop) -> None:
+    store = shop.store()
+    with shop.owner() as other, other.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM product FOR UPDATE")
+        with unavailable(because="Lock wait timeout"):
+            buy(store, 3)
+    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert buy(store, 3).stock == 7
+
+
+def test_a_server_that_dies_during_a_sale_has_not_sold(shop: Shop, killable: psutil.Process) -> None:
+    store = shop.store()
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM product FOR UPDATE")
+        sale = pool.submit(buy, store, 3)
+        eventually(lambda: assert_waiting(shop), within=2)
+        killable.kill()
+        with unavailable():
+            sale.result()
+    shop.server.start()
+    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert buy(store, 3).stock == 7
+
+
+def assert_waiting(shop: Shop) -> None:
+    """Somebody waits for a lock."""
+    assert shop.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+
+
+def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop) -> None:
+    store = shop.store()
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute("START TRANSACTION")
+        weight = ", ".join(f"('heavy {n}', '', FALSE, 0, NULL, NOW())" for n in range(100))
+        cursor.execute(f"INSERT INTO idempotency_key VALUES ('key', '', FALSE, 0, NULL, NOW()), {weight}")
+        sale = pool.submit(buy, store, 3, idempotency_key="key")
+        eventually(lambda: assert_waiting(shop), within=2)
+        cursor.execute("UPDATE product SET price = 1")  # the sale holds this row, and waits for the key
+        assert not sale.done()
+        cursor.execute("ROLLBACK")
+        assert sale.result().outcome == "sold"
+    assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
+
+
+def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25)
+    shop.sql(
+        """
+        CREATE OR REPLACE PROCEDURE mark_published(p_order_id CHAR(36), p_overdue INT) BEGIN
+            START TRANSACTION;
+            UPDATE product SET stock = 1000;
+            SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'half done';
+        END
+        """
+    )
+    with unavailable(because="half done"):
+        store.mark_published(order_id, overdue=60)
+    assert store.restock(order_id).stock == 35
+    assert shop.stock() == 35
+
+
+def test_another_authoritys_certificate_is_refused(shop: Shop, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(str(stranger))
+    with unavailable(because="certificate verify failed"):
+        Store(dataclasses.replace(shop.database, database_ca_file=str(stranger))).product("donut")
+
+
+def test_another_hosts_certificate_is_refused(shop: Shop) -> None:
+    same_address_but_another_name = "127.1"
+    with unavailable(because="certificate verify failed"):
+        Store(dataclasses.replace(shop.database, database_host=same_address_but_another_name)).product("donut")
+
+
+def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
+    server = MariaDb(tmp_path, options=("--skip-ssl", "--require-secure-transport=0"))
+    server.start()
+    try:
+        password = shop.secrets["app"]["password"]
+        create_master(mysql_cnf=server.mysql_cnf, user="app", password=password, database=NAME)
+        with unavailable(because="server doesn't support"):
+            Store(dataclasses.replace(shop.database, database_port=server.port)).product("donut")
+    finally:
+        server.stop()

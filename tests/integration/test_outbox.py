@@ -1,0 +1,150 @@
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from itertools import chain
+
+from common.messages import ProductionOrder
+from common.store import Store
+
+from tests.at_once import at_once
+from tests.integration.shop import Shop, buy, order_more
+
+
+def claim(store: Store, *, limit: int = 20, max_publications: int = 4) -> Sequence[ProductionOrder]:
+    return store.claim_orders(str(uuid.uuid4()), limit=limit, lease=60, max_publications=max_publications)
+
+
+def ids(orders: Sequence[ProductionOrder]) -> set[str]:
+    return {order.order_id for order in orders}
+
+
+def make_due(shop: Shop, order_id: str) -> None:
+    """As if its next attempt's time had come."""
+    shop.sql(
+        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND WHERE order_id = %s",
+        (order_id,),
+    )
+
+
+def status(shop: Shop, order_id: str) -> str:
+    return next(status for id, status, _ in shop.orders() if id == order_id)
+
+
+def test_an_order_tells_its_story_but_no_secrets(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25, requester="홍길동", callback_token="Token-1")
+    requested = json.loads(store.order(order_id) or "")
+    assert requested == {
+        "order_id": order_id,
+        "status": "requested",
+        "sku": "CP-502101",
+        "quantity": 25,
+        "requested_at": requested["requested_at"],
+        "published_at": None,
+        "arrived_at": None,
+    }
+    store.mark_published(order_id, overdue=60)
+    store.restock(order_id)
+    arrived = json.loads(store.order(order_id) or "")
+    assert arrived["status"] == "arrived"
+    times = [arrived[name] for name in ("requested_at", "published_at", "arrived_at")]
+    assert times == sorted(times) and times[0] == requested["requested_at"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", time) for time in times)
+
+
+def test_a_fresh_order_is_not_due(shop: Shop) -> None:
+    store = shop.store()
+    order_more(store, 25, publish_within=30)
+    assert claim(store) == []
+
+
+def test_a_due_order_is_claimed_whole(shop: Shop) -> None:
+    store = shop.store()
+    ((product_id,),) = shop.sql("SELECT product_id FROM product")
+    order_id = order_more(
+        store, 25, requester="홍길동 🍩", factory_id="공장", callback_token="Token-1", publish_within=0
+    )
+    assert claim(store) == [
+        ProductionOrder(
+            order_id=order_id,
+            callback_token="Token-1",
+            slug="donut",
+            product_id=product_id,
+            factory_id="공장",
+            quantity=25,
+            requester="홍길동 🍩",
+        )
+    ]
+
+
+def test_a_claimed_order_is_nobody_elses_until_the_lease_ends(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25, publish_within=0)
+    assert ids(claim(store)) == {order_id}
+    assert claim(store) == []
+    make_due(shop, order_id)
+    assert ids(claim(store)) == {order_id}
+
+
+def test_two_relays_at_once_never_share_an_order(shop: Shop) -> None:
+    stores = [shop.store() for _ in range(8)]
+    orders = [order_more(stores[0], 25, publish_within=0) for _ in range(40)]
+    claims = at_once(*[partial(claim, store, limit=5) for store in stores])
+    assert sorted(order.order_id for order in chain(*claims)) == sorted(orders)
+
+
+def test_a_published_order_is_asked_for_again_when_it_is_overdue(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25, publish_within=0)
+    claim(store)
+    store.mark_published(order_id, overdue=900)
+    assert status(shop, order_id) == "published"
+    assert claim(store) == []
+    make_due(shop, order_id)
+    assert ids(claim(store)) == {order_id}
+
+
+def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25)
+    for _ in range(4):
+        store.mark_published(order_id, overdue=0)
+    assert claim(store, max_publications=5) != []
+    make_due(shop, order_id)
+    assert claim(store, max_publications=4) == []
+    assert status(shop, order_id) == "stuck"
+    assert store.backlog().stuck == 1
+    make_due(shop, order_id)
+    store.restock(order_id)
+    assert (status(shop, order_id), store.backlog().stuck) == ("arrived", 0)
+
+
+def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25, publish_within=0)
+    store.restock(order_id)
+    store.mark_published(order_id, overdue=0)
+    assert status(shop, order_id) == "arrived"
+    assert claim(store) == []
+
+
+def test_the_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> None:
+    store = shop.store()
+    assert store.backlog().oldest_unpublished_seconds == 0
+    published, old, young = (order_more(store, 25) for _ in range(3))
+    store.mark_published(published, overdue=900)
+    for order_id, age in ((published, 9000), (old, 500), (young, 50)):
+        ago = "UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
+        shop.sql(f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id))
+    assert 500 <= store.backlog().oldest_unpublished_seconds < 510
+
+
+def test_only_old_keys_are_forgotten_a_bite_at_a_time(shop: Shop) -> None:
+    store = shop.store()
+    for key in ("old 1", "old 2", "old 3", "young"):
+        buy(store, 1, idempotency_key=key)
+    shop.sql("UPDATE idempotency_key SET created_at = created_at - INTERVAL 25 HOUR WHERE idempotency_key LIKE 'old%%'")
+    assert [store.purge_idempotency_keys(retention=24 * 3600, limit=2) for _ in range(3)] == [2, 1, 0]
+    assert shop.sql("SELECT idempotency_key FROM idempotency_key") == [("young",)]
