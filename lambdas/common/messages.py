@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -63,6 +64,6 @@ def parse(body: str) -> ProductionOrder:
         raise ValueError(f"not a production order: {type(error).__name__}") from None
     if not all(isinstance(value, str) and value for value in values.values()):
         raise ValueError("not a production order: an attribute is empty or no string")
-    if not values["quantity"].isascii() or not values["quantity"].isdigit():
+    if not re.fullmatch(r"[0-9]{1,18}", values["quantity"]):
         raise ValueError("not a production order: the quantity is no number")
     return ProductionOrder(**{**values, "quantity": int(values["quantity"])})
