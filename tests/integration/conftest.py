@@ -8,7 +8,8 @@ from migrate import handler as migrate
 
 from local.mariadb import MariaDb
 from local.rds import create_master
-from tests.integration.shop import NAME, Shop, sql
+from tests.books import NAME, sql
+from tests.integration.shop import Shop
 
 SECRETS = {
     "master": {"username": "admin", "password": secrets.token_urlsafe()},

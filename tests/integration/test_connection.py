@@ -15,8 +15,9 @@ from common.store import DatabaseUnavailable, Store
 
 from local.mariadb import MariaDb
 from local.rds import create_master
+from tests.books import NAME
 from tests.eventually import eventually
-from tests.integration.shop import NAME, Shop, buy, order_more
+from tests.integration.shop import Shop, buy, order_more
 
 PATIENCE = 5
 """Seconds: the contract's."""

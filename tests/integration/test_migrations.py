@@ -5,7 +5,8 @@ import pytest
 from migrate import handler as migrate
 
 from tests.at_once import at_once
-from tests.integration.shop import NAME, Shop, buy, order_more
+from tests.books import NAME
+from tests.integration.shop import Shop, buy, order_more
 
 
 def schema(shop: Shop) -> list[str]:

@@ -21,7 +21,8 @@ from common import environment, messages
 from common.store import DatabaseUnavailable, Store
 
 from local.mariadb import MariaDb
-from tests.integration.shop import Shop, owner, sql
+from tests.books import owner, sql
+from tests.integration.shop import Shop
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
 STEPS = 40
