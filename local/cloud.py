@@ -85,7 +85,7 @@ class Cloud:
             self.cdk.stop()
             for name, step in (
                 ("MariaDB", self.database.start),
-                ("emulator", self._start_emulator),
+                ("emulator", self.start_emulator),
                 ("cdk bootstrap", self._bootstrap),
                 ("factory", self.factory.stop if factory_url else self._start_factory),
                 ("cdk deploy", lambda: self._deploy(factory_url or self.factory_url)),
@@ -114,7 +114,8 @@ class Cloud:
         preferred = PREFERRED_PORTS[name]
         return claim_port(self.directory, name=name, preferred=preferred, taken=owner.process is not None)
 
-    def _start_emulator(self) -> None:
+    def start_emulator(self) -> None:
+        """The emulator alone, with nothing deployed; what needs no database works in it."""
         port, front_port = self._claim_port("emulator", self.emulator), self._claim_port("endpoint", self.emulator)
         command = [
             str(EMULATOR_PYTHON),

@@ -209,7 +209,7 @@ def mend_function_logs() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     for name in ("port", "front-port", "mysql-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--mysql-cnf", type=Path, required=True)

@@ -111,9 +111,10 @@ class MariaDb:
             return
         unfinished = self.files / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        command = [*_program("mariadb-install-db"), f"--datadir={unfinished}", "--skip-test-db"]
+        # A relative path: the script splits one with spaces.
+        command = [*_program("mariadb-install-db"), f"--datadir=./{unfinished.name}", "--skip-test-db"]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=self.files, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LocalError(f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         unfinished.rename(data)

@@ -109,8 +109,9 @@ class Background:
 
 
 def _lives(process: psutil.Process) -> bool:
+    """Whether any of its threads runs: the first one's end alone makes it look like a zombie."""
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
     except psutil.NoSuchProcess:
         return False
 
