@@ -66,10 +66,11 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
 @pytest.fixture
 def aws() -> Iterator[None]:
     """AWS in memory."""
+    sns = messages._sns
+    sns.cache_clear()
     with mock_aws():
-        messages._sns.cache_clear()
         yield
-    messages._sns.cache_clear()
+    sns.cache_clear()
 
 
 class Pipe:
@@ -97,6 +98,6 @@ def pipe(aws: None) -> Pipe:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """All that was logged so far: messages, tracebacks and extra fields."""
-    caplog.set_level("DEBUG")
+    """All that was logged so far, at the functions' own level: messages, tracebacks and extra fields."""
+    caplog.set_level("INFO")
     return lambda: "\n".join([caplog.text, *(repr(vars(record)) for record in caplog.records)])

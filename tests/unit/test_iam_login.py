@@ -1,4 +1,4 @@
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from unittest import mock
 from urllib.parse import parse_qsl
 
@@ -35,7 +35,7 @@ def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
 )
 @pytest.mark.parametrize(
     "now",
-    [datetime(2026, 11, 30, 23, 59, 59, tzinfo=timezone.utc), datetime(2027, 1, 1, tzinfo=timezone.utc)],
+    [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)],
     ids=["evening", "new year"],
 )
 def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -> None:
@@ -46,7 +46,7 @@ def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -
 
 
 def test_is_signed_now() -> None:
-    before = datetime.now(timezone.utc).replace(microsecond=0)
+    before = datetime.now(UTC).replace(microsecond=0)
     query = dict(parse_qsl(iam_login.token(host=HOST, port=PORT, user="app", credentials=credentials())))
-    signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-    assert before <= signed <= datetime.now(timezone.utc)
+    signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert before <= signed <= datetime.now(UTC)

@@ -1,0 +1,562 @@
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import botocore.exceptions
+import pytest
+from common import messages
+from common.store import Checkout, DatabaseUnavailable
+
+from tests.unit.conftest import ENVIRONMENT, Pipe
+
+COUNT = "MessageAttributeProductCnt"
+PRODUCT = "MessageAttributeProductId"
+FACTORY = "MessageAttributeFactoryId"
+PRODUCT_ID = "3e0c4d7e-1c1f-4b8e-9a53-1f5b3c5f6a10"
+
+
+@dataclass
+class Shop:
+    """Stands in for the store. outcome: what a checkout comes to; an exception is raised by whatever is called."""
+
+    outcome: str | Exception = "sold"
+    stock: int = 7
+    stored_hash: bytes | None = None
+    """What the key was first used for; None: this very request."""
+    publishing: Exception | None = None
+    checkouts: list[dict[str, Any]] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
+    published: list[tuple[str, int]] = field(default_factory=list)
+
+    def checkout(self, **request: Any) -> Checkout:
+        self.checkouts.append(request)
+        refused = self._outcome() == "refused"
+        return Checkout(
+            outcome=self._outcome(),
+            purchased=not refused,
+            stock=self.stock,
+            order_id=request["order_id"] if refused else None,
+            request_hash=self.stored_hash or request["request_hash"],
+            product_id=PRODUCT_ID,
+            slug="donut",
+            factory_id=request["factory_id"] or "FF-500293",
+        )
+
+    def product(self, slug: str) -> str | None:
+        self.looked_up.append(slug)
+        return '{"sku": "CP-502101", "name": "부산도너츠"}' if self._outcome() and slug == "donut" else None
+
+    def order(self, order_id: str) -> str | None:
+        self.looked_up.append(order_id)
+        return '{"status": "published"}' if self._outcome() and order_id == "known" else None
+
+    def mark_published(self, order_id: str, *, overdue: int) -> None:
+        if self.publishing:
+            raise self.publishing
+        self.published.append((order_id, overdue))
+
+    def _outcome(self) -> str:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def sales(load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load("sales")
+    monkeypatch.setattr(module, "store", shop)
+    return module
+
+
+Answer = tuple[int, dict[str, Any]]
+
+
+def call(sales: ModuleType, event: dict[str, Any]) -> Answer:
+    answer = sales.handler(event, None)
+    assert answer["headers"]["content-type"] == "application/json; charset=utf-8"
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def checkout(
+    sales: ModuleType, body: dict[str, Any] | str | bytes | None, *, headers: dict[str, str] | None = None
+) -> Answer:
+    """body: an object, the text itself, or bytes that arrive in Base64."""
+    encoded = isinstance(body, bytes)
+    text = base64.b64encode(body).decode() if encoded else json.dumps(body) if isinstance(body, dict) else body
+    event = {"routeKey": "POST /checkout", "headers": headers or {}, "isBase64Encoded": encoded}
+    return call(sales, event if text is None else {**event, "body": text})
+
+
+def padded(size: int) -> bytes:
+    return f'{{"{COUNT}": 5}}'.encode().ljust(size)
+
+
+# --- quantity ---
+
+GOOD_QUANTITIES = {"1": 1, "5": 5, '"5"': 5, '"005"': 5, "1000": 1000, '"1000"': 1000, '"00000000000000000005"': 5}
+BAD_QUANTITIES = [
+    *("null", "0", "-1", "1001", "1.5", "5.0", "1e2", "true", "false", "[5]", "{}", "1e999", "9" * 100, "9" * 5000),
+    *('""', '"0"', '"-1"', '"+5"', '" 5"', '"5 "', '"5\\n"', '"1001"', '"1.5"', '"1e2"', '"0x5"', '"1_0"', '"abc"'),
+    *('"٥"', '"５"', '"²"', f'"{"9" * 5000}"', f'"{"0" * 5000}5"', '"true"', '"\\ud800"'),
+]
+
+
+@pytest.mark.parametrize(("literal", "quantity"), GOOD_QUANTITIES.items())
+def test_sells_a_whole_number(literal: str, quantity: int, sales: ModuleType, shop: Shop) -> None:
+    status, body = checkout(sales, f'{{"{COUNT}": {literal}}}')
+    assert (status, body) == (200, {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7})
+    assert [request["quantity"] for request in shop.checkouts] == [quantity]
+
+
+@pytest.mark.parametrize("literal", BAD_QUANTITIES, ids=lambda literal: literal[:12])
+def test_sells_nothing_else(literal: str, sales: ModuleType, shop: Shop) -> None:
+    status, body = checkout(sales, f'{{"{COUNT}": {literal}}}')
+    assert status == 400
+    assert body["message"]
+    assert shop.checkouts == []
+
+
+@pytest.mark.parametrize("body", [{}, {"messageattributeproductcnt": 5}, {"requester": "홍길동"}], ids=json.dumps)
+def test_the_quantity_is_required(body: dict[str, Any], sales: ModuleType, shop: Shop) -> None:
+    status, answer = checkout(sales, body)
+    assert status == 400
+    assert COUNT in answer["message"]
+    assert shop.checkouts == []
+
+
+def test_the_largest_order_is_a_setting(
+    load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sales = load("sales", MAX_ORDER="3")
+    monkeypatch.setattr(sales, "store", shop)
+    assert checkout(sales, {COUNT: 3})[0] == 200
+    assert checkout(sales, {COUNT: 4})[0] == 400
+
+
+# --- text ---
+
+GOOD_TEXTS = {
+    "Korean": ("부산 홍길동", "부산 홍길동"),
+    "emoji": ("🍩👩‍👩‍👧", "🍩👩‍👩‍👧"),
+    "quotes": ("\"'`\\", "\"'`\\"),
+    "SQL": ("'; DROP TABLE product; --", "'; DROP TABLE product; --"),
+    "format": ("%s %(a)s {0} ${IFS}", "%s %(a)s {0} ${IFS}"),
+    "lines": ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
+    "trimmed": (" \t\n이름\u3000 ", "이름"),
+    "200 characters": ("가" * 200, "가" * 200),
+    "200 emoji": ("🍩" * 200, "🍩" * 200),
+    "200 after trimming": (f"  {'a' * 200}  ", "a" * 200),
+}
+MISSING = {"null": None, "empty": "", "blank": " \t\n"}
+BAD_TEXTS = {
+    "201 characters": '"' + "가" * 201 + '"',
+    "number": "7",
+    "boolean": "false",
+    "array": '["a"]',
+    "object": "{}",
+    "high surrogate": r'"\ud800"',
+    "low surrogate": r'"a\udf69b"',
+    "surrogates swapped": r'"\udf69\ud83c"',
+    "NUL": r'"a\u0000b"',
+    "bell": r'"\u0007"',
+    "escape": r'"\u001b[31m"',
+    "unit separator to trim": r'"a\u001f"',
+    "delete": r'"\u007f"',
+    "C1": r'"\u0085"',
+    "U+FFFE": r'"\ufffe"',
+    "U+FFFF": r'"\uffff"',
+}
+
+
+@pytest.mark.parametrize(("sent", "kept"), GOOD_TEXTS.values(), ids=GOOD_TEXTS)
+@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", FACTORY])
+def test_text_passes_through(name: str, sent: str, kept: str, sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5, name: sent})[0] == 200
+    assert [request["factory_id" if name == FACTORY else "requester"] for request in shop.checkouts] == [kept]
+
+
+def test_escaped_surrogate_pairs_are_one_character(sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, f'{{"{COUNT}": 5, "requester": "\\ud83c\\udf69"}}')[0] == 200
+    assert shop.checkouts[0]["requester"] == "🍩"
+
+
+@pytest.mark.parametrize("literal", BAD_TEXTS.values(), ids=BAD_TEXTS)
+@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", FACTORY, PRODUCT])
+def test_bad_text_is_refused_by_name(name: str, literal: str, sales: ModuleType, shop: Shop) -> None:
+    status, body = checkout(sales, f'{{"{COUNT}": 5, "{name}": {literal}}}')
+    assert status == 400
+    assert name in body["message"]
+    assert shop.checkouts == []
+
+
+@pytest.mark.parametrize("value", MISSING.values(), ids=MISSING)
+def test_blank_text_counts_as_missing(value: str | None, sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5, "requester": value, FACTORY: value, PRODUCT: value})[0] == 200
+    assert checkout(sales, {COUNT: 5})[0] == 200
+    for request in shop.checkouts:
+        assert (request["slug"], request["product_id"]) == ("donut", None)
+        assert (request["factory_id"], request["requester"]) == (None, "unknown")
+
+
+def test_requester_wins_over_its_alias(sales: ModuleType, shop: Shop) -> None:
+    checkout(sales, {COUNT: 5, "requester": "a", "MessageAttributeRequester": "b"})
+    checkout(sales, {COUNT: 5, "requester": "", "MessageAttributeRequester": "b"})
+    assert [request["requester"] for request in shop.checkouts] == ["a", "b"]
+
+
+def test_another_product_may_be_named(sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5, PRODUCT: f" {PRODUCT_ID} "})[0] == 200
+    assert shop.checkouts[0]["product_id"] == PRODUCT_ID
+
+
+@pytest.mark.parametrize("product_id", ["도너츠", "a b", "' OR 1=1", "a" * 65, "🍩"])
+def test_what_can_be_no_product_is_not_looked_up(product_id: str, sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5, PRODUCT: product_id}) == (400, {"message": "상품 없음"})
+    assert shop.checkouts == []
+
+
+def test_an_unknown_product(sales: ModuleType, shop: Shop) -> None:
+    shop.outcome = "unknown"
+    assert checkout(sales, {COUNT: 5, PRODUCT: PRODUCT_ID}) == (400, {"message": "상품 없음"})
+
+
+# --- body ---
+
+BAD_BODIES: dict[str, str | bytes | None] = {
+    "none": None,
+    "empty": "",
+    "text": "donut",
+    "form": f"{COUNT}=5",
+    "cut off": f'{{"{COUNT}": 5',
+    "two objects": f'{{"{COUNT}": 5}}{{"{COUNT}": 5}}',
+    "null": "null",
+    "number": "5",
+    "string": '"5"',
+    "array": f'[{{"{COUNT}": 5}}]',
+    "NaN": f'{{"{COUNT}": 5, "extra": NaN}}',
+    "Infinity": f'{{"{COUNT}": 5, "extra": -Infinity}}',
+    "deep": f'{{"{COUNT}": 5, "extra": {"[" * 8000}{"]" * 8000}}}',
+    "byte order mark": f'\ufeff{{"{COUNT}": 5}}',
+    "surrogate": f'{{"{COUNT}": 5, "requester": "\ud800"}}',
+    "not UTF-8": f'{{"{COUNT}": 5, "requester": "홍길동"}}'.encode("cp949"),
+    "UTF-16": f'{{"{COUNT}": 5}}'.encode("utf-16"),
+    "16 KiB and a byte": padded(16 * 1024 + 1),
+    "16 KiB of bytes, not of characters": f'{{"{COUNT}": 5, "extra": "{"가" * 6000}"}}',
+}
+
+
+@pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES)
+def test_a_bad_body_is_refused(body: str | bytes | None, sales: ModuleType, shop: Shop) -> None:
+    status, answer = checkout(sales, body)
+    assert status == 400
+    assert answer["message"]
+    assert shop.checkouts == []
+
+
+@pytest.mark.parametrize("body", ["!", "a", "YQ", "한글", "YQ==\n"])
+def test_bad_base64_is_refused(body: str, sales: ModuleType, shop: Shop) -> None:
+    event = {"routeKey": "POST /checkout", "headers": {}, "body": body, "isBase64Encoded": True}
+    status, answer = call(sales, event)
+    assert status == 400
+    assert answer["message"]
+    assert shop.checkouts == []
+
+
+@pytest.mark.parametrize("encode", [bytes, bytes.decode], ids=["base64", "text"])
+def test_a_body_of_16_kib_is_read(encode: Callable[[bytes], Any], sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, encode(padded(16 * 1024)))[0] == 200
+    assert len(shop.checkouts) == 1
+
+
+def test_base64_is_decoded(sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, f'{{"{COUNT}": "5", "requester": "홍길동"}}'.encode())[0] == 200
+    assert shop.checkouts[0]["requester"] == "홍길동"
+
+
+# --- Idempotency-Key ---
+
+
+@pytest.mark.parametrize("key", ["a", "a" * 255, " ", "~!@#$%^&*()", "7f1d9a2e-2d7a-4c2f-8d0c-6b8f7a5e4d3c"])
+def test_a_key_reaches_the_store(key: str, sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5}, headers={"idempotency-key": key})[0] == 200
+    assert shop.checkouts[0]["idempotency_key"] == key
+
+
+def test_without_a_key_none_reaches_the_store(sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5}, headers={"content-type": "application/json"})[0] == 200
+    assert shop.checkouts[0]["idempotency_key"] is None
+
+
+@pytest.mark.parametrize("key", ["", "a" * 256, "열쇠", "a\tb", "a\n", "\x7f", "\x00", "é"])
+def test_an_invalid_key_is_refused(key: str, sales: ModuleType, shop: Shop) -> None:
+    status, answer = checkout(sales, {COUNT: 5}, headers={"idempotency-key": key})
+    assert status == 400
+    assert "Idempotency-Key" in answer["message"]
+    assert shop.checkouts == []
+
+
+def test_a_key_used_for_another_request_is_refused(sales: ModuleType, shop: Shop) -> None:
+    shop.outcome, shop.stored_hash = "replayed", b"another request's"
+    status, answer = checkout(sales, {COUNT: 5}, headers={"idempotency-key": "key"})
+    assert status == 422
+    assert "Idempotency-Key" in answer["message"]
+
+
+SAME = [{COUNT: 5}, {COUNT: "5"}, {COUNT: "005", "requester": None}, {"requester": " unknown ", FACTORY: "", COUNT: 5}]
+OTHERS = [{COUNT: 6}, {COUNT: 5, "requester": "a"}, {COUNT: 5, FACTORY: "a"}, {COUNT: 5, PRODUCT: "a"}]
+
+
+def test_the_same_request_has_the_same_hash_and_no_other(sales: ModuleType, shop: Shop) -> None:
+    for body in SAME + OTHERS:
+        checkout(sales, body)
+    hashes = [request["request_hash"] for request in shop.checkouts]
+    assert len(set(hashes[: len(SAME)])) == 1
+    assert len(set(hashes[len(SAME) - 1 :])) == 1 + len(OTHERS)
+
+
+# --- shortage ---
+
+
+@pytest.fixture
+def short(pipe: Pipe, load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """sales, with too little stock."""
+    module = load("sales", STOCK_EMPTY_TOPIC_ARN=pipe.topic_arn)
+    shop.outcome = "refused"
+    monkeypatch.setattr(module, "store", shop)
+    return module
+
+
+def test_a_shortage_is_answered_with_the_order(short: ModuleType, shop: Shop) -> None:
+    status, answer = checkout(short, {COUNT: 12})
+    (request,) = shop.checkouts
+    assert (status, answer) == (
+        200,
+        {
+            "message": "구매 실패! 남은 재고: 7",
+            "purchased": False,
+            "stock": 7,
+            "order_id": request["order_id"],
+        },
+    )
+
+
+def test_a_shortage_is_notified(short: ModuleType, shop: Shop, pipe: Pipe) -> None:
+    checkout(short, {COUNT: 12, "requester": "부산 홍길동 🍩", FACTORY: "FF-1"})
+    (request,) = shop.checkouts
+    (message,) = pipe.receive()
+    envelope = json.loads(message["Body"])
+    assert envelope["Subject"] == "도너츠 재고 부족"
+    text, time = envelope["Message"].rsplit(" ", 1)
+    assert text == "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각:"
+    assert datetime.fromisoformat(time).utcoffset() == timedelta(0)
+    assert envelope["MessageAttributes"] == {
+        "MessageAttributeProductId": {"Type": "String", "Value": PRODUCT_ID},
+        "MessageAttributeFactoryId": {"Type": "String", "Value": "FF-1"},
+        "MessageAttributeProductCnt": {"Type": "String", "Value": "12"},
+        "MessageAttributeRequester": {"Type": "String", "Value": "부산 홍길동 🍩"},
+        "MessageAttributeOrderId": {"Type": "String", "Value": request["order_id"]},
+        "MessageAttributeCallbackToken": {"Type": "String", "Value": request["callback_token"]},
+        "MessageAttributeProductSlug": {"Type": "String", "Value": "donut"},
+    }
+    assert shop.published == [(request["order_id"], 900)]
+
+
+def test_the_store_learns_how_soon_the_relay_takes_over(short: ModuleType, shop: Shop) -> None:
+    checkout(short, {COUNT: 12})
+    assert shop.checkouts[0]["publish_within"] == 30
+
+
+def test_each_order_has_an_id_and_a_token_of_its_own(short: ModuleType, shop: Shop) -> None:
+    for _ in range(20):
+        _, answer = checkout(short, {COUNT: 12})
+        assert shop.checkouts[-1]["callback_token"] not in json.dumps(answer)
+    ids, tokens = ({request[name] for request in shop.checkouts} for name in ("order_id", "callback_token"))
+    assert len(ids) == len(tokens) == len(shop.checkouts)
+    assert not ids & tokens
+    assert all(len(base64.urlsafe_b64decode(f"{token}==")) >= 128 / 8 for token in tokens)
+
+
+@pytest.mark.parametrize("outcome", ["sold", "unknown", "replayed"])
+def test_nothing_else_is_notified(outcome: str, short: ModuleType, shop: Shop, pipe: Pipe) -> None:
+    shop.outcome = outcome
+    checkout(short, {COUNT: 5}, headers={"idempotency-key": "key"})
+    assert pipe.receive() == []
+    assert shop.published == []
+
+
+def break_topic(short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = replace(short.settings, stock_empty_topic_arn=f"{short.settings.stock_empty_topic_arn}_gone")
+    monkeypatch.setattr(short, "settings", gone)
+
+
+def break_network(short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable() -> None:
+        raise botocore.exceptions.EndpointConnectionError(endpoint_url="https://sns.test")
+
+    monkeypatch.setattr(messages, "_sns", unreachable)
+
+
+def break_mark(short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.publishing = DatabaseUnavailable("OperationalError 2013")
+
+
+@pytest.mark.parametrize("broken", [break_topic, break_network, break_mark])
+def test_the_answer_does_not_depend_on_sns(
+    broken: Callable[[ModuleType, Shop, pytest.MonkeyPatch], None],
+    short: ModuleType,
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken(short, shop, monkeypatch)
+    status, answer = checkout(short, {COUNT: 12})
+    assert (status, answer["purchased"]) == (200, False)
+    assert answer["order_id"] == shop.checkouts[0]["order_id"]
+    assert shop.published == []
+
+
+# --- the other routes ---
+
+
+def get(sales: ModuleType, route: str, name: str, value: str) -> Answer:
+    return call(sales, {"routeKey": route, "headers": {}, "pathParameters": {name: value}})
+
+
+def get_product(sales: ModuleType, slug: str) -> Answer:
+    return get(sales, "GET /product/{slug}", "slug", slug)
+
+
+def get_order(sales: ModuleType, order_id: str) -> Answer:
+    return get(sales, "GET /order/{order_id}", "order_id", order_id)
+
+
+def test_the_product_is_shown(sales: ModuleType) -> None:
+    assert get_product(sales, "donut") == (200, {"sku": "CP-502101", "name": "부산도너츠"})
+
+
+def test_the_order_is_shown(sales: ModuleType) -> None:
+    assert get_order(sales, "known") == (200, {"status": "published"})
+
+
+@pytest.mark.parametrize("name", ["bagel", "DONUT", "donut2"])
+def test_what_is_not_there(name: str, sales: ModuleType, shop: Shop) -> None:
+    assert get_product(sales, name) == (400, {"message": "상품 없음"})
+    assert get_order(sales, name) == (400, {"message": "주문 없음"})
+    assert shop.looked_up == [name, name]
+
+
+@pytest.mark.parametrize("name", ["", "a" * 65, "도넛", "donut ", "donut\n", "%64onut", "' OR '1'='1"])
+def test_what_can_not_be_there_is_not_looked_up(name: str, sales: ModuleType, shop: Shop) -> None:
+    assert get_product(sales, name) == (400, {"message": "상품 없음"})
+    assert get_order(sales, name) == (400, {"message": "주문 없음"})
+    assert shop.looked_up == []
+
+
+@pytest.mark.parametrize("route", ["$default", "DELETE /checkout"])
+def test_anything_else_is_not_found(route: str, sales: ModuleType) -> None:
+    assert call(sales, {"routeKey": route, "headers": {}}) == (404, {"error": "Not Found"})
+
+
+# --- failure ---
+
+REQUESTS: dict[str, Callable[[ModuleType], Answer]] = {
+    "product": lambda sales: get_product(sales, "donut"),
+    "order": lambda sales: get_order(sales, "known"),
+    "checkout": lambda sales: checkout(sales, {COUNT: 5, "requester": "홍길동"}),
+}
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_an_unreachable_database(request_: Callable[[ModuleType], Answer], sales: ModuleType, shop: Shop) -> None:
+    shop.outcome = DatabaseUnavailable("OperationalError 2003")
+    assert request_(sales) == (503, {"message": "데이터베이스 연결 오류"})
+
+
+def test_an_unreachable_database_says_when_to_come_back(sales: ModuleType, shop: Shop) -> None:
+    shop.outcome = DatabaseUnavailable("OperationalError 2003")
+    event = {"routeKey": "GET /product/{slug}", "pathParameters": {"slug": "donut"}}
+    assert int(sales.handler(event, None)["headers"]["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+def test_an_unexpected_failure_tells_the_client_nothing(
+    request_: Callable[[ModuleType], Answer], sales: ModuleType, shop: Shop
+) -> None:
+    shop.outcome = RuntimeError("SELECT stock FROM product on database.test")
+    assert request_(sales) == (500, {"message": "서버 오류"})
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    ["sold", "refused", "unknown", "replayed", DatabaseUnavailable("OperationalError 2003"), RuntimeError("bug")],
+    ids=str,
+)
+def test_neither_requester_nor_token_is_logged(
+    outcome: str | Exception, short: ModuleType, shop: Shop, logged: Callable[[], str]
+) -> None:
+    shop.outcome = outcome
+    checkout(short, {COUNT: 12, "requester": "홍길동"}, headers={"idempotency-key": "key"})
+    checkout(short, {COUNT: 0, "requester": "홍길동"})
+    checkout(short, f'{{"{COUNT}": 5, "requester": "홍길동"')
+    assert logged()
+    assert "홍길동" not in logged()
+    assert shop.checkouts[0]["callback_token"] not in logged()
+
+
+@pytest.mark.parametrize("broken", [break_topic, break_network, break_mark])
+def test_neither_requester_nor_token_is_logged_when_publishing_fails(
+    broken: Callable[[ModuleType, Shop, pytest.MonkeyPatch], None],
+    short: ModuleType,
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: Callable[[], str],
+) -> None:
+    broken(short, shop, monkeypatch)
+    checkout(short, {COUNT: 12, "requester": "홍길동"})
+    (request,) = shop.checkouts
+    assert request["order_id"] in logged()
+    assert "홍길동" not in logged()
+    assert request["callback_token"] not in logged()
+
+
+A_SALE = """
+import json, sys
+from common.store import Checkout
+from sales import handler
+
+class Shop:
+    def checkout(self, *, request_hash, **_):
+        return Checkout(outcome="sold", purchased=True, stock=1, order_id=None, request_hash=request_hash,
+                        product_id=None, slug=None, factory_id=None)
+
+handler.store = Shop()
+event = {"routeKey": "POST /checkout", "headers": {}, "body": '{"MessageAttributeProductCnt": 1}'}
+answer = handler.handler(event, None)
+assert answer["statusCode"] == 200, answer
+print(json.dumps([name for name in ("boto3", "botocore", "requests", "urllib3") if name in sys.modules]))
+"""
+
+
+def test_a_sale_imports_no_client_library() -> None:
+    lambdas = Path(messages.__file__).parent.parent
+    sale = subprocess.run(
+        [sys.executable, "-c", A_SALE],
+        env={**ENVIRONMENT, "PYTHONPATH": str(lambdas)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert sale.returncode == 0, sale.stderr
+    assert json.loads(sale.stdout) == []
