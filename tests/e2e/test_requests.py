@@ -1,0 +1,130 @@
+"""What the API refuses, over the wire."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from tests.e2e.shop import Shop
+
+JSON = "application/json; charset=utf-8"
+TABLES = ("product", "purchase", "production_order", "idempotency_key")
+
+
+@pytest.fixture
+def untouched(shop: Shop) -> Iterator[Shop]:
+    """A shop whose books must be the same after the test."""
+    before = [shop.sql(f"SELECT * FROM {table}") for table in TABLES]
+    yield shop
+    assert [shop.sql(f"SELECT * FROM {table}") for table in TABLES] == before
+
+
+def assert_refused(answer: requests.Response, status: int = 400) -> None:
+    """With a word for the client, and nothing else."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, JSON), answer.text
+    assert answer.json().keys() == {"message"}
+    assert answer.json()["message"]
+
+
+NOT_COUNTS = [None, 0, "0", -1, "-1", 1.5, "1.5", 1.0, 1001, "1001", 10**30, "9" * 5000]
+NOT_COUNTS += ["", "abc", " 5", "+5", "1e2", "0x10", "1_0", "５", "٣", True, False, [], [1], {}, {"count": 1}]
+
+
+@pytest.mark.parametrize("count", NOT_COUNTS, ids=lambda count: ascii(count)[:20])
+def test_a_count_that_is_none_is_refused(untouched: Shop, count: object) -> None:
+    assert_refused(untouched.checkout(count))
+
+
+@pytest.mark.parametrize("body", [{}, {"requester": "홍길동"}, {"messageattributeproductcnt": 1}])
+def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, object]) -> None:
+    assert_refused(untouched.request("POST", "/checkout", json=body))
+
+
+@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"])
+@pytest.mark.parametrize(
+    "text",
+    ["홍" * 201, "a\x00b", "\x1b[2J", "\x7f", "\ud800", "\ufffe", 5, True, ["홍길동"], {"name": "홍길동"}],
+    ids=ascii,
+)
+def test_a_text_that_cannot_be_passed_on_is_refused(untouched: Shop, name: str, text: object) -> None:
+    assert_refused(untouched.checkout(1000, **{name: text}))
+
+
+@pytest.mark.parametrize(
+    "body",
+    {
+        "nothing": b"",
+        "text": b"five donuts, please",
+        "form": b"MessageAttributeProductCnt=1",
+        "cut": b'{"MessageAttributeProductCnt": 1',
+        "array": b'[{"MessageAttributeProductCnt": 1}]',
+        "string": b'"MessageAttributeProductCnt"',
+        "number": b"1",
+        "null": b"null",
+        "NaN": b'{"MessageAttributeProductCnt": 1, "requester": NaN}',
+        "deep": b"[" * 16000,
+        "latin-1": '{"MessageAttributeProductCnt": 1, "requester": "ñandú"}'.encode("latin-1"),
+        "euc-kr": '{"MessageAttributeProductCnt": 1, "requester": "홍길동"}'.encode("euc-kr"),
+        "utf-16": '{"MessageAttributeProductCnt": 1}'.encode("utf-16"),
+        "not utf-8": b'{"MessageAttributeProductCnt": 1, "requester": "\xff\xfe"}',
+        "too large": b'{"MessageAttributeProductCnt": 1}' + b" " * 16 * 1024,
+    }.items(),
+    ids=lambda item: item[0],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream", None])
+def test_a_body_that_is_no_json_object_is_refused(
+    untouched: Shop, body: tuple[str, bytes], content_type: str | None
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    assert_refused(untouched.request("POST", "/checkout", data=body[1], headers=headers))
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", None])
+def test_a_body_of_16_kib_is_served_whatever_it_is_called(shop: Shop, content_type: str | None) -> None:
+    body = json.dumps({"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False).encode()
+    headers = {"Content-Type": content_type} if content_type else {}
+    answer = shop.request("POST", "/checkout", data=body.ljust(16 * 1024), headers=headers)
+    assert (answer.status_code, answer.json()["stock"]) == (200, 9)
+    assert shop.ledger() == [(1, "홍길동")]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "tab\there", "홍길동".encode()], ids=ascii)
+def test_an_invalid_idempotency_key_is_refused(untouched: Shop, key: str | bytes) -> None:
+    assert_refused(untouched.checkout(1, headers={"Idempotency-Key": key}))
+
+
+@pytest.mark.parametrize("product_id", ["no-such-id", "donut", "'; --", "홍", "x" * 200])
+def test_an_unknown_product_is_not_sold(untouched: Shop, product_id: str) -> None:
+    answer = untouched.checkout(1, MessageAttributeProductId=product_id)
+    assert_refused(answer)
+    assert answer.json() == {"message": "상품 없음"}
+
+
+@pytest.mark.parametrize("slug", ["bagel", "DONUT", "donut%20", "'%20OR%20'1", "%ED%99%8D", "%00", "x" * 200])
+def test_an_unknown_product_is_not_shown(untouched: Shop, slug: str) -> None:
+    answer = untouched.request("GET", f"/product/{slug}")
+    assert_refused(answer)
+    assert answer.json() == {"message": "상품 없음"}
+
+
+@pytest.mark.parametrize("order_id", ["no-such-order", "%27%20OR%20%271", "%ED%99%8D", "x" * 200])
+def test_an_unknown_order_is_not_shown(untouched: Shop, order_id: str) -> None:
+    answer = untouched.request("GET", f"/order/{order_id}")
+    assert_refused(answer)
+    assert answer.json() == {"message": "주문 없음"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [(method, "/product/donut") for method in ("PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
+    + [(method, "/checkout") for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
+    + [(method, "/order/x") for method in ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
+    + [(method, "/") for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
+    + [("GET", path) for path in ("/product", "/product/", "/product/donut/stock", "/orders", "/_ministack/health")]
+    + [("POST", path) for path in ("/product", "/product/", "/checkout/now", "/Checkout", "/CHECKOUT")],
+)
+def test_anything_else_is_not_found(untouched: Shop, method: str, path: str) -> None:
+    answer = untouched.request(method, path, json={"MessageAttributeProductCnt": 1})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, JSON), answer.text
+    assert method == "HEAD" or answer.json() == {"error": "Not Found"}
