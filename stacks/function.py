@@ -68,9 +68,7 @@ class Function(lambda_.Function):
         vpc: ec2.IVpc | None = None,
         security_group: ec2.ISecurityGroup | None = None,
     ) -> None:
-        log_group = logs.LogGroup(
-            scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
-        )
+        log_group = logs.LogGroup(scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY)
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         if vpc:  # CDK adds these permissions to roles of its own making only
             role.add_managed_policy(

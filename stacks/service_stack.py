@@ -43,7 +43,7 @@ class AccessLog:
         return apigatewayv2.LogGroupLogDestination(self._log_group)
 
     @property
-    def format(self) -> object:
+    def format(self) -> apigateway.AccessLogFormat:
         return apigateway.AccessLogFormat.custom(cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS))
 
 
@@ -93,9 +93,7 @@ class ServiceStack(cdk.Stack):
             "DATABASE_CA_FILE": self._settings.database_ca_file,
         }
 
-    def _function(
-        self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool
-    ) -> Function:
+    def _function(self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool) -> Function:
         return Function(
             self,
             id,
@@ -109,9 +107,7 @@ class ServiceStack(cdk.Stack):
             security_group=self._data.client_security_group if in_vpc else None,
         )
 
-    def _database_function(
-        self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10
-    ) -> Function:
+    def _database_function(self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10) -> Function:
         """A function that logs in to the database as `app`."""
         app_secret = self._data.app_secret
         login = {"DATABASE_SECRET_ARN": app_secret.secret_arn} if app_secret else {}

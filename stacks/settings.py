@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 REGION = "ap-northeast-2"
@@ -96,7 +96,8 @@ class Settings:
 
     def override(self, context: Mapping[str, str]) -> "Settings":
         """The same environment with the settings that may be given on the command line, as `-c name=value`."""
-        return replace(self, **{name: context[name] for name in OVERRIDABLE if context.get(name)})
+        overrides: dict[str, Any] = {name: context[name] for name in OVERRIDABLE if context.get(name)}
+        return replace(self, **overrides)
 
 
 OVERRIDABLE = ("factory_url", "public_url", "database_ca_file")

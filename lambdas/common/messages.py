@@ -50,7 +50,8 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
         Subject=SUBJECT,
         Message=MESSAGE.format(time=datetime.now(timezone.utc).isoformat(timespec="milliseconds")),
         MessageAttributes={
-            ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)} for field, value in asdict(order).items()
+            ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)}
+            for field, value in asdict(order).items()
         },
     )
 

@@ -244,7 +244,7 @@ class Store:
     def _connected(self) -> pymysql.Connection:
         connection = self._connection
         # Readable while idle: the server has hung up (or spoke out of turn). Cheaper than a ping by far.
-        if connection and select.select([connection._sock], [], [], 0)[0]:
+        if connection and select.select([connection._sock], [], [], 0)[0]:  # type: ignore[attr-defined]
             self._discard()
         if not self._connection:
             self._connection = self._connect()
@@ -280,4 +280,4 @@ class Store:
         """A connection that failed in any way may hold half a transaction: it is never used again."""
         connection, self._connection = self._connection, None
         if connection:
-            connection._force_close()
+            connection._force_close()  # type: ignore[attr-defined]

@@ -127,13 +127,19 @@ def checkout(event: http.Event) -> http.Response:
     )
     log.info(
         "checkout",
-        extra={"outcome": result.outcome, "quantity": request.quantity, "stock": result.stock, "order_id": result.order_id},
+        extra={
+            "outcome": result.outcome,
+            "quantity": request.quantity,
+            "stock": result.stock,
+            "order_id": result.order_id,
+        },
     )
     if result.outcome == "unknown":
         return http.response(400, {"message": "상품 없음"})
     if result.request_hash != request.hash():
         return http.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
     if result.outcome == "refused":
+        assert result.slug and result.product_id and result.factory_id, "a new order names its product"
         publish(
             messages.ProductionOrder(
                 order_id=order_id,
