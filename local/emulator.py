@@ -22,7 +22,7 @@ from ministack.core.responses import new_uuid
 from ministack.services import ec2, rds, secretsmanager
 from ministack.services.cloudformation import provisioners
 
-from local import front, function_logging
+from local import faults, front, function_logging
 from local.rds import create_master, managed_password
 
 MINISTACK_VERSION = "1.5.33"
@@ -224,9 +224,11 @@ def main() -> None:
     mend_transport()
     mend_function_logs()
 
+    emulator = faults.faulty(ministack.app.app)
+
     async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
-        await (front.app if to_front else ministack.app.app)(scope, receive, send)
+        await (front.app if to_front else emulator)(scope, receive, send)
 
     config = Config()
     config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.front_port}"]

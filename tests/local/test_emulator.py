@@ -6,14 +6,16 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 
 from local.cloud import ACCOUNT, Cloud
+from local.faults import Fault
 from stacks.settings import REGION
 
 HANDLER = """
@@ -198,3 +200,30 @@ def test_templates_use_what_ministack_lacks(cloud: Cloud) -> None:
 def log_lines(cloud: Cloud) -> list[dict[str, Any]]:
     events = cloud.client("logs").filter_log_events(logGroupName="echo-logs")["events"]
     return [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+
+
+@contextmanager
+def timed(*, at_least: float, at_most: float) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    assert at_least <= time.perf_counter() - began <= at_most
+
+
+def test_a_fault_refuses_the_calls_it_names_and_no_others(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    sns, sqs = cloud.client("sns"), cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="faulty")["QueueUrl"]
+    with cloud.faults(Fault(service="sns", action="ListTopics", status=503), Fault(service="sqs", status=503, count=1)):
+        with pytest.raises(ClientError, match="503"):
+            sns.list_topics()
+        assert sns.list_subscriptions()["Subscriptions"] == []
+        with pytest.raises(ClientError, match="503"):
+            sqs.send_message(QueueUrl=queue, MessageBody="refused")
+        sqs.send_message(QueueUrl=queue, MessageBody="taken")
+    sns.list_topics()
+    assert [message["Body"] for message in sqs.receive_message(QueueUrl=queue)["Messages"]] == ["taken"]
+
+
+def test_a_fault_delays_a_call_that_is_then_served(cloud: Cloud) -> None:
+    with cloud.faults(Fault(service="sns", delay=0.5)), timed(at_least=0.5, at_most=5):
+        cloud.client("sns").list_topics()
