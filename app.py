@@ -25,8 +25,8 @@ def chosen(app: cdk.App) -> list[Settings]:
 def add_stacks(app: cdk.App, settings: Settings) -> None:
     env = cdk.Environment(region=REGION)  # no account: synth never asks AWS
     name = settings.environment
-    data = DataStack(app, f"donut-shop-data-{name}", settings=settings, env=env)
     messaging = MessagingStack(app, f"donut-shop-messaging-{name}", settings=settings, env=env)
+    data = DataStack(app, f"donut-shop-data-{name}", settings=settings, topic=messaging.stock_empty, env=env)
     service = ServiceStack(
         app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
     )

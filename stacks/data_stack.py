@@ -2,69 +2,142 @@
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.settings import DATABASE_PARAMETERS, Settings
+from stacks.settings import DATABASE_PARAMETERS, ExistingDatabase, ManagedDatabase, Settings
+from stacks.validation import acknowledge
 
+APP_USER = "app"
 DATABASE_NAME = "shop"
 DATABASE_PORT = 13306
 ENGINE = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.of("10.11.19", "10.11"))
 
 
 class DataStack(cdk.Stack):
-    """app_secret: the functions' password where they log in with one; None: IAM authentication."""
+    """app_secret: the functions' password where they log in with one; None: IAM authentication.
 
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment) -> None:
-        super().__init__(scope, id, env=env, description="Donut shop: network and database")
-        self.vpc = self._vpc(settings)
-        self.client_security_group = ec2.SecurityGroup(
+    topic: the only one that the functions may reach from inside the VPC.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, topic: sns.ITopic, env: cdk.Environment
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            env=env,
+            description="Donut shop: network and database",
+            termination_protection=settings.termination_protection,
+        )
+        self._settings = settings
+        self.database: rds.DatabaseInstance | None = None
+        self.app_secret: secretsmanager.ISecret | None = None
+        if isinstance(settings.database, ManagedDatabase):
+            self._create(settings.database, topic)
+        else:
+            self._adopt(settings.database)
+
+    def grant_login(self, function: lambda_.Function) -> None:
+        """Let the function log in to the database as the user `app`."""
+        if self.app_secret:
+            self.app_secret.grant_read(function)
+        else:
+            assert self.database, "IAM authentication is for a managed database"
+            self.database.grant_connect(function, APP_USER)
+
+    def _create(self, managed: ManagedDatabase, topic: sns.ITopic) -> None:
+        self.vpc: ec2.IVpc = self._vpc()
+        self.client_security_group: ec2.ISecurityGroup = ec2.SecurityGroup(
             self,
             "Client",
             vpc=self.vpc,
             description="Functions that use the database and the interface endpoints",
             allow_all_outbound=False,
         )
-        self._endpoints(settings)
-        self.database = self._database(settings)
-        self.app_secret = self._app_secret() if settings.database.login == "secret" else None
+        self.database = self._database(managed)
+        self.host = self.database.instance_endpoint.hostname
+        self.port = cdk.Token.as_string(self.database.instance_endpoint.port)
+        assert self.database.secret, "RDS manages the master password"
+        self.master_secret: secretsmanager.ISecret = self.database.secret
+        if managed.login == "secret":
+            self.app_secret = self._app_secret()
+        self._endpoints(topic)
 
-    def _vpc(self, settings: Settings) -> ec2.Vpc:
-        return ec2.Vpc(
+    def _adopt(self, existing: ExistingDatabase) -> None:
+        """Its network is the owner's: the ways to SNS and Secrets Manager, too."""
+        self.vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Vpc",
-            availability_zones=list(settings.availability_zones),
+            vpc_id=existing.vpc_id,
+            availability_zones=list(self._settings.availability_zones),
+            isolated_subnet_ids=list(existing.subnet_ids),
+        )
+        self.client_security_group = ec2.SecurityGroup.from_security_group_id(
+            self, "Client", existing.security_group_id, mutable=False
+        )
+        self.host, self.port = existing.host, str(existing.port)
+        self.master_secret = secretsmanager.Secret.from_secret_complete_arn(self, "MasterSecret", existing.secret_arn)
+        self.app_secret = self._app_secret()
+
+    def _vpc(self) -> ec2.Vpc:
+        vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            availability_zones=list(self._settings.availability_zones),
             nat_gateways=0,
             restrict_default_security_group=False,
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
             ],
         )
+        vpc.add_flow_log(
+            "Rejected",
+            traffic_type=ec2.FlowLogTrafficType.REJECT,
+            destination=ec2.FlowLogDestination.to_cloud_watch_logs(
+                logs.LogGroup(
+                    self,
+                    "RejectedLogs",
+                    retention=logs.RetentionDays.ONE_WEEK,
+                    removal_policy=cdk.RemovalPolicy.DESTROY,
+                )
+            ),
+        )
+        return vpc
 
-    def _endpoints(self, settings: Settings) -> None:
-        """The functions' only way out of the isolated subnets."""
+    def _endpoints(self, topic: sns.ITopic) -> None:
+        """The functions' only way out of the isolated subnets, to one topic and to their secrets."""
         security_group = ec2.SecurityGroup(
             self, "Endpoint", vpc=self.vpc, description="Interface endpoints", allow_all_outbound=False
         )
         self.client_security_group.connections.allow_to(security_group, ec2.Port.tcp(443))
-        for name, service in (
-            ("Sns", ec2.InterfaceVpcEndpointAwsService.SNS),
-            ("SecretsManager", ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER),
+        secrets = [secret.secret_arn for secret in (self.master_secret, self.app_secret) if secret]
+        for id, service, action, resources in (
+            ("Sns", ec2.InterfaceVpcEndpointAwsService.SNS, "sns:Publish", [topic.topic_arn]),
+            (
+                "SecretsManager",
+                ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
+                "secretsmanager:GetSecretValue",
+                secrets,
+            ),
         ):
             self.vpc.add_interface_endpoint(
-                name,
+                id,
                 service=service,
                 open=False,
                 security_groups=[security_group],
                 subnets=ec2.SubnetSelection(
                     subnet_type=ec2.SubnetType.PRIVATE_ISOLATED,
-                    availability_zones=list(settings.availability_zones[: settings.endpoint_zones]),
+                    availability_zones=list(self._settings.availability_zones[: self._settings.endpoint_zones]),
                 ),
-            )
+            ).add_to_policy(iam.PolicyStatement(principals=[iam.AnyPrincipal()], actions=[action], resources=resources))
 
-    def _database(self, settings: Settings) -> rds.DatabaseInstance:
-        managed = settings.database
+    def _database(self, managed: ManagedDatabase) -> rds.DatabaseInstance:
         database = rds.DatabaseInstance(
             self,
             "Database",
@@ -86,19 +159,31 @@ class DataStack(cdk.Stack):
             backup_retention=cdk.Duration.days(managed.backup_days),
             deletion_protection=managed.deletion_protection,
             auto_minor_version_upgrade=False,
-            removal_policy=cdk.RemovalPolicy.SNAPSHOT if settings.retain_data else cdk.RemovalPolicy.DESTROY,
+            removal_policy=cdk.RemovalPolicy.SNAPSHOT if self._settings.retain_data else cdk.RemovalPolicy.DESTROY,
         )
         database.connections.allow_default_port_from(self.client_security_group)
+        if managed.snapshot:
+            instance = database.node.default_child
+            assert isinstance(instance, rds.CfnDBInstance)
+            instance.db_snapshot_identifier = managed.snapshot
+            for inherited in ("DBName", "MasterUsername", "StorageEncrypted"):  # refused beside a snapshot
+                instance.add_property_deletion_override(inherited)
+        if not managed.multi_az:
+            acknowledge(database, "RDS3", "one zone: a second would double the cost; backups are kept")
+        if not managed.deletion_protection:
+            acknowledge(database, "RDS10", "outside production, an environment is made and removed freely")
         return database
 
     def _app_secret(self) -> secretsmanager.Secret:
-        return secretsmanager.Secret(
+        secret = secretsmanager.Secret(
             self,
             "AppSecret",
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template='{"username": "app"}',
+                secret_string_template=f'{{"username": "{APP_USER}"}}',
                 generate_string_key="password",
                 exclude_punctuation=True,
                 password_length=32,
             ),
         )
+        acknowledge(secret, "SMG4", "the migration renews the password in the database whenever it runs")
+        return secret

@@ -13,6 +13,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from stacks.validation import acknowledge
+
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 
@@ -22,13 +24,11 @@ class PipInstall:
     """Installs lambdas/requirements.txt without Docker: pure Python wheels, the same bytes for every processor."""
 
     def try_bundle(self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object) -> bool:
-        subprocess.run(
-            [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-            + ["--require-hashes", "--only-binary=:all:", "--platform=any", "--implementation=py", "--no-deps"]
-            + [f"--python-version={RUNTIME.name.removeprefix('python')}", f"--target={output_dir}/python"]
-            + [f"--requirement={LAMBDAS / 'requirements.txt'}"],
-            check=True,
-        )
+        options = ["--require-hashes", "--only-binary=:all:", "--platform=any", "--implementation=py", "--no-deps"]
+        options += ["--no-compile", "--quiet", "--disable-pip-version-check", f"--target={output_dir}/python"]
+        options += [f"--python-version={RUNTIME.name.removeprefix('python')}"]
+        requirements = f"--requirement={LAMBDAS / 'requirements.txt'}"
+        subprocess.run([sys.executable, "-m", "pip", "install", *options, requirements], check=True)
         return True
 
 
@@ -65,6 +65,7 @@ class Function(lambda_.Function):
         timeout: int,
         log_retention: logs.RetentionDays,
         memory_mib: int = 256,
+        reserved_concurrency: int | None = None,
         vpc: ec2.IVpc | None = None,
         security_group: ec2.ISecurityGroup | None = None,
     ) -> None:
@@ -73,6 +74,11 @@ class Function(lambda_.Function):
         if vpc:  # CDK adds these permissions to roles of its own making only
             role.add_managed_policy(
                 iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSLambdaVPCAccessExecutionRole")
+            )
+            acknowledge(
+                role,
+                "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole]",
+                "AWS's own policy for functions in a VPC: network interfaces take no narrower resource",
             )
         super().__init__(
             scope,
@@ -90,6 +96,7 @@ class Function(lambda_.Function):
             environment=dict(environment),
             timeout=cdk.Duration.seconds(timeout),
             memory_size=memory_mib,
+            reserved_concurrent_executions=reserved_concurrency,
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,

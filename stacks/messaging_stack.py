@@ -15,7 +15,13 @@ VISIBILITY_FACTOR = 6
 
 class MessagingStack(cdk.Stack):
     def __init__(self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment) -> None:
-        super().__init__(scope, id, env=env, description="Donut shop: production orders on their way to the factory")
+        super().__init__(
+            scope,
+            id,
+            env=env,
+            description="Donut shop: production orders on their way to the factory",
+            termination_protection=settings.termination_protection,
+        )
         name = settings.environment
         self.stock_dlq = sqs.Queue(
             self,

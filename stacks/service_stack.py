@@ -6,9 +6,9 @@ from aws_cdk import aws_apigateway as apigateway
 from aws_cdk import aws_apigatewayv2 as apigatewayv2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import triggers
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
@@ -17,6 +17,7 @@ from stacks.data_stack import DATABASE_NAME, DataStack
 from stacks.function import Dependencies, Function
 from stacks.messaging_stack import MessagingStack
 from stacks.settings import Settings
+from stacks.validation import acknowledge
 
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
@@ -84,15 +85,6 @@ class ServiceStack(cdk.Stack):
         self.consumer = self._consumer(messaging)
         cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
 
-    def _database_environment(self) -> dict[str, str]:
-        endpoint = self._data.database.instance_endpoint
-        return {
-            "DATABASE_HOST": endpoint.hostname,
-            "DATABASE_PORT": cdk.Token.as_string(endpoint.port),
-            "DATABASE_NAME": DATABASE_NAME,
-            "DATABASE_CA_FILE": self._settings.database_ca_file,
-        }
-
     def _function(self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool) -> Function:
         return Function(
             self,
@@ -103,43 +95,47 @@ class ServiceStack(cdk.Stack):
             layer=self._dependencies,
             timeout=timeout,
             log_retention=self._log_retention,
+            reserved_concurrency=self._settings.reserved_concurrency.get(name),
             vpc=self._data.vpc if in_vpc else None,
             security_group=self._data.client_security_group if in_vpc else None,
         )
 
+    def _database_environment(self, secret: secretsmanager.ISecret | None) -> dict[str, str]:
+        """secret: what the function logs in with; None: IAM authentication."""
+        return {
+            "DATABASE_HOST": self._data.host,
+            "DATABASE_PORT": self._data.port,
+            "DATABASE_NAME": DATABASE_NAME,
+            "DATABASE_CA_FILE": self._settings.database_ca_file,
+            **({"DATABASE_SECRET_ARN": secret.secret_arn} if secret else {}),
+        }
+
     def _database_function(self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10) -> Function:
         """A function that logs in to the database as `app`."""
-        app_secret = self._data.app_secret
-        login = {"DATABASE_SECRET_ARN": app_secret.secret_arn} if app_secret else {}
         function = self._function(
             id,
             name=name,
-            environment={**self._database_environment(), **login, **environment},
+            environment={**self._database_environment(self._data.app_secret), **environment},
             timeout=timeout,
             in_vpc=True,
         )
-        if app_secret:
-            app_secret.grant_read(function)
-        else:
-            self._data.database.grant_connect(function, "app")
+        self._data.grant_login(function)
         return function
 
     def _migration(self) -> triggers.Trigger:
         """Runs when its code (the SQL files too) changes, before the functions that need the schema."""
-        master_secret, app_secret = self._data.database.secret, self._data.app_secret
-        assert master_secret, "RDS manages the master password"
+        app_secret = self._data.app_secret
         function = self._function(
             "Migrate",
             name="migrate",
             environment={
-                **self._database_environment(),
-                "DATABASE_SECRET_ARN": master_secret.secret_arn,
+                **self._database_environment(self._data.master_secret),
                 **({"APP_SECRET_ARN": app_secret.secret_arn} if app_secret else {}),
             },
             timeout=14 * 60,
             in_vpc=True,
         )
-        master_secret.grant_read(function)
+        self._data.master_secret.grant_read(function)
         if app_secret:
             app_secret.grant_read(function)
         return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
@@ -177,23 +173,32 @@ class ServiceStack(cdk.Stack):
         )
         get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
         api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
-        api.add_routes(path="/product/{slug}", methods=[post], integration=restock)
+        callback_routes = api.add_routes(path="/product/{slug}", methods=[post], integration=restock)
         api.add_routes(path="/checkout", methods=[post], integration=sales)
         api.add_routes(path="/order/{order_id}", methods=[get], integration=sales)
-        apigatewayv2.HttpStage(
+        acknowledge(api, "APIG4", "a public shop; the callback route checks the order's own token")
+        throttle, callback_throttle = self._settings.throttle, self._settings.callback_throttle
+        stage = apigatewayv2.HttpStage(
             self,
             "Stage",
             http_api=api,
             auto_deploy=True,
-            throttle=apigatewayv2.ThrottleSettings(
-                rate_limit=self._settings.throttle_rate, burst_limit=self._settings.throttle_burst
-            ),
+            throttle=apigatewayv2.ThrottleSettings(rate_limit=throttle.rate, burst_limit=throttle.burst),
             access_log_settings=AccessLog(
                 logs.LogGroup(
                     self, "AccessLogs", retention=self._log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
                 )
             ),
         )
+        stage.node.add_dependency(*callback_routes)  # route settings name a route that must be there
+        cfn_stage = stage.node.default_child
+        assert isinstance(cfn_stage, apigatewayv2.CfnStage)
+        cfn_stage.route_settings = {
+            "POST /product/{slug}": {
+                "ThrottlingRateLimit": callback_throttle.rate,
+                "ThrottlingBurstLimit": callback_throttle.burst,
+            }
+        }
         return api
 
     def _consumer(self, messaging: MessagingStack) -> Function:

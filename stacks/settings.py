@@ -1,7 +1,7 @@
 """All that differs between environments. Imports nothing from the CDK, so that local tools can read it too."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,17 +18,46 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
 """The database's parameter group. RDS's own defaults are latin1 and REPEATABLE READ. Times in seconds."""
 
 
+MAX_CONNECTIONS: Mapping[str, int] = {"t4g.micro": 40, "t4g.small": 85, "t4g.medium": 170, "t4g.large": 340}
+"""What RDS's default formula gives on each class's memory, rounded down."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ManagedDatabase:
-    """A MariaDB instance that the data stack creates."""
+    """A MariaDB instance that the data stack creates, in a VPC of its own."""
 
     instance_class: str
     storage_gib: int = 20
     multi_az: bool = False
     backup_days: int = 7
     deletion_protection: bool = False
+    snapshot: str | None = None
+    """Restore from this snapshot. Once set it must stay set: without it the instance is replaced by an empty one."""
     login: Literal["iam", "secret"] = "iam"
     """How the functions log in: with an IAM token, or with a password of their own kept in Secrets Manager."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExistingDatabase:
+    """A MariaDB 10.11 that is there already. The functions join its VPC and log in with a password of their own."""
+
+    host: str
+    port: int
+    secret_arn: str
+    """Secret with `username` and `password` of a user that may create tables, procedures and users."""
+    vpc_id: str
+    subnet_ids: tuple[str, ...]
+    """One for each of the environment's availability_zones."""
+    security_group_id: str
+    """A group that may reach the database."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Throttle:
+    """Requests a second, and how many may come at once."""
+
+    rate: int
+    burst: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +65,7 @@ class Settings:
     """One environment. Times in seconds unless the name says otherwise."""
 
     environment: str
-    database: ManagedDatabase
+    database: ManagedDatabase | ExistingDatabase
     availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}b")
     endpoint_zones: int = 1
     """How many availability zones have their own interface endpoints."""
@@ -63,11 +92,17 @@ class Settings:
     """Before a message the factory did not take is tried again; doubles with each receive: 22 minutes in all."""
     consumer_timeout: int = 20
     consumer_concurrency: int = 5
+    reserved_concurrency: Mapping[str, int] = field(default_factory=dict)
+    """Function → reservation. Empty where the account's quota is small: a new one's 10 refuses any reservation."""
 
-    throttle_rate: int = 200
-    throttle_burst: int = 400
+    throttle: Throttle = Throttle(rate=200, burst=400)
+    callback_throttle: Throttle = Throttle(rate=50, burst=100)
+    """The factory's own, so that a rush of customers can't starve it."""
+    alarm_email: str | None = None
     log_retention_days: int = 30
     retain_data: bool = True
+    """A final snapshot of a database that is removed; else it goes with its stack."""
+    termination_protection: bool = False
 
     def __post_init__(self) -> None:
         for problem in self._problems():
@@ -90,9 +125,30 @@ class Settings:
             problems.append("endpoint_zones must be between 1 and the number of availability_zones")
         if len(self.availability_zones) < 2:
             problems.append("an RDS subnet group needs two availability_zones")
+        if self.idempotency_retention < 24 * 3600:
+            problems.append("idempotency_retention must be at least 24 hours, as the contract promises")
+        if unknown := self.reserved_concurrency.keys() - DATABASE_FUNCTIONS:
+            problems.append(f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database")
+        problems += self._database_problems()
         if not 1 <= self.max_order <= 1_000_000:
             problems.append("max_order must be between 1 and 1,000,000")
         return problems
+
+    def _database_problems(self) -> list[str]:
+        database = self.database
+        if isinstance(database, ExistingDatabase):
+            if len(database.subnet_ids) != len(self.availability_zones):
+                return ["an existing database needs one of subnet_ids for each of availability_zones"]
+            return []
+        if database.instance_class not in MAX_CONNECTIONS:
+            return [f"instance_class {database.instance_class!r} is not one of {', '.join(MAX_CONNECTIONS)}"]
+        # A deployment leaves the old connections open for a while; 10 are for people and the migration.
+        connections = 2 * sum(self.reserved_concurrency.values()) + 10
+        if connections >= MAX_CONNECTIONS[database.instance_class]:
+            return [f"reserved_concurrency may open {connections} connections, too many for {database.instance_class}"]
+        if not 1 <= database.backup_days <= 35:
+            return ["backup_days must be between 1 and 35"]
+        return []
 
     def override(self, context: Mapping[str, str]) -> "Settings":
         """The same environment with the settings that may be given on the command line, as `-c name=value`."""
@@ -100,6 +156,7 @@ class Settings:
         return replace(self, **overrides)
 
 
+DATABASE_FUNCTIONS = {"sales", "restock", "relay"}
 OVERRIDABLE = ("factory_url", "public_url", "database_ca_file")
 
 ENVIRONMENTS: Mapping[str, Settings] = {
@@ -136,7 +193,9 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             ),
             allow_http_factory=True,
             endpoint_zones=2,
+            reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
             log_retention_days=90,
+            termination_protection=True,
         ),
     )
 }
