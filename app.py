@@ -31,7 +31,13 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
         app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
     )
     MonitoringStack(
-        app, f"donut-shop-monitoring-{name}", settings=settings, messaging=messaging, service=service, env=env
+        app,
+        f"donut-shop-monitoring-{name}",
+        settings=settings,
+        data=data,
+        messaging=messaging,
+        service=service,
+        env=env,
     )
 
 

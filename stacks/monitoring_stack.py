@@ -1,4 +1,4 @@
-"""Alarms and the topic they go to. Each alarm's text says what to run; docs/runbook.md has the whole story."""
+"""Alarms, the topic they go to, and the dashboard. docs/runbook.md has a section for each alarm."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -6,11 +6,18 @@ from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from stacks.data_stack import DataStack
+from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
-from stacks.settings import Settings
+from stacks.settings import MAX_CONNECTIONS, ManagedDatabase, Settings
+
+MINUTE = cdk.Duration.minutes(1)
+FIVE_MINUTES = cdk.Duration.minutes(5)
+GIB = 1024**3
 
 
 class MonitoringStack(cdk.Stack):
@@ -20,44 +27,21 @@ class MonitoringStack(cdk.Stack):
         id: str,
         *,
         settings: Settings,
+        data: DataStack,
         messaging: MessagingStack,
         service: ServiceStack,
         env: cdk.Environment,
     ) -> None:
-        super().__init__(scope, id, env=env, description="Donut shop: alarms")
+        super().__init__(scope, id, env=env, description="Donut shop: alarms and dashboard")
         self._environment = settings.environment
-        self.ops = self._ops_topic()
-        minute = cdk.Duration.minutes(1)
+        self._ops = self._ops_topic(settings.alarm_email)
+        self._alarm_on_orders(settings, messaging, service)
+        self._alarm_on_api(service)
+        self._alarm_on_functions(service)
+        self._alarm_on_database(settings, data)
+        self._dashboard(messaging, service)
 
-        self._alarm(
-            "StockDlqNotEmpty",
-            "Production orders that could not be delivered. Run: make redrive",
-            messaging.stock_dlq.metric_approximate_number_of_messages_visible(period=minute, statistic="Maximum"),
-            threshold=1,
-        )
-        self._alarm(
-            "OldestUnpublishedOrder",
-            "Production orders wait in the outbox: the relay can't reach the topic. Run: make orders",
-            self._relay_metric(service, "oldest_unpublished_seconds"),
-            threshold=5 * 60,
-        )
-        self._alarm(
-            "StuckOrders",
-            "The factory never delivered, asked as often as allowed. Run: make orders",
-            self._relay_metric(service, "stuck"),
-            threshold=1,
-        )
-        self._alarm(
-            "RelaySilent",
-            "The relay has not run for 5 minutes: orders may wait unseen. Run: make logs",
-            service.relay.metric_invocations(period=minute, statistic="Sum"),
-            threshold=1,
-            operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
-            periods=5,
-            missing=cloudwatch.TreatMissingData.BREACHING,
-        )
-
-    def _ops_topic(self) -> sns.Topic:
+    def _ops_topic(self, email: str | None) -> sns.Topic:
         """enforce_ssl alone leaves a policy of one Deny, and no alarm would ever arrive: let CloudWatch publish."""
         topic = sns.Topic(self, "Ops", topic_name=f"donut_shop_ops_{self._environment}", enforce_ssl=True)
         topic.add_to_resource_policy(
@@ -69,42 +53,211 @@ class MonitoringStack(cdk.Stack):
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
         )
+        if email:
+            topic.add_subscription(subscriptions.EmailSubscription(email))
         return topic
 
+    def _alarm_on_orders(self, settings: Settings, messaging: MessagingStack, service: ServiceStack) -> None:
+        self._alarm(
+            "StockDlqNotEmpty",
+            "Production orders could not be delivered.",
+            run="redrive",
+            metric=messaging.stock_dlq.metric_approximate_number_of_messages_visible(
+                period=MINUTE, statistic="Maximum"
+            ),
+            threshold=1,
+        )
+        self._alarm(
+            "OldestMessage",
+            "A production order has waited in the queue for half an hour: the factory is down, or the consumer.",
+            run="logs",
+            metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(period=MINUTE, statistic="Maximum"),
+            threshold=30 * 60,
+        )
+        self._alarm(
+            "OldestUnpublishedOrder",
+            "Production orders wait in the outbox: neither sales nor the relay can reach the topic.",
+            run="orders",
+            metric=self._relay_metric(service, "oldest_unpublished_seconds"),
+            threshold=5 * 60,
+        )
+        self._alarm(
+            "StuckOrders",
+            f"The factory never delivered, asked {1 + settings.max_repeats} times.",
+            run="orders",
+            metric=self._relay_metric(service, "stuck"),
+            threshold=1,
+        )
+        self._alarm(
+            "RelaySilent",
+            "The relay has not run for 5 minutes: orders may wait unseen.",
+            run="logs",
+            metric=service.relay.metric_invocations(period=MINUTE, statistic="Sum"),
+            threshold=1,
+            operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            periods=5,
+            missing=cloudwatch.TreatMissingData.BREACHING,
+        )
+
+    def _alarm_on_api(self, service: ServiceStack) -> None:
+        self._alarm(
+            "ServerErrors",
+            "Five or more answers of 5xx in five minutes.",
+            run="logs",
+            metric=service.api.metric_server_error(period=FIVE_MINUTES, statistic="Sum"),
+            threshold=5,
+        )
+        self._alarm(
+            "Latency",
+            "One answer in a hundred takes 3 seconds or more.",
+            run="logs",
+            metric=service.api.metric_latency(period=FIVE_MINUTES, statistic="p99"),
+            threshold=3000,
+            periods=3,
+        )
+
+    def _alarm_on_functions(self, service: ServiceStack) -> None:
+        for function in service.functions:
+            self._alarm(
+                f"{function.node.id}Errors",
+                f"The function {function.node.id} failed.",
+                run="logs",
+                metric=function.metric_errors(period=FIVE_MINUTES, statistic="Sum"),
+                threshold=1,
+            )
+            self._alarm(
+                f"{function.node.id}Throttles",
+                f"The function {function.node.id} was refused concurrency.",
+                run="logs",
+                metric=function.metric_throttles(period=FIVE_MINUTES, statistic="Sum"),
+                threshold=1,
+            )
+
+    def _alarm_on_database(self, settings: Settings, data: DataStack) -> None:
+        """An existing database is its owner's to watch."""
+        if not (data.database and isinstance(settings.database, ManagedDatabase)):
+            return
+        self._alarm(
+            "DatabaseCpu",
+            "The database has been busy at 80 % for a quarter of an hour.",
+            run="mysql",
+            metric=data.database.metric_cpu_utilization(period=FIVE_MINUTES),
+            threshold=80,
+            periods=3,
+        )
+        self._alarm(
+            "DatabaseStorage",
+            "Less than a tenth of the database's storage is free.",
+            run="mysql",
+            metric=data.database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
+            threshold=settings.database.storage_gib * GIB / 10,
+            operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+        )
+        self._alarm(
+            "DatabaseConnections",
+            "Four fifths of the database's connections are taken.",
+            run="mysql",
+            metric=data.database.metric_database_connections(period=MINUTE, statistic="Maximum"),
+            threshold=MAX_CONNECTIONS[settings.database.instance_class] * 4 // 5,
+        )
+
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
-        """A field of the relay's closing log line, as a metric. Its highest value a minute."""
+        """A number of the relay's closing log line. Its highest value a minute."""
+        return self._log_metric(service.relay, field, {"message": "relay"}, value=f"$.{field}").with_(
+            statistic="Maximum", period=MINUTE
+        )
+
+    def _log_metric(
+        self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
+    ) -> cloudwatch.Metric:
+        """The log lines with these fields, as a metric; their count, unless `value` names a field."""
+        pattern = logs.FilterPattern.all(
+            *(
+                logs.FilterPattern.boolean_value(f"$.{field}", expected)
+                if isinstance(expected, bool)
+                else logs.FilterPattern.string_value(f"$.{field}", "=", expected)
+                for field, expected in fields.items()
+            )
+        )
         metric_filter = logs.MetricFilter(
             self,
-            f"Relay_{field}",
-            log_group=service.relay.log_group,
-            filter_pattern=logs.FilterPattern.string_value("$.message", "=", "relay"),
+            f"{function.node.id}_{name}",
+            log_group=function.log_group,
+            filter_pattern=pattern,
             metric_namespace=f"DonutShop/{self._environment}",
-            metric_name=field,
-            metric_value=f"$.{field}",
+            metric_name=name,
+            metric_value=value,
         )
-        return metric_filter.metric(period=cdk.Duration.minutes(1), statistic="Maximum")
+        return metric_filter.metric(statistic="Sum", period=FIVE_MINUTES)
 
     def _alarm(
         self,
         id: str,
         description: str,
-        metric: cloudwatch.IMetric,
         *,
+        run: str,
+        metric: cloudwatch.IMetric,
         threshold: float,
         operator: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
+        """run: the make target to begin with."""
         alarm = cloudwatch.Alarm(
             self,
             id,
             alarm_name=f"donut-shop-{self._environment}-{id}",
-            alarm_description=description,
+            alarm_description=f"{description} Run: ENV={self._environment} make {run}. docs/runbook.md: {id}",
             metric=metric,
             threshold=threshold,
             comparison_operator=operator,
             evaluation_periods=periods,
             treat_missing_data=missing,
         )
-        alarm.add_alarm_action(actions.SnsAction(self.ops))
-        alarm.add_ok_action(actions.SnsAction(self.ops))
+        alarm.add_alarm_action(actions.SnsAction(self._ops))
+        alarm.add_ok_action(actions.SnsAction(self._ops))
+
+    def _dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
+        """From left to right: what customers do, what is asked of the factory, what comes back."""
+        sold = self._log_metric(service.sales, "sold", {"message": "checkout", "outcome": "sold"})
+        refused = self._log_metric(service.sales, "refused", {"message": "checkout", "outcome": "refused"})
+        published = [
+            self._log_metric(function, f"published_by_{function.node.id.lower()}", {"message": "published"})
+            for function in (service.sales, service.relay)
+        ]
+        delivered = self._log_metric(service.consumer, "delivered", {"message": "delivered"})
+        arrived = self._log_metric(service.restock, "arrived", {"message": "restock", "added": True})
+        stuck = cloudwatch.Metric(
+            namespace=f"DonutShop/{self._environment}", metric_name="stuck", statistic="Maximum", period=FIVE_MINUTES
+        )
+        queue, dlq = messaging.stock_queue, messaging.stock_dlq
+        steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
+            ("Sold", [sold]),
+            ("Refused and ordered", [refused]),
+            ("Published", [*published]),
+            (
+                "Waiting",
+                [
+                    queue.metric_approximate_number_of_messages_visible(),
+                    dlq.metric_approximate_number_of_messages_visible(),
+                ],
+            ),
+            ("Delivered to the factory", [delivered]),
+            ("Arrived", [arrived]),
+            ("Stuck", [stuck]),
+        ]
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"donut-shop-{self._environment}")
+        dashboard.add_widgets(
+            *(cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps)) for title, metrics in steps)
+        )
+        dashboard.add_widgets(
+            cloudwatch.GraphWidget(
+                title="API",
+                left=[service.api.metric_count(), service.api.metric_client_error(), service.api.metric_server_error()],
+                right=[service.api.metric_latency(statistic="p99")],
+                width=12,
+            ),
+            cloudwatch.GraphWidget(
+                title="Function errors", left=[function.metric_errors() for function in service.functions], width=12
+            ),
+        )

@@ -64,6 +64,7 @@ class ServiceStack(cdk.Stack):
         self._data = data
         self._log_retention = RETENTION[settings.log_retention_days]
         self._dependencies = Dependencies(self, "Dependencies")
+        self.functions: list[Function] = []
 
         migration = self._migration()
         self.sales = self._database_function(
@@ -86,7 +87,7 @@ class ServiceStack(cdk.Stack):
         cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
 
     def _function(self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool) -> Function:
-        return Function(
+        function = Function(
             self,
             id,
             name=name,
@@ -99,6 +100,8 @@ class ServiceStack(cdk.Stack):
             vpc=self._data.vpc if in_vpc else None,
             security_group=self._data.client_security_group if in_vpc else None,
         )
+        self.functions.append(function)
+        return function
 
     def _database_environment(self, secret: secretsmanager.ISecret | None) -> dict[str, str]:
         """secret: what the function logs in with; None: IAM authentication."""

@@ -80,7 +80,7 @@ class Credentials:
 
 
 def read(cls: type[T]) -> T:
-    """The environment as an instance of cls. Raises KeyError that names every missing key, ValueError for a malformed one."""
+    """The environment as an instance of cls. Raises KeyError (names all missing), ValueError (malformed)."""
     values: dict[str, object] = {}
     missing = []
     for field in fields(cls):  # type: ignore[arg-type]

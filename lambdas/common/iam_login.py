@@ -5,7 +5,7 @@ Source: AWS Signature Version 4, query string form, service `rds-db`; a test com
 
 import hashlib
 import hmac
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from common.environment import Credentials
@@ -15,7 +15,7 @@ VALID_SECONDS = 900
 
 def token(*, host: str, port: int, user: str, credentials: Credentials, now: datetime | None = None) -> str:
     """A password for `user`, valid for 15 minutes. now: UTC."""
-    time = (now or datetime.now(timezone.utc)).strftime("%Y%m%dT%H%M%SZ")
+    time = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{time[:8]}/{credentials.aws_region}/rds-db/aws4_request"
     query = {
         "Action": "connect",

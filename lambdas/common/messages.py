@@ -4,7 +4,7 @@ import functools
 import json
 import re
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 SUBJECT = "도너츠 재고 부족"
@@ -48,7 +48,7 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
     _sns().publish(
         TopicArn=topic_arn,
         Subject=SUBJECT,
-        Message=MESSAGE.format(time=datetime.now(timezone.utc).isoformat(timespec="milliseconds")),
+        Message=MESSAGE.format(time=datetime.now(UTC).isoformat(timespec="milliseconds")),
         MessageAttributes={
             ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)}
             for field, value in asdict(order).items()
@@ -57,7 +57,7 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
 
 
 def parse(body: str) -> ProductionOrder:
-    """The order in an SQS body: SNS's envelope around the notification. Raises ValueError, without the body in its text."""
+    """The order in an SQS body, SNS's envelope around it. Raises ValueError, whose text holds nothing of the body."""
     try:
         attributes = json.loads(body)["MessageAttributes"]
         values = {field: attributes[name]["Value"] for field, name in ATTRIBUTES.items()}

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR, ER
-
 from common import environment, iam_login, messages
+from pymysql.constants import CR, ER
 
 APP_USER = "app"
 
@@ -29,7 +28,7 @@ class DatabaseUnavailable(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Checkout:
-    """outcome: unknown (no such product), sold, refused (order_id was recorded) or replayed (the key's first answer)."""
+    """outcome: unknown (no such product), sold, refused (order_id was recorded) or replayed (a key's first answer)."""
 
     outcome: str
     purchased: bool
@@ -139,7 +138,7 @@ class Store:
         idempotency_key: str | None,
         request_hash: bytes | None,
     ) -> Checkout:
-        """Sell, or record a production order under order_id; the procedure `checkout` decides. product_id wins over slug."""
+        """Sell, or record a production order under order_id; the procedure decides. product_id wins over slug."""
         row = self._row(
             "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (

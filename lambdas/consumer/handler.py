@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
-
 from common import environment, messages
 
 CONNECT_TIMEOUT = 3
@@ -37,7 +36,7 @@ def payload(order: messages.ProductionOrder) -> dict[str, str]:
 
 
 def post(order: messages.ProductionOrder, *, deadline: float) -> None:
-    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or what requests and urllib3 raise."""
+    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or as requests and urllib3 do."""
     with requests.Session() as session:
         session.trust_env = False
         answer = session.post(

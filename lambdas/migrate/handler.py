@@ -1,11 +1,10 @@
-"""Applies the numbered SQL files once each, in order, and lets the user `app` in. Runs at every deployment, before the rest."""
+"""Applies the numbered SQL files, in order and once each, and lets the user `app` in. Runs before the other functions."""
 
 import logging
 import re
 from pathlib import Path
 
 import pymysql
-
 from common import environment
 from common.store import APP_USER, connect, secret
 
@@ -36,7 +35,7 @@ class MigrationFailed(Exception):
 
 
 def apply(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[str]:
-    """The names of the files applied now. Files known to the database but not to us are a newer release's: left alone."""
+    """The names of the files applied now. Files that only the database knows are a newer release's: left alone."""
     cursor.execute(BOOKKEEPING)
     cursor.execute("SELECT file FROM schema_migration")
     applied = {file for (file,) in cursor.fetchall()}

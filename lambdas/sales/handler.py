@@ -50,7 +50,7 @@ def parse_text(body: dict[str, Any], name: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise http.BadRequest(f"{name}는 문자열이어야 합니다")
-    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r" or c in "\ufffe\uffff" for c in value):
+    if any((unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r") or c in "\ufffe\uffff" for c in value):
         raise http.BadRequest(f"{name}에 사용할 수 없는 문자가 있습니다")
     value = value.strip()
     if len(value) > MAX_TEXT:
@@ -80,6 +80,7 @@ def publish(order: messages.ProductionOrder) -> None:
     """At once, if SNS lets us; if not, the order is in the outbox and the client's answer is the same."""
     try:
         messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
+        log.info("published", extra={"order_id": order.order_id})
         store.mark_published(order.order_id, overdue=settings.overdue)
     except Exception as error:
         log.warning("not published", extra={"order_id": order.order_id, "reason": type(error).__name__})
