@@ -1,4 +1,4 @@
-"""Applies the numbered SQL files, in order and once each, and lets the user `app` in. Runs before the other functions."""
+"""Applies the numbered SQL files, in order and once each, and lets the user `app` in. Runs before the others."""
 
 import logging
 import re
