@@ -1,6 +1,7 @@
 """What `Store` does when the database, or the way to it, fails."""
 
 import dataclasses
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import trustme
+from common import store as store_module
 from common.store import DatabaseUnavailable, Store
 
 from local.mariadb import MariaDb
@@ -126,7 +128,7 @@ def test_a_server_that_dies_during_a_sale_has_not_sold(shop: Shop, killable: psu
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM product FOR UPDATE")
         sale = pool.submit(buy, store, 3)
-        eventually(lambda: assert_waiting(shop), within=2)
+        eventually(lambda: assert_waiting(shop, 1), within=2)
         killable.kill()
         with unavailable():
             sale.result()
@@ -135,24 +137,75 @@ def test_a_server_that_dies_during_a_sale_has_not_sold(shop: Shop, killable: psu
     assert buy(store, 3).stock == 7
 
 
-def assert_waiting(shop: Shop) -> None:
-    """Somebody waits for a lock."""
-    assert shop.sql("SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'")
+def assert_waiting(shop: Shop, count: int) -> None:
+    """So many wait for a lock. (information_schema.innodb_trx would tell of the past to whoever asks often.)"""
+    assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
-def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop) -> None:
+@pytest.fixture
+def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "RETRY_WITHIN", 2)
+
+
+def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop, slow_machine: None) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         weight = ", ".join(f"('heavy {n}', '', FALSE, 0, NULL, NOW())" for n in range(100))
         cursor.execute(f"INSERT INTO idempotency_key VALUES ('key', '', FALSE, 0, NULL, NOW()), {weight}")
         sale = pool.submit(buy, store, 3, idempotency_key="key")
-        eventually(lambda: assert_waiting(shop), within=2)
+        eventually(lambda: assert_waiting(shop, 1), within=2)
         cursor.execute("UPDATE product SET price = 1")  # the sale holds this row, and waits for the key
         assert not sale.done()
         cursor.execute("ROLLBACK")
         assert sale.result().outcome == "sold"
     assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_a_sale_whose_connection_breaks_is_sent_again_only_with_a_key(
+    shop: Shop, slow_machine: None, key: str | None
+) -> None:
+    store = shop.store()
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM product FOR UPDATE")
+        sale = pool.submit(buy, store, 3, idempotency_key=key)
+        eventually(lambda: assert_waiting(shop, 1), within=2)
+        break_connection(store)
+        if key:
+            eventually(lambda: assert_waiting(shop, 2), within=2)
+            cursor.execute("ROLLBACK")
+            assert (sale.result().purchased, sale.result().stock) == (True, 7)
+        else:
+            with unavailable():
+                sale.result()
+            cursor.execute("ROLLBACK")
+    eventually(lambda: assert_idle(shop), within=2)
+    assert shop.ledger() == [(3, "unknown")], "the server had it before the connection broke"
+
+
+def break_connection(store: Store) -> None:
+    connection = store._connection
+    assert connection
+    with socket.socket(fileno=os.dup(connection._sock.fileno())) as wire:  # type: ignore[attr-defined]
+        wire.shutdown(socket.SHUT_RDWR)
+
+
+def assert_idle(shop: Shop) -> None:
+    """No request is under way. (A procedure runs as the user who made it.)"""
+    assert not shop.sql(
+        "SELECT 1 FROM information_schema.processlist WHERE user IN ('app', 'admin') AND command <> 'Sleep'"
+    )
+
+
+def test_no_transaction_stays_open_between_requests(shop: Shop) -> None:
+    store = shop.store()
+    store.order(order_more(store, 25))
+    buy(store, 1)
+    store.product("donut")
+    assert shop.sql("SELECT trx_state FROM information_schema.innodb_trx") == []
+    assert functions_connections(shop)
 
 
 def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -> None:

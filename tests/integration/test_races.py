@@ -1,12 +1,15 @@
 import random
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain, pairwise
 
 import pytest
 from common.store import Checkout, Store
+from migrate.handler import MIGRATIONS
 
 from tests.at_once import at_once
+from tests.eventually import eventually
 from tests.integration.shop import Shop, buy, order_more
 
 BUYERS = 32
@@ -75,6 +78,23 @@ def test_deliveries_in_the_middle_of_sales_lose_nothing(request: pytest.FixtureR
     assert sum(change for change in changes if change < 0) == -320
     assert shop.stock() == -sum(changes)
     assert sum(quantity for quantity, _ in shop.ledger()) + shop.stock() == 320
+
+
+def test_a_delivery_between_the_two_looks_of_a_checkout_is_sold(shop: Shop) -> None:
+    procedure = (MIGRATIONS / "0006_checkout.sql").read_text()
+    second_look = "SELECT stock INTO v_stock FROM product"
+    assert second_look in procedure
+    shop.sql(procedure.replace(second_look, f"DO SLEEP(0.5); {second_look}"))
+    store = shop.store()
+
+    def between() -> None:
+        assert shop.sql("SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'")
+
+    with ThreadPoolExecutor() as pool:
+        sale = pool.submit(buy, store, 11)
+        eventually(between, within=2)
+        shop.set_stock(50)
+        assert (sale.result().outcome, sale.result().stock) == ("sold", 39)
 
 
 def test_one_delivery_announced_many_times_at_once_counts_once(shop: Shop) -> None:
