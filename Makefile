@@ -33,17 +33,31 @@ install: .venv/installed node_modules/installed .venv/emulator/installed ## Inst
 
 # --- the shop on this machine ---
 
-.PHONY: up down clean logs mysql
+CLOUD_DIRECTORY ?= .local
+LOCAL = .venv/bin/python -m local --directory="$(CLOUD_DIRECTORY)"
+
+.PHONY: up down clean
 up: install ## Start the whole shop on this machine, or update what changed; FACTORY_URL=... uses another factory
-	@.venv/bin/python -m local up
+	@$(LOCAL) up
 down: .venv/installed ## Stop it; its data stays
-	@.venv/bin/python -m local down
+	@$(LOCAL) down
 clean: .venv/installed ## Stop it and delete its data
-	@.venv/bin/python -m local clean
-logs: .venv/installed ## Follow the functions' logs
-	@.venv/bin/python -m local logs
+	@$(LOCAL) clean
+
+# --- operations: on this machine, or with ENV=... on the account of your AWS credentials ---
+
+ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
+ON_DATABASE = $(if $(filter local,$(ENV)),$(LOCAL) mysql,echo "The database of $(ENV) is reached from inside its VPC only: see docs/runbook.md"; false)
+
+.PHONY: logs orders redrive mysql
+logs: .venv/installed ## Follow the functions' logs, from a quarter of an hour ago
+	@$(ON_AWS) operations.logs $(ENV)
+orders: .venv/installed ## Production orders by state and age, and those that want a person's eye
+	@$(ON_DATABASE) --table < operations/orders.sql
+redrive: .venv/installed ## Bring what is in the dead-letter queue back to the queue
+	@$(ON_AWS) operations.redrive $(ENV)
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
-	@.venv/bin/python -m local mysql
+	@$(ON_DATABASE)
 
 # --- tests ---
 

@@ -4,14 +4,11 @@ import argparse
 import os
 import shutil
 import sys
-import time
 from pathlib import Path
 
 from local.cloud import PROJECT, Cloud
 from local.mariadb import install
 from local.processes import LocalError
-
-POLL_SECONDS = 0.5
 
 
 def up(cloud: Cloud) -> None:
@@ -40,35 +37,26 @@ def database_server(cloud: Cloud) -> None:
     install()
 
 
-def logs(cloud: Cloud) -> None:
-    """Follow every function's log from now on. The emulator writes a stream for each invocation, when it ends."""
-    client = cloud.client("logs")
-    since, seen = int(time.time() * 1000), set[tuple[str, str]]()
-    while True:
-        for group in client.get_paginator("describe_log_groups").paginate().search("logGroups[].logGroupName"):
-            pages = client.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=since)
-            events = [event for event in pages.search("events") if (group, event["logStreamName"]) not in seen]
-            for event in events:
-                if not event["message"].startswith(("START ", "END ", "REPORT ")):
-                    print(group.rpartition("/")[2], event["message"].rstrip(), flush=True)
-            seen.update((group, event["logStreamName"]) for event in events)
-        time.sleep(POLL_SECONDS)
+def mysql(cloud: Cloud, *options: str) -> None:
+    os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
 
 
-def mysql(cloud: Cloud) -> None:
-    os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}"])
+def run(cloud: Cloud, *command: str) -> None:
+    """Run a command for which this cloud is AWS."""
+    os.execvpe(command[0], command, cloud.environment)
 
 
-COMMANDS = {command.__name__.replace("_", "-"): command for command in (up, down, clean, database_server, logs, mysql)}
+COMMANDS = {command.__name__.replace("_", "-"): command for command in (up, down, clean, database_server, mysql, run)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of mysql and run")
     parser.add_argument("--directory", type=Path, default=PROJECT / ".local")
     arguments = parser.parse_args()
     try:
-        COMMANDS[arguments.command](Cloud(arguments.directory))
+        COMMANDS[arguments.command](Cloud(arguments.directory), *arguments.arguments)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

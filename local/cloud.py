@@ -75,6 +75,26 @@ class Cloud:
     def mysql_cnf(self) -> Path:
         return self.database.mysql_cnf
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The caller's own, where AWS's tools find this cloud only. Raises LocalError if it does not run."""
+        if self.emulator.process is None:
+            raise LocalError("The local cloud is not running; `make up` starts it.")
+        host = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return (
+            host
+            | CREDENTIALS
+            | {
+                "AWS_REGION": REGION,
+                "AWS_DEFAULT_REGION": REGION,
+                "AWS_ENDPOINT_URL": self.aws_endpoint_url,
+                "AWS_CONFIG_FILE": os.devnull,
+                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+                "AWS_EC2_METADATA_DISABLED": "true",
+                "NO_PROXY": "127.0.0.1,localhost",
+            }
+        )
+
     def client(self, service: str) -> Any:
         """A boto3 client of the emulator's root user."""
         return boto3.client(
@@ -205,20 +225,14 @@ class Cloud:
         options = ["--no-color", "--no-notices", "--ci", f"--output={self.directory / 'cdk.out'}"]
         host = {
             name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "CDK_")) and name != "PYTHONDONTWRITEBYTECODE"
+            for name, value in self.environment.items()
+            if not name.startswith("CDK_") and name != "PYTHONDONTWRITEBYTECODE"
         }
-        environment = CREDENTIALS | {
+        environment = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
             "TMPDIR": str(temporary),
             "JSII_NODE": str(NODE),
-            "AWS_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.aws_endpoint_url,
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
             "CDK_DISABLE_CLI_TELEMETRY": "true",
-            "NO_PROXY": "127.0.0.1,localhost",
         }
         command = [str(NODE), str(CDK), *arguments, *options]
         try:

@@ -1,4 +1,4 @@
-"""The dead-letter queue's messages back to the queue: receive, send, delete.
+"""Bring the dead-letter queue's messages back to the queue: receive, send, delete.
 
 SQS's own StartMessageMoveTask serves no queue that SNS feeds. A message is deleted only once it has been sent, so that
 an interruption may repeat one and loses none.
@@ -8,6 +8,8 @@ import argparse
 from typing import Any
 
 import boto3
+
+from stacks.settings import ENVIRONMENTS, REGION
 
 WAIT_SECONDS = 2
 
@@ -26,10 +28,10 @@ def redrive(sqs: Any, *, source_url: str, target_url: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("environment", help="local, dev, staging or prod")
+    parser = argparse.ArgumentParser(prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("environment", choices=ENVIRONMENTS)
     environment = parser.parse_args().environment
-    sqs = boto3.client("sqs")
+    sqs = boto3.client("sqs", region_name=REGION)
     moved = redrive(
         sqs,
         source_url=sqs.get_queue_url(QueueName=f"stock_dlq_{environment}")["QueueUrl"],
