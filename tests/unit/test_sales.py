@@ -28,6 +28,8 @@ class Shop:
 
     outcome: str | Exception = "sold"
     stock: int = 7
+    purchased: bool = True
+    """What a replayed answer was."""
     stored_hash: bytes | None = None
     """What the key was first used for; None: this very request."""
     publishing: Exception | None = None
@@ -37,12 +39,13 @@ class Shop:
 
     def checkout(self, **request: Any) -> Checkout:
         self.checkouts.append(request)
-        refused = self._outcome() == "refused"
+        outcome = self._outcome()
+        purchased = self.purchased if outcome == "replayed" else outcome == "sold"
         return Checkout(
-            outcome=self._outcome(),
-            purchased=not refused,
+            outcome=outcome,
+            purchased=purchased,
             stock=self.stock,
-            order_id=request["order_id"] if refused else None,
+            order_id=None if purchased else "first-order" if outcome == "replayed" else request["order_id"],
             request_hash=self.stored_hash or request["request_hash"],
             product_id=PRODUCT_ID,
             slug="donut",
@@ -265,7 +268,10 @@ def test_a_bad_body_is_refused(body: str | bytes | None, sales: ModuleType, shop
     assert shop.checkouts == []
 
 
-@pytest.mark.parametrize("body", ["!", "a", "YQ", "한글", "YQ==\n"])
+BASE64 = base64.b64encode(f'{{"{COUNT}": 5}}'.encode()).decode()
+
+
+@pytest.mark.parametrize("body", ["!", "a", "YQ", "한글", f"{BASE64}\n", f"{BASE64[:4]}!{BASE64[4:]}", BASE64[:-1]])
 def test_bad_base64_is_refused(body: str, sales: ModuleType, shop: Shop) -> None:
     event = {"routeKey": "POST /checkout", "headers": {}, "body": body, "isBase64Encoded": True}
     status, answer = call(sales, event)
@@ -312,6 +318,14 @@ def test_a_key_used_for_another_request_is_refused(sales: ModuleType, shop: Shop
     status, answer = checkout(sales, {COUNT: 5}, headers={"idempotency-key": "key"})
     assert status == 422
     assert "Idempotency-Key" in answer["message"]
+
+
+def test_a_repeat_gets_the_first_answer(sales: ModuleType, shop: Shop) -> None:
+    shop.outcome, shop.purchased = "replayed", False
+    assert checkout(sales, {COUNT: 5}, headers={"idempotency-key": "key"}) == (
+        200,
+        {"message": "구매 실패! 남은 재고: 7", "purchased": False, "stock": 7, "order_id": "first-order"},
+    )
 
 
 SAME = [{COUNT: 5}, {COUNT: "5"}, {COUNT: "005", "requester": None}, {"requester": " unknown ", FACTORY: "", COUNT: 5}]
@@ -388,9 +402,11 @@ def test_each_order_has_an_id_and_a_token_of_its_own(short: ModuleType, shop: Sh
     assert all(len(base64.urlsafe_b64decode(f"{token}==")) >= 128 / 8 for token in tokens)
 
 
-@pytest.mark.parametrize("outcome", ["sold", "unknown", "replayed"])
-def test_nothing_else_is_notified(outcome: str, short: ModuleType, shop: Shop, pipe: Pipe) -> None:
-    shop.outcome = outcome
+@pytest.mark.parametrize(
+    ("outcome", "purchased"), [("sold", True), ("unknown", False), ("replayed", True), ("replayed", False)]
+)
+def test_nothing_else_is_notified(outcome: str, purchased: bool, short: ModuleType, shop: Shop, pipe: Pipe) -> None:
+    shop.outcome, shop.purchased = outcome, purchased
     checkout(short, {COUNT: 5}, headers={"idempotency-key": "key"})
     assert pipe.receive() == []
     assert shop.published == []
