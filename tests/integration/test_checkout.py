@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 import pymysql
 import pytest
-from common.store import Checkout, Store
+from common.store import Checkout, DatabaseUnavailable, Store
 from pymysql.constants import COMMAND
 
 from tests.integration.shop import Shop, buy, order_more
@@ -150,3 +150,11 @@ def test_a_request_is_one_round_trip(shop: Shop, commands: list[int], request_of
     request_of(store)
     request_of(store)
     assert commands == [COMMAND.COM_QUERY] * 2
+
+
+@pytest.mark.parametrize("quantity", [0, -1, None])
+def test_a_quantity_below_one_is_an_error_and_changes_nothing(shop: Shop, quantity: int) -> None:
+    store = shop.store()
+    with pytest.raises(DatabaseUnavailable):
+        buy(store, quantity)
+    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])

@@ -35,6 +35,9 @@ checkout: BEGIN
         FROM idempotency_key WHERE idempotency_key = p_idempotency_key;
     END;
 
+    IF COALESCE(p_quantity, 0) < 1 THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quantity must be at least 1';
+    END IF;
     IF p_product_id IS NULL THEN
         SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE slug = p_slug;
     ELSE
@@ -56,9 +59,10 @@ checkout: BEGIN
             LEAVE decide;
         END IF;
         SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
-        IF v_stock < p_quantity THEN    -- else it was restocked in between: try again
-            LEAVE decide;
+        IF v_stock >= p_quantity THEN    -- restocked in between
+            ITERATE decide;
         END IF;
+        LEAVE decide;
     END LOOP;
 
     IF p_idempotency_key IS NOT NULL THEN
