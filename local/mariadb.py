@@ -114,7 +114,9 @@ class MariaDb:
         # A relative path: the script splits one with spaces.
         command = [*_program("mariadb-install-db"), f"--datadir=./{unfinished.name}", "--skip-test-db"]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
-        done = subprocess.run(command, cwd=self.files, capture_output=True, text=True, check=False)
+        # Not the system's: a server that starts there removes every other's temporary tables.
+        environment = os.environ | {"TMPDIR": str(self.files / "tmp")}
+        done = subprocess.run(command, cwd=self.files, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise LocalError(f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
         unfinished.rename(data)
