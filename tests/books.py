@@ -12,7 +12,12 @@ NAME = "shop"
 
 def owner(server: MariaDb) -> pymysql.Connection:
     return pymysql.connect(
-        read_default_file=str(server.mysql_cnf), database=NAME, charset="utf8mb4", autocommit=True, ssl_disabled=True
+        read_default_file=str(server.mysql_cnf),
+        database=NAME,
+        charset="utf8mb4",
+        autocommit=True,
+        ssl_disabled=True,
+        init_command="SET lock_wait_timeout = 10",
     )
 
 
