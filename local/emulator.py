@@ -28,7 +28,9 @@ from local.rds import create_master, managed_password
 MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
 LAST_LINE_SECONDS = 0.25
-RECORDED_ONLY = ("AWS::EC2::FlowLog",)
+RECORDED_ONLY = ("AWS::EC2::EgressOnlyInternetGateway", "AWS::EC2::FlowLog", "AWS::EC2::VPCCidrBlock")
+IPV6_BLOCK = "2001:db8:0:ff00::/56"
+"""Of the range that is kept for documentation: nothing is reached there."""
 
 Attributes = dict[str, Any]
 Handlers = dict[str, dict[str, Any]]
@@ -81,15 +83,16 @@ def mend_security_group_rules() -> None:
 
 
 def mend_vpc_attributes() -> None:
-    """`Fn::GetAtt Vpc.CidrBlock`."""
+    """`Fn::GetAtt Vpc.CidrBlock` and `Vpc.Ipv6CidrBlocks`."""
     vpc = handlers["AWS::EC2::VPC"]
     create, update = vpc["create"], vpc["update"]
     expect(vpc.get("update_with_logical_id"), "it updates a VPC with its logical id")
 
     def with_block(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
         physical_id, attributes = result
-        expect("CidrBlock" not in attributes, "its VPCs have no attribute CidrBlock")
-        return physical_id, attributes | {"CidrBlock": ec2._vpcs[physical_id]["CidrBlock"]}
+        blocks = {"CidrBlock": ec2._vpcs[physical_id]["CidrBlock"], "Ipv6CidrBlocks": [IPV6_BLOCK]}
+        expect(not attributes.keys() & blocks.keys(), f"its VPCs have no attributes {', '.join(blocks)}")
+        return physical_id, attributes | blocks
 
     vpc["create"] = lambda *args: with_block(create(*args))
     vpc["update"] = lambda *args: with_block(update(*args))

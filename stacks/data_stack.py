@@ -36,6 +36,7 @@ class DataStack(cdk.Stack):
             termination_protection=settings.termination_protection,
         )
         self._settings = settings
+        self.function_subnets = ec2.SubnetType.PRIVATE_ISOLATED
         self.database: rds.DatabaseInstance | None = None
         self.app_secret: secretsmanager.ISecret | None = None
         if isinstance(settings.database, ManagedDatabase):
@@ -52,12 +53,14 @@ class DataStack(cdk.Stack):
             self.database.grant_connect(function, APP_USER)
 
     def _create(self, managed: ManagedDatabase, topic: sns.ITopic) -> None:
+        if self._settings.endpoint_zones == 0:
+            self.function_subnets = ec2.SubnetType.PRIVATE_WITH_EGRESS
         self.vpc: ec2.IVpc = self._vpc()
         self.client_security_group: ec2.ISecurityGroup = ec2.SecurityGroup(
             self,
             "Client",
             vpc=self.vpc,
-            description="Functions that use the database and the interface endpoints",
+            description="Functions that use the database, SNS and Secrets Manager",
             allow_all_outbound=False,
         )
         self.database = self._database(managed)
@@ -67,7 +70,10 @@ class DataStack(cdk.Stack):
         self.master_secret: secretsmanager.ISecret = self.database.secret
         if managed.login == "secret":
             self.app_secret = self._app_secret()
-        self._endpoints(topic)
+        if self._settings.endpoint_zones:
+            self._endpoints(topic)
+        else:
+            self.client_security_group.add_egress_rule(ec2.Peer.any_ipv6(), ec2.Port.tcp(443))
 
     def _adopt(self, existing: ExistingDatabase) -> None:
         """Its network is the owner's: the ways to SNS and Secrets Manager, too."""
@@ -86,15 +92,19 @@ class DataStack(cdk.Stack):
         self.app_secret = self._app_secret()
 
     def _vpc(self) -> ec2.Vpc:
+        """The database's subnets are isolated. The functions live there too, unless they go out by IPv6."""
+        isolated = ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
+        egress = ec2.SubnetConfiguration(name="egress", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=24)
+        by_ipv6 = self.function_subnets == egress.subnet_type
         vpc = ec2.Vpc(
             self,
             "Vpc",
             availability_zones=list(self._settings.availability_zones),
+            ip_protocol=ec2.IpProtocol.DUAL_STACK if by_ipv6 else ec2.IpProtocol.IPV4_ONLY,
             nat_gateways=0,
+            create_internet_gateway=False,
             restrict_default_security_group=False,
-            subnet_configuration=[
-                ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
-            ],
+            subnet_configuration=[isolated, egress] if by_ipv6 else [isolated],
         )
         vpc.add_flow_log(
             "Rejected",

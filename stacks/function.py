@@ -67,6 +67,7 @@ class Function(lambda_.Function):
         memory_mib: int = 256,
         reserved_concurrency: int | None = None,
         vpc: ec2.IVpc | None = None,
+        subnets: ec2.SubnetType | None = None,
         security_group: ec2.ISecurityGroup | None = None,
     ) -> None:
         log_group = logs.LogGroup(scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY)
@@ -103,7 +104,8 @@ class Function(lambda_.Function):
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.WARN,
             vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if vpc else None,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=subnets) if subnets else None,
+            ipv6_allowed_for_dual_stack=True if subnets == ec2.SubnetType.PRIVATE_WITH_EGRESS else None,
             security_groups=[security_group] if security_group else None,
         )
         log_group.grant_write(role)

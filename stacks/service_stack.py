@@ -98,6 +98,7 @@ class ServiceStack(cdk.Stack):
             log_retention=self._log_retention,
             reserved_concurrency=self._settings.reserved_concurrency.get(name),
             vpc=self._data.vpc if in_vpc else None,
+            subnets=self._data.function_subnets if in_vpc else None,
             security_group=self._data.client_security_group if in_vpc else None,
         )
         self.functions.append(function)

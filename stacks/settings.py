@@ -68,7 +68,8 @@ class Settings:
     database: ManagedDatabase | ExistingDatabase
     availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}b")
     endpoint_zones: int = 1
-    """How many availability zones have their own interface endpoints."""
+    """How many availability zones have interface endpoints, each to one topic and this shop's secrets. 0: none; the
+    functions reach SNS and Secrets Manager by IPv6 through an egress-only internet gateway, which costs nothing."""
     database_ca_file: str = f"common/rds-ca-{REGION}.pem"
     """Roots that the database's certificate is verified against, relative to the function's code or absolute."""
 
@@ -121,8 +122,8 @@ class Settings:
             problems.append(f"public_url {self.public_url!r} is not an http or https URL without a trailing slash")
         if self.factory_deadline >= self.consumer_timeout:
             problems.append("factory_deadline must be shorter than consumer_timeout")
-        if not 1 <= self.endpoint_zones <= len(self.availability_zones):
-            problems.append("endpoint_zones must be between 1 and the number of availability_zones")
+        if not 0 <= self.endpoint_zones <= len(self.availability_zones):
+            problems.append("endpoint_zones must be between 0 and the number of availability_zones")
         if len(self.availability_zones) < 2:
             problems.append("an RDS subnet group needs two availability_zones")
         if self.idempotency_retention < 24 * 3600:
@@ -165,6 +166,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         Settings(
             environment="local",
             database=ManagedDatabase(instance_class="t4g.micro", login="secret"),
+            endpoint_zones=0,
             allow_http_factory=True,
             factory_deadline=3,
             consumer_timeout=5,
@@ -177,6 +179,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         Settings(
             environment="dev",
             database=ManagedDatabase(instance_class="t4g.micro"),
+            endpoint_zones=0,
             allow_http_factory=True,
             log_retention_days=7,
             retain_data=False,
