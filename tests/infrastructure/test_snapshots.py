@@ -1,0 +1,45 @@
+"""One file an environment: a diff shows what a change does to each. Renew them with `make snapshots`."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+import stacks.function
+from stacks.settings import ENVIRONMENTS
+from tests.infrastructure.conftest import Assembly, synth
+
+
+def shape(assembly: Assembly) -> dict[str, Any]:
+    """The templates without what moves with the functions' code, and without CDK's bootstrap check."""
+    text = json.dumps(assembly.templates)
+    text = re.sub(r"\b[0-9a-f]{64}\b", "<hash>", text)
+    text = re.sub(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}", r"\1<hash>", text)
+    templates: dict[str, Any] = json.loads(text)
+    for template in templates.values():
+        del template["Parameters"]["BootstrapVersion"]
+        del template["Rules"]["CheckBootstrapVersion"]
+    return templates
+
+
+def test_template(assembly: Assembly, snapshot: SnapshotAssertion) -> None:
+    assert shape(assembly) == snapshot(extension_class=JSONSnapshotExtension)
+
+
+def test_code_alone_moves_no_snapshot(
+    assembly_of: Callable[[str], Assembly], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = Path(shutil.copytree(stacks.function.LAMBDAS, tmp_path / "lambdas"))
+    for handler in changed.glob("*/handler.py"):
+        handler.write_text(f"{handler.read_text()}\nCHANGED = True\n")
+    (changed / "requirements.txt").write_text("pymysql==0.0.0")
+    monkeypatch.setattr(stacks.function, "LAMBDAS", changed)
+    before, after = assembly_of("dev"), synth(ENVIRONMENTS["dev"], tmp_path / "cdk.out")
+    assert before.templates != after.templates
+    assert shape(before) == shape(after)
