@@ -84,6 +84,11 @@ class DataStack(cdk.Stack):
             availability_zones=list(self._settings.availability_zones),
             isolated_subnet_ids=list(existing.subnet_ids),
         )
+        cdk.Validations.of(self.vpc).acknowledge(
+            cdk.Acknowledgment(
+                id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId", reason="nothing here adds a route to them"
+            )
+        )
         self.client_security_group = ec2.SecurityGroup.from_security_group_id(
             self, "Client", existing.security_group_id, mutable=False
         )
