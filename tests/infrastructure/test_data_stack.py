@@ -1,5 +1,8 @@
-from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly
+from dataclasses import replace
+from pathlib import Path
+
+from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
+from tests.infrastructure.conftest import Assembly, construct, synth
 
 
 def test_the_database_is_private_and_encrypted(assembly: Assembly) -> None:
@@ -74,3 +77,34 @@ def test_data_that_matters_outlives_its_stack(assembly: Assembly) -> None:
     if assembly.name == "prod":
         assert database["Properties"]["DeletionProtection"] is True
         assert database["Properties"]["MultiAZ"] is True
+
+
+EXISTING = ExistingDatabase(
+    host="database.example",
+    port=3306,
+    secret_arn="arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:shop-AbCdEf",
+    vpc_id="vpc-1",
+    subnet_ids=("subnet-1", "subnet-2"),
+    security_group_id="sg-1",
+)
+
+
+def test_an_existing_database_is_used_as_it_is(tmp_path: Path) -> None:
+    assembly = synth(replace(ENVIRONMENTS["prod"], database=EXISTING), tmp_path)
+    for kind in ("RDS::DBInstance", "RDS::DBParameterGroup", "EC2::VPC", "EC2::VPCEndpoint", "EC2::SecurityGroup"):
+        assert not assembly.resources(f"AWS::{kind}")
+    for name in ("sales", "restock", "relay", "migrate"):
+        network = assembly.functions()[name]["Properties"]["VpcConfig"]
+        assert (network["SubnetIds"], network["SecurityGroupIds"]) == (["subnet-1", "subnet-2"], ["sg-1"])
+        given = assembly.environment(name)
+        assert (given["DATABASE_HOST"], given["DATABASE_PORT"]) == ("database.example", "3306")
+        own_password = given["APP_SECRET_ARN" if name == "migrate" else "DATABASE_SECRET_ARN"]
+        assert construct(assembly.origin(own_password)) == "AppSecret"
+    assert assembly.environment("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
+
+
+def test_a_snapshot_is_restored_without_what_it_brings_along(tmp_path: Path) -> None:
+    restored = ManagedDatabase(instance_class="t4g.micro", snapshot="last-night")
+    _, database = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path).one("AWS::RDS::DBInstance")
+    assert database["DBSnapshotIdentifier"] == "last-night"
+    assert not {"DBName", "MasterUsername", "StorageEncrypted"} & database.keys()

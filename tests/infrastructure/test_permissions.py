@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from stacks.settings import ENVIRONMENTS
 from tests.infrastructure.conftest import Assembly, construct
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
@@ -88,3 +89,13 @@ def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
 def test_nothing_is_allowed_on_everything(kind: str, assembly: Assembly) -> None:
     for resource in assembly.resources(kind).values():
         assert '"*"' not in json.dumps(resource["Properties"])
+
+
+def test_endpoints_let_through_one_topic_and_the_shops_secrets(assembly: Assembly) -> None:
+    allowed = {}
+    for endpoint in assembly.resources("AWS::EC2::VPCEndpoint").values():
+        (statement,) = endpoint["Properties"]["PolicyDocument"]["Statement"]
+        resources = {construct(assembly.origin(resource)) for resource in listed(statement["Resource"])}
+        allowed[statement["Action"]] = resources
+    expected = {"sns:Publish": {"StockEmpty"}, "secretsmanager:GetSecretValue": {"Database"}}
+    assert allowed == (expected if ENVIRONMENTS[assembly.name].endpoint_zones else {})

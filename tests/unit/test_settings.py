@@ -3,9 +3,18 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS, Settings
+from stacks.settings import ENVIRONMENTS, ExistingDatabase, ManagedDatabase, Settings
 
 DEV = ENVIRONMENTS["dev"]
+MANAGED = ManagedDatabase(instance_class="t4g.micro", backup_days=35)
+EXISTING = ExistingDatabase(
+    host="database.example",
+    port=3306,
+    secret_arn="a-secret",
+    vpc_id="vpc-1",
+    subnet_ids=("subnet-1", "subnet-2"),
+    security_group_id="sg-1",
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +43,28 @@ DEV = ENVIRONMENTS["dev"]
         ({"endpoint_zones": -1}, "endpoint_zones must be between 0 and the number of availability_zones"),
         ({"endpoint_zones": 3}, "endpoint_zones must be between 0 and the number of availability_zones"),
         ({"availability_zones": ("ap-northeast-2a",)}, "an RDS subnet group needs two availability_zones"),
+        (
+            {"idempotency_retention": 24 * 3600 - 1},
+            "idempotency_retention must be at least 24 hours, as the contract promises",
+        ),
+        (
+            {"reserved_concurrency": {"sales": 1, "consumer": 1}},
+            "reserved_concurrency names consumer, not a function with a database",
+        ),
+        (
+            {"reserved_concurrency": {"sales": 10, "relay": 5}},
+            "reserved_concurrency may open 40 connections, too many for t4g.micro",
+        ),
+        (
+            {"database": replace(MANAGED, instance_class="m7i.large")},
+            "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
+        ),
+        ({"database": replace(MANAGED, backup_days=0)}, "backup_days must be between 1 and 35"),
+        ({"database": replace(MANAGED, backup_days=36)}, "backup_days must be between 1 and 35"),
+        (
+            {"database": replace(EXISTING, subnet_ids=("subnet-1",))},
+            "an existing database needs one of subnet_ids for each of availability_zones",
+        ),
         ({"max_order": 0}, "max_order must be between 1 and 1,000,000"),
         ({"max_order": 1_000_001}, "max_order must be between 1 and 1,000,000"),
     ],
@@ -54,6 +85,10 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None
         {"max_order": 1},
         {"max_order": 1_000_000},
         {"endpoint_zones": 2},
+        {"idempotency_retention": 24 * 3600},
+        {"reserved_concurrency": {"sales": 10, "relay": 4}},
+        {"database": MANAGED},
+        {"database": EXISTING},
     ],
     ids=str,
 )
