@@ -59,13 +59,13 @@ class MariaDb:
 
     def start(self) -> None:
         install()
+        self._create_data()
+        self._write_certificate()
         running = self.background.process is not None
         self.port = claim_port(self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running)
         if self.background.is_current(self._command()) and self._answers():
             return
         self.background.stop()
-        self._create_data()
-        self._write_certificate()
         self._write_login()
         self._own_socket_directory()
         self.background.start(self._command(), env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"})
