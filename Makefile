@@ -69,6 +69,14 @@ test: install ## Install everything and run every test, end-to-end ones included
 	.venv/bin/mypy
 	.venv/bin/pytest
 
+.PHONY: chaos
+chaos: export SEEDS ?= 2000
+chaos: export CHAOS_SEEDS ?= 5
+chaos: export CHAOS_SECONDS ?= 60
+chaos: install ## Let everything fail at random, at length; SEED=17 make chaos repeats one
+	.venv/bin/pytest tests/integration/test_simulation.py
+	.venv/bin/pytest -s tests/e2e/test_chaos.py
+
 .PHONY: snapshots
 snapshots: install ## Renew the templates' snapshots after a change that was meant
 	.venv/bin/pytest tests/infrastructure --snapshot-update

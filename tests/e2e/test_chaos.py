@@ -1,0 +1,229 @@
+"""Many clients buy while everything fails at random; afterwards the books balance and nothing is lost.
+
+`CHAOS_SECONDS=60 CHAOS_SEEDS=5 pytest tests/e2e/test_chaos.py` lasts longer. `SEED=17 …` replays one: the same
+choices in the same order, though not to the millisecond.
+"""
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import requests
+
+from local.factory import Answer, Order
+from local.faults import Fault
+from operations import redrive
+from tests.at_once import at_once
+from tests.e2e.operations import kill_database, make_due, run_relay
+from tests.e2e.shop import Shop
+from tests.eventually import eventually
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
+SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CHAOS_SEEDS", "1")))
+CLIENTS = 8
+STOCK = 1000
+QUANTITIES = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 8, 200]
+HEALING_SECONDS = 90
+
+ASK_AGAIN = """
+UPDATE production_order SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP()
+WHERE status = 'stuck'
+"""
+SERVICE_FAULTS = (
+    Fault(service="sns", action="Publish", status=503),
+    Fault(service="sns", action="Publish", status=503, delay=5),
+    Fault(service="sns", action="Publish", delay=1.5),
+    Fault(service="sqs", action="ChangeMessageVisibility", status=503),
+    Fault(service="secretsmanager", status=503),
+)
+FACTORY_ANSWERS = (
+    Answer(),
+    Answer(status=500, deliver=False),
+    Answer(status=500),
+    Answer(deliver=False),
+    Answer(delay=4),
+    Answer(status=302, deliver=False),
+)
+
+
+@dataclass(kw_only=True)
+class Purchase:
+    requester: str
+    quantity: int
+    key: str | None
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    unknown: int = 0
+    """How often the answer was that the outcome is unknown."""
+
+
+class Client:
+    """Buys, and repeats what it has a key for. Its purchases have requesters of their own, to be found in the books."""
+
+    def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
+        self.shop = shop
+        self.random = random.Random(seed)
+        self.over = over
+        self.name = seed
+        self.purchases: list[Purchase] = []
+
+    def buy(self) -> None:
+        while not self.over.is_set():
+            keyed = [purchase for purchase in self.purchases if purchase.key]
+            if keyed and self.random.random() < 0.3:
+                self.ask(self.random.choice(keyed))
+            else:
+                requester = f"{self.name}/{len(self.purchases)}"
+                key = requester if self.random.random() < 0.7 else None
+                quantity = self.random.choice(QUANTITIES)
+                self.purchases.append(Purchase(requester=requester, quantity=quantity, key=key))
+                self.ask(self.purchases[-1])
+
+    def repeat_all(self) -> None:
+        for purchase in self.purchases:
+            if purchase.key:
+                self.ask(purchase)
+
+    def ask(self, purchase: Purchase) -> None:
+        headers = {"Idempotency-Key": purchase.key} if purchase.key else {}
+        answer = self.shop.checkout(purchase.quantity, headers=headers, requester=purchase.requester)
+        if answer.status_code == 503:
+            assert answer.json() == {"message": "데이터베이스 연결 오류"}
+            purchase.unknown += 1
+        else:
+            assert answer.status_code == 200, answer.text
+            purchase.answers.append(answer.json())
+
+
+class Chaos:
+    """One accident after another, each kind in turn, in an order of the seed's."""
+
+    def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
+        self.shop = shop
+        self.random = random.Random(seed)
+        self.over = over
+        self.accidents = [self.kill, self.kill, self.fail_services, self.change_factory, self.close_factory]
+        self.accidents += [self.repeat_callbacks, self.pass_time, self.redrive]
+        self.factory_answers = [Answer()]
+
+    def rage(self) -> None:
+        self.shop.factory.answer = self.answer_order
+        for accident in self.order():
+            accident()
+            if self.over.wait(self.random.uniform(0, 0.3)):
+                break
+
+    def order(self) -> Iterator[Callable[[], None]]:
+        while True:
+            yield from self.random.sample(self.accidents, len(self.accidents))
+
+    def answer_order(self, order: Order) -> Answer:
+        return self.random.choice(self.factory_answers)
+
+    def kill(self) -> None:
+        kill_database(self.shop)
+        self.shop.cloud.database.start()
+
+    def fail_services(self) -> None:
+        self.shop.cloud.set_faults(*self.random.sample(SERVICE_FAULTS, self.random.randint(0, 3)))
+
+    def change_factory(self) -> None:
+        self.factory_answers = self.random.sample(FACTORY_ANSWERS, 3)
+
+    def close_factory(self) -> None:
+        self.shop.factory.stop()
+        self.over.wait(self.random.uniform(0, 1))
+        self.shop.factory.start()
+
+    def repeat_callbacks(self) -> None:
+        received = list(self.shop.factory.received)
+        for order in self.random.sample(received, min(3, len(received))):
+            answer = requests.post(order.payload["CallbackUrl"], timeout=20)
+            assert answer.status_code in (200, 503)
+
+    def pass_time(self) -> None:
+        make_due(self.shop)
+        self.shop.cloud.client("lambda").invoke(
+            FunctionName="donut-shop-relay-local", InvocationType="Event", Payload=b"{}"
+        )
+
+    def redrive(self) -> None:
+        bring_back(self.shop)
+
+
+def bring_back(shop: Shop) -> None:
+    sqs = shop.cloud.client("sqs")
+    redrive.redrive(sqs, source_url=shop.queue_url("stock_dlq"), target_url=shop.queue_url("stock_queue"))
+
+
+def heal(shop: Shop) -> None:
+    """Everything works again; an operator redrives, and asks again for what is stuck."""
+    shop.cloud.set_faults()
+    shop.factory.answer = lambda order: Answer()
+    make_due(shop)
+
+    def all_arrived() -> None:
+        shop.sql(ASK_AGAIN)
+        run_relay(shop)
+        bring_back(shop)
+        assert {status for _, status, _ in shop.orders()} == {"arrived"}
+
+    eventually(all_arrived, within=HEALING_SECONDS)
+
+
+def check(shop: Shop, purchases: list[Purchase]) -> None:
+    sold = Counter(requester for _, requester in shop.ledger())
+    ordered = dict(shop.sql("SELECT requester, order_id FROM production_order"))
+    orders = Counter(requester for (requester,) in shop.sql("SELECT requester FROM production_order"))
+    for purchase in purchases:
+        outcome = sold[purchase.requester], orders[purchase.requester]
+        if not purchase.answers:
+            assert not purchase.key, "a repeat with the key tells the truth"
+            assert outcome in [(0, 0), (1, 0), (0, 1)], purchase
+            continue
+        first, *others = purchase.answers
+        assert others == [first] * len(others), purchase
+        assert outcome == ((1, 0) if first["purchased"] else (0, 1)), purchase
+        assert first.get("order_id") == ordered.get(purchase.requester), purchase
+    arrived = sum(quantity for _, _, quantity in shop.orders())
+    assert shop.stock() == STOCK + arrived - sum(quantity for quantity, _ in shop.ledger()) >= 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_chaos_loses_nothing_and_sells_nothing_twice(shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
+    shop.set_stock(STOCK)
+    over = threading.Event()
+    clients = [Client(shop, seed=f"{seed}/{number}", over=over) for number in range(CLIENTS)]
+    chaos = Chaos(shop, seed=f"{seed}", over=over)
+    timer = threading.Timer(SECONDS, over.set)
+
+    def until_over(act: Callable[[], None]) -> Callable[[], None]:
+        """Whoever fails ends it for all."""
+
+        def run() -> None:
+            try:
+                act()
+            finally:
+                over.set()
+
+        return run
+
+    timer.start()
+    try:
+        at_once(*map(until_over, [chaos.rage, *(client.buy for client in clients)]))
+    finally:
+        timer.cancel()
+        shop.cloud.set_faults()
+    heal(shop)
+    for client in clients:
+        client.repeat_all()
+    purchases = [purchase for client in clients for purchase in client.purchases]
+    check(shop, purchases)
+    outcomes = Counter("unknown" if purchase.unknown else "known" for purchase in purchases)
+    assert outcomes["unknown"] and shop.ledger() and shop.orders(), "nothing has failed, or nothing has worked"
+    print(f"seed {seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered")
