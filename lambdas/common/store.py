@@ -14,12 +14,16 @@ from pymysql.constants import CR, ER
 
 APP_USER = "app"
 
-# Together under 5 s, and a read longer than innodb_lock_wait_timeout (3 s), so that the server's own answer is seen.
+# Together under 5 s. The server gives up a sale (DECIDE_WITHIN) and a wait for a lock (innodb_lock_wait_timeout, 3 s)
+# before the client stops reading, so that what was answered with 503 is not sold behind its back.
 CONNECT_TIMEOUT = 1.0
+DECIDE_WITHIN = 3.0
 READ_TIMEOUT = 3.3
 RETRY_WITHIN = 0.3
 LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
-ROLLED_BACK = {ER.LOCK_DEADLOCK}
+SIGNALED = 1644
+"""A procedure's own refusal, ER_SIGNAL_EXCEPTION: the deadline has passed (or our clock has stood still)."""
+ROLLED_BACK = {ER.LOCK_DEADLOCK, SIGNALED}
 
 
 class DatabaseUnavailable(Exception):
@@ -90,6 +94,7 @@ def connect(
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=read_timeout,
         write_timeout=READ_TIMEOUT,
+        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     )
 
 
@@ -100,6 +105,8 @@ class Store:
         self._database = database
         self._connection: pymysql.Connection | None = None
         self._secret: dict[str, Any] | None = None
+        self._clock_lead = 0.0
+        """The server's clock less ours, in seconds, when the connection was made."""
 
     def product(self, slug: str) -> str | None:
         """The product as a JSON object in text."""
@@ -140,7 +147,7 @@ class Store:
     ) -> Checkout:
         """Sell, or record a production order under order_id; the procedure decides. product_id wins over slug."""
         row = self._row(
-            "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             (
                 slug,
                 product_id,
@@ -154,6 +161,7 @@ class Store:
                 request_hash,
             ),
             repeatable=idempotency_key is not None,
+            until_deadline=True,
         )
         assert row, "checkout always answers a row"
         outcome, purchased, stock, ordered, stored_hash, product, named, factory = row
@@ -215,17 +223,25 @@ class Store:
         assert row, "a SELECT without FROM always answers a row"
         return Backlog(oldest_unpublished_seconds=row[0], stuck=row[1])
 
-    def _row(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> tuple[Any, ...] | None:
-        rows = self._rows(sql, values, repeatable=repeatable)
+    def _row(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool, until_deadline: bool = False
+    ) -> tuple[Any, ...] | None:
+        rows = self._rows(sql, values, repeatable=repeatable, until_deadline=until_deadline)
         return rows[0] if rows else None
 
-    def _rows(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> tuple[tuple[Any, ...], ...]:
-        """The first result. A statement is sent again, once, only where it is repeatable or was rolled back."""
-        started = time.monotonic()
+    def _rows(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool, until_deadline: bool = False
+    ) -> tuple[tuple[Any, ...], ...]:
+        """The first result. A statement is sent again, once, only where it is repeatable or was rolled back.
+
+        until_deadline: its last value is to be the time, on the server's clock, after which it must not commit.
+        """
+        retry_until = time.monotonic() + RETRY_WITHIN
         while True:
             try:
                 with self._connected().cursor() as cursor:
-                    cursor.execute(sql, values)
+                    deadline = (time.time() + self._clock_lead + DECIDE_WITHIN,) if until_deadline else ()
+                    cursor.execute(sql, values + deadline)
                     return cursor.fetchall()
             except pymysql.MySQLError as error:
                 self._discard()
@@ -233,9 +249,9 @@ class Store:
                 if not isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | pymysql.InternalError):
                     raise
                 again = code in ROLLED_BACK or (repeatable and code in LOST)
-                if not again or time.monotonic() - started > RETRY_WITHIN:
+                if not again or time.monotonic() > retry_until:
                     raise DatabaseUnavailable(f"{type(error).__name__} {code}") from error
-                repeatable = False
+                retry_until = 0
             except BaseException:
                 self._discard()
                 raise
@@ -247,6 +263,10 @@ class Store:
             self._discard()
         if not self._connection:
             self._connection = self._connect()
+            with self._connection.cursor() as cursor:
+                cursor.execute("SELECT UNIX_TIMESTAMP(SYSDATE(6))")
+                ((now,),) = cursor.fetchall()
+            self._clock_lead = float(now) - time.time()
         return self._connection
 
     def _connect(self) -> pymysql.Connection:

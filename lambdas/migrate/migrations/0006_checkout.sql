@@ -11,7 +11,8 @@ CREATE OR REPLACE PROCEDURE checkout(
     IN p_callback_token  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
     IN p_publish_within  INT,                                                  -- seconds until the relay steps in
     IN p_idempotency_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: none
-    IN p_request_hash    BINARY(32)
+    IN p_request_hash    BINARY(32),
+    IN p_deadline        DECIMAL(20, 6)    -- Unix time on this server's clock: past it, the client has been told 503
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
@@ -77,6 +78,9 @@ checkout: BEGIN
                                       requested_at, next_attempt_at)
         VALUES (p_order_id, p_callback_token, v_product_id, COALESCE(p_factory_id, v_factory_id), p_quantity, p_requester,
                 UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL p_publish_within SECOND);
+    END IF;
+    IF UNIX_TIMESTAMP(SYSDATE(6)) > p_deadline THEN    -- a lock was waited for, or the server hung
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'past the deadline';
     END IF;
     COMMIT;
 
