@@ -54,7 +54,10 @@ class Body(io.BytesIO):
     """Closes itself when it is read to its end, as a socket's file does."""
 
     def read(self, amount: int | None = -1) -> bytes:
-        return super().read(amount) or self.close() or b""
+        data = super().read(amount)
+        if not data:
+            self.close()
+        return data
 
 
 def answered(status: int, body: Any = b"{}", **headers: str) -> urllib3.HTTPResponse:
@@ -161,6 +164,10 @@ class Endless:
         self.closed = True
 
 
+def answers(status: int, **headers: str) -> Callable[[requests.PreparedRequest], urllib3.HTTPResponse]:
+    return lambda request: answered(status, **headers)
+
+
 def fails(error: Exception) -> Callable[[requests.PreparedRequest], urllib3.HTTPResponse]:
     def answer(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
         raise error
@@ -169,12 +176,9 @@ def fails(error: Exception) -> Callable[[requests.PreparedRequest], urllib3.HTTP
 
 
 FAILURES: dict[str, Callable[[requests.PreparedRequest], urllib3.HTTPResponse]] = {
+    **{f"{status}": answers(status) for status in (300, 304, 400, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504)},
     **{
-        f"{status}": (lambda request, status=status: answered(status))
-        for status in (300, 304, 400, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504)
-    },
-    **{
-        f"{status} to elsewhere": (lambda request, status=status: answered(status, Location="http://elsewhere.test/"))
+        f"{status} to elsewhere": answers(status, Location="http://elsewhere.test/")
         for status in (301, 302, 303, 307, 308)
     },
     "refused": fails(requests.ConnectionError("[Errno 111] Connection refused")),

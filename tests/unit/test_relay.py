@@ -116,7 +116,7 @@ def test_gives_up_while_the_topic_is_down(relay: ModuleType, outbox: Outbox, top
 def test_stops_before_its_time_is_over(relay: ModuleType, outbox: Outbox, topic: Topic) -> None:
     outbox.due, outbox.old_keys = 5, 5
     run(relay, remaining=relay.RESERVE - 1)
-    assert topic.asked == outbox.published == outbox.bites == []
+    assert (topic.asked, outbox.published, outbox.bites) == ([], [], [])
 
 
 def test_forgets_old_keys_bite_by_bite(relay: ModuleType, outbox: Outbox) -> None:

@@ -96,9 +96,11 @@ def checkout(
     sales: ModuleType, body: dict[str, Any] | str | bytes | None, *, headers: dict[str, str] | None = None
 ) -> Answer:
     """body: an object, the text itself, or bytes that arrive in Base64."""
-    encoded = isinstance(body, bytes)
-    text = base64.b64encode(body).decode() if encoded else json.dumps(body) if isinstance(body, dict) else body
-    event = {"routeKey": "POST /checkout", "headers": headers or {}, "isBase64Encoded": encoded}
+    event = {"routeKey": "POST /checkout", "headers": headers or {}, "isBase64Encoded": isinstance(body, bytes)}
+    if isinstance(body, bytes):
+        text: str | None = base64.b64encode(body).decode()
+    else:
+        text = json.dumps(body) if isinstance(body, dict) else body
     return call(sales, event if text is None else {**event, "body": text})
 
 
@@ -328,8 +330,18 @@ def test_a_repeat_gets_the_first_answer(sales: ModuleType, shop: Shop) -> None:
     )
 
 
-SAME = [{COUNT: 5}, {COUNT: "5"}, {COUNT: "005", "requester": None}, {"requester": " unknown ", FACTORY: "", COUNT: 5}]
-OTHERS = [{COUNT: 6}, {COUNT: 5, "requester": "a"}, {COUNT: 5, FACTORY: "a"}, {COUNT: 5, PRODUCT: "a"}]
+SAME: list[dict[str, Any]] = [
+    {COUNT: 5},
+    {COUNT: "5"},
+    {COUNT: "005", "requester": None},
+    {"requester": " unknown ", FACTORY: "", COUNT: 5},
+]
+OTHERS: list[dict[str, Any]] = [
+    {COUNT: 6},
+    {COUNT: 5, "requester": "a"},
+    {COUNT: 5, FACTORY: "a"},
+    {COUNT: 5, PRODUCT: "a"},
+]
 
 
 def test_the_same_request_has_the_same_hash_and_no_other(sales: ModuleType, shop: Shop) -> None:
