@@ -15,7 +15,7 @@ from constructs import Construct
 
 from stacks.data_stack import DATABASE_NAME, DataStack
 from stacks.function import Dependencies, Function
-from stacks.messaging_stack import MessagingStack
+from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
 from stacks.settings import Settings
 from stacks.validation import acknowledge
 
@@ -216,6 +216,7 @@ class ServiceStack(cdk.Stack):
                 "PUBLIC_URL": self._settings.public_url or self.api.api_endpoint,
                 "STOCK_QUEUE_URL": messaging.stock_queue.queue_url,
                 "RETRY_DELAY": str(self._settings.retry_delay),
+                "MAX_RECEIVES": str(MAX_RECEIVES),
             },
             timeout=self._settings.consumer_timeout,
             in_vpc=False,

@@ -67,6 +67,8 @@ class Consumer:
     stock_queue_url: str
     retry_delay: int
     """Seconds until a message is received again after its first failure; doubles each time."""
+    max_receives: int
+    """After so many the queue moves a message to the dead-letter queue."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,11 +69,13 @@ def _sqs() -> Any:
 def postpone(record: dict[str, Any]) -> None:
     """Receive it later, and later each time. Where that fails, the queue's own visibility timeout applies."""
     receives = int(record["attributes"]["ApproximateReceiveCount"])
+    # SQS buries a message when it would be received once more: nothing is gained by waiting for that.
+    delay = 0 if receives >= settings.max_receives else settings.retry_delay * 2 ** (receives - 1)
     try:
         _sqs().change_message_visibility(
             QueueUrl=settings.stock_queue_url,
             ReceiptHandle=record["receiptHandle"],
-            VisibilityTimeout=settings.retry_delay * 2 ** (receives - 1),
+            VisibilityTimeout=delay,
         )
     except Exception as error:
         log.warning("not postponed", extra={"message_id": record["messageId"], "reason": type(error).__name__})

@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "PUBLIC_URL": "https://shop.test",
     "STOCK_QUEUE_URL": "https://sqs.test/stock_queue",
     "RETRY_DELAY": "90",
+    "MAX_RECEIVES": "5",
 }
 MODULES = ("sales", "restock", "relay", "consumer")
 

@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "PUBLIC_URL": "https://shop.test",
     "STOCK_QUEUE_URL": "unset",
     "RETRY_DELAY": "90",
+    "MAX_RECEIVES": "5",
 }
 
 

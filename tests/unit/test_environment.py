@@ -11,6 +11,7 @@ def test_reads_each_field_from_the_key_of_its_name() -> None:
         public_url="https://shop.test",
         stock_queue_url="unset",
         retry_delay=90,
+        max_receives=5,
     )
 
 
