@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import logging
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -48,8 +49,10 @@ def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], R
         except DatabaseUnavailable as error:
             log.error("database unavailable", extra={"reason": str(error)})
             return response(503, {"message": "데이터베이스 연결 오류"}, retry_after="5")
-        except Exception:
-            log.exception("unexpected")
+        except Exception as error:
+            # Its text stays out of the log: it may quote what the client sent.
+            stack = traceback.format_tb(error.__traceback__)
+            log.error("unexpected", extra={"reason": type(error).__name__, "stack": stack})
             return response(500, {"message": "서버 오류"})
 
     return handler

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
-from common import environment, iam_login, messages
 from pymysql.constants import CR, ER
+
+from common import environment, iam_login, messages
 
 APP_USER = "app"
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
+
 from common import environment, messages
 
 CONNECT_TIMEOUT = 3

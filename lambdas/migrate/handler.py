@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pymysql
+
 from common import environment
 from common.store import APP_USER, connect, secret
 

@@ -5,8 +5,8 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 import pytest
-from common import environment
 
+from common import environment
 from stacks.function import LAMBDAS
 from stacks.settings import ENVIRONMENTS
 from tests.infrastructure.conftest import Assembly, construct

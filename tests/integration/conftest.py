@@ -3,11 +3,11 @@ import secrets
 from collections.abc import Iterator
 
 import pytest
-from common import environment, store
-from migrate import handler as migrate
 
+from common import environment, store
 from local.mariadb import MariaDb
 from local.rds import create_master
+from migrate import handler as migrate
 from tests.books import NAME, sql
 from tests.integration.shop import Shop
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
+
 from common import environment
 from common.store import Checkout, Store, connect
 from migrate import handler as migrate
-
 from tests.books import NAME, Books
 
 

@@ -2,9 +2,9 @@ from collections.abc import Callable
 
 import pymysql
 import pytest
-from common.store import Checkout, DatabaseUnavailable, Store
 from pymysql.constants import COMMAND
 
+from common.store import Checkout, DatabaseUnavailable, Store
 from tests.integration.shop import Shop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))

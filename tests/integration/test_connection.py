@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 import trustme
+
 from common import store as store_module
 from common.store import DatabaseUnavailable, Store
-
 from local.mariadb import MariaDb
 from local.rds import create_master
 from tests.books import NAME

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pymysql
 import pytest
-from migrate import handler as migrate
 
+from migrate import handler as migrate
 from tests.at_once import at_once
 from tests.books import NAME
 from tests.integration.shop import Shop, buy, order_more

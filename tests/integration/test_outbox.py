@@ -7,7 +7,6 @@ from itertools import chain
 
 from common.messages import ProductionOrder
 from common.store import Store
-
 from tests.at_once import at_once
 from tests.integration.shop import Shop, buy, order_more
 

@@ -5,9 +5,9 @@ from functools import partial
 from itertools import chain, pairwise
 
 import pytest
+
 from common.store import Checkout, Store
 from migrate.handler import MIGRATIONS
-
 from tests.at_once import at_once
 from tests.eventually import eventually
 from tests.integration.shop import Shop, buy, order_more

@@ -1,6 +1,6 @@
 import pytest
-from common.store import DatabaseUnavailable
 
+from common.store import DatabaseUnavailable
 from tests.integration.shop import Shop, buy, order_more
 
 

@@ -17,9 +17,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pymysql
 import pytest
+
 from common import environment, messages
 from common.store import DatabaseUnavailable, Store
-
 from local.mariadb import MariaDb
 from tests.books import owner, sql
 from tests.integration.shop import Shop

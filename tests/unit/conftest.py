@@ -7,8 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from common import messages
 from moto import mock_aws
+
+from common import messages
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",

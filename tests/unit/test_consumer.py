@@ -14,8 +14,8 @@ import pytest
 import requests
 import urllib3
 from botocore.stub import Stubber
-from common import messages
 
+from common import messages
 from tests.unit.conftest import Pipe
 
 ORDER = messages.ProductionOrder(

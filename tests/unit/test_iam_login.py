@@ -5,6 +5,7 @@ from urllib.parse import parse_qsl
 import boto3
 import botocore.auth
 import pytest
+
 from common import environment, iam_login
 
 HOST, PORT = "shop.abc123.ap-northeast-2.rds.amazonaws.com", 13306

@@ -4,8 +4,8 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
-from common import messages
 
+from common import messages
 from tests.unit.conftest import Pipe
 
 ORDER = messages.ProductionOrder(

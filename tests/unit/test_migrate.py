@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pymysql
 import pytest
+
 from common import store
 
 

@@ -3,6 +3,7 @@ from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 
 import pytest
+
 from common import messages
 from common.store import Backlog
 

@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from common.store import DatabaseUnavailable, Restock
 
 ORDER, TOKEN = "7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e", "Zm9ydHktdHdvLWJ5dGVzLW9mLXNlY3JldA"

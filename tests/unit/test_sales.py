@@ -11,9 +11,9 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+
 from common import messages
 from common.store import Checkout, DatabaseUnavailable
-
 from tests.unit.conftest import ENVIRONMENT, Pipe
 
 COUNT = "MessageAttributeProductCnt"

