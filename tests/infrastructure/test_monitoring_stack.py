@@ -52,3 +52,13 @@ def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
         (transformation,) = properties["MetricTransformations"]
         for field in re.findall(r"\$\.(\w+)", f"{properties['FilterPattern']} {transformation['MetricValue']}"):
             assert field == "message" or f'"{field}":' in source
+
+
+def test_every_alarm_has_its_section_in_the_runbook_and_no_section_lacks_one(assembly: Assembly) -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    sections = {name for heading in headings for name in heading.split(", ")}
+    descriptions = [
+        alarm["Properties"]["AlarmDescription"] for alarm in assembly.resources("AWS::CloudWatch::Alarm").values()
+    ]
+    named = {description.rpartition("docs/runbook.md: ")[2] for description in descriptions}
+    assert named == sections
