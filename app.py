@@ -1,10 +1,14 @@
-"""The environments and their stacks. `cdk synth -c env=dev`, or a comma list; calls no AWS."""
+"""The environments and their stacks. `cdk synth -c env=dev`, or a comma list; calls no AWS.
+
+With `-c github_repository=OWNER/NAME`, instead, what lets that repository deploy these environments.
+"""
 
 import sys
 
 import aws_cdk as cdk
 
 from stacks.data_stack import DataStack
+from stacks.delivery_stack import DeliveryStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
@@ -41,11 +45,25 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
     )
 
 
+def add_delivery(app: cdk.App, repository: str) -> None:
+    """Raises ValueError."""
+    DeliveryStack(
+        app,
+        "donut-shop-delivery",
+        repository=repository,
+        environments=[settings.environment for settings in chosen(app)],
+        env=cdk.Environment(region=REGION),
+    )
+
+
 if __name__ == "__main__":
     app = cdk.App()
     try:
-        for settings in chosen(app):
-            add_stacks(app, settings)
+        if repository := app.node.try_get_context("github_repository"):
+            add_delivery(app, repository)
+        else:
+            for settings in chosen(app):
+                add_stacks(app, settings)
     except ValueError as error:
         sys.exit(f"error: {error}")
     app.synth()
