@@ -10,7 +10,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 # --- installation: each stamp is renewed when the file it is made from changes ---
 
@@ -62,7 +62,9 @@ mysql: .venv/installed ## Open the MariaDB client on the shop's database
 
 # --- tests ---
 
-.PHONY: test
+.PHONY: database test
+database: .venv/installed ## Install MariaDB's server where it is missing; needs root
+	@$(LOCAL) database-server
 test: install ## Install everything and run every test, end-to-end ones included
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -86,15 +88,28 @@ snapshots: install ## Renew the templates' snapshots after a change that was mea
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
 
-.PHONY: synth diff deploy destroy
+STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
+SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV))
+DIFF = $(SOURCE) --method=template --exclusively
+
+.PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
+bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
+	$(CDK) bootstrap -c env=$(ENV)
+preflight: .venv/installed ## ENV=dev make preflight: what your account still lacks
+	@.venv/bin/python -m operations.preflight $(ENV)
 synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
 	$(CDK) synth --quiet -c env=$(ENV)
-diff: install ## ENV=dev make diff: what a deployment would change
-	$(CDK) diff --all -c env=$(ENV)
-deploy: install ## ENV=dev make deploy: to the account of your AWS credentials
-	$(CDK) deploy --all -c env=$(ENV)
+diff: install ## ENV=dev make diff: what a deployment would change; fails if the network, data or queues would be lost
+	@$(CDK) diff 'donut-shop-service-$(ENV)' 'donut-shop-monitoring-$(ENV)' $(DIFF)
+	@$(CDK) diff 'donut-shop-messaging-$(ENV)' 'donut-shop-data-$(ENV)' $(DIFF) --fail-on=destructive
+deploy: install ## ENV=dev make deploy: to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
+	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
+smoke: .venv/installed ## ENV=dev make smoke: does what was deployed here last answer?
+	@.venv/bin/python -m operations.smoke cdk.outputs.json $(ENV)
 destroy: install ## ENV=dev make destroy
-	$(CDK) destroy --all -c env=$(ENV)
+	$(CDK) destroy $(STACKS) $(SOURCE)
+deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
+	$(CDK) deploy donut-shop-delivery -c env=$(ENV) -c github_repository=$(GITHUB_REPOSITORY)
 
 .PHONY: cost
 cost: ENV = dev,staging,prod
