@@ -1,0 +1,107 @@
+"""The pipeline runs what people run, with pinned actions and no more rights than each job needs."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from stacks.settings import ENVIRONMENTS
+from tests.infrastructure.conftest import ROOT
+
+FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+RIGHTS = {
+    "test.yml": {"test": {"contents": "read"}},
+    "diff.yml": {"diff": {"contents": "read", "id-token": "write", "pull-requests": "write"}},
+    "deploy.yml": {
+        "test": {"contents": "read"},
+        "synth": {"contents": "read"},
+        **{name: {"contents": "read", "id-token": "write"} for name in ("dev", "staging", "prod")},
+    },
+    "deploy-to.yml": {"deploy": {"contents": "read", "id-token": "write"}},
+}
+
+
+def workflow(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())
+    return content
+
+
+def jobs(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = workflow(name)["jobs"]
+    return found
+
+
+def steps(name: str) -> Iterator[dict[str, Any]]:
+    for job in jobs(name).values():
+        yield from job.get("steps", [])
+
+
+def test_rights_are_these_and_no_more() -> None:
+    assert {
+        file.name: {
+            job: content.get("permissions", workflow(file.name)["permissions"])
+            for job, content in jobs(file.name).items()
+        }
+        for file in FILES
+    } == RIGHTS
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_actions_are_pinned(file: Any) -> None:
+    lines = [line.strip(" -") for line in file.read_text().splitlines() if "uses:" in line]
+    assert lines
+    for line in lines:
+        assert re.fullmatch(
+            r"uses: (\./\.github/workflows/[\w-]+\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)", line
+        )
+
+
+def test_an_action_has_one_version_everywhere() -> None:
+    used = {step["uses"] for file in FILES for step in steps(file.name) if "uses" in step}
+    assert len(used) == len({action.partition("@")[0] for action in used})
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_commands_are_the_makefiles(file: Any) -> None:
+    for step in steps(file.name):
+        if "run" in step and not step["run"].startswith("gh pr comment "):
+            command = re.fullmatch(r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"])
+            assert command, step["run"]
+            assert command[1] in TARGETS
+
+
+def test_nothing_of_a_pull_request_reaches_a_shell() -> None:
+    for file in FILES:
+        for step in steps(file.name):
+            assert "${{" not in step.get("run", "")
+
+
+def test_one_assembly_goes_from_environment_to_environment() -> None:
+    deploy = jobs("deploy.yml")
+    order = ["test", "synth", *(name for name in ENVIRONMENTS if name != "local")]
+    assert list(deploy) == order
+    assert [deploy[job].get("needs") for job in order] == [None, *order[:-1]]
+    assert {deploy[name]["uses"] for name in order[2:]} == {"./.github/workflows/deploy-to.yml"}
+    assert [deploy[name]["with"]["environment"] for name in order[2:]] == order[2:]
+    commands = [step["run"] for name in ("deploy.yml", "deploy-to.yml") for step in steps(name) if "run" in step]
+    assert commands == [f"make synth ENV={','.join(order[2:])}", "make deploy APP=cdk.out", "make smoke"]
+
+
+def test_roles_come_from_github_and_keys_from_nowhere() -> None:
+    for file in FILES:
+        assert "secrets." not in file.read_text()
+    credentials = {
+        file.name: step["with"]["role-to-assume"]
+        for file in FILES
+        for step in steps(file.name)
+        if step.get("uses", "").startswith("aws-actions/configure-aws-credentials@")
+    }
+    assert credentials == {
+        "diff.yml": "${{ vars.AWS_DIFF_ROLE_ARN }}",
+        "deploy-to.yml": "${{ vars.AWS_ROLE_ARN }}",
+    }
+    assert jobs("deploy-to.yml")["deploy"]["environment"] == "${{ inputs.environment }}"
+    assert "environment" not in jobs("diff.yml")["diff"]
