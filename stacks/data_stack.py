@@ -22,7 +22,7 @@ ENGINE = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.of
 class DataStack(cdk.Stack):
     """app_secret: the functions' password where they log in with one; None: IAM authentication.
 
-    topic: the only one that the functions may reach from inside the VPC.
+    topic: the only one that the interface endpoint lets the functions publish to.
     """
 
     def __init__(
