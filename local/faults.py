@@ -35,17 +35,17 @@ def faulty(app: App) -> App:
     async def wrapped(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
         if scope["type"] != "http" or (scope["path"] != PATH and not faults):
             return await app(scope, receive, send)
-        body = await _read(receive)
+        body = await read_body(receive)
         if scope["path"] == PATH:
             faults[:] = [Fault(**fault) for fault in json.loads(body)]
-            return await _answer(send, 204)
+            return await answer(send, 204)
         service, action = _call(scope, body)
         fault = next((fault for fault in faults if fault.hits(service, action)), None)
         if fault:
             fault.count = None if fault.count is None else fault.count - 1
             await asyncio.sleep(fault.delay)
             if fault.status:
-                return await _answer(send, fault.status)
+                return await answer(send, fault.status)
         whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def replay() -> Any:
@@ -56,7 +56,7 @@ def faulty(app: App) -> App:
     return wrapped
 
 
-async def _read(receive: Callable[[], Awaitable[Any]]) -> bytes:
+async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
     body, more = b"", True
     while more:
         message = await receive()
@@ -74,7 +74,7 @@ def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
     return service, target or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
 
 
-async def _answer(send: Any, status: int) -> None:
+async def answer(send: Any, status: int) -> None:
     """Without a body: botocore takes that for an error in every protocol."""
     await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

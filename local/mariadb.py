@@ -11,8 +11,10 @@ from pathlib import Path
 
 import trustme
 
-from local.processes import Background, LocalError, accepts_connections, claim_port
-from stacks.settings import DATABASE_PARAMETERS
+from local import iam_plugin
+from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
+from local.rds import create_iam_user, run_sql
+from stacks.settings import APP_USER, DATABASE_PARAMETERS
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
@@ -42,11 +44,17 @@ class MariaDb:
         self.ca_file = self.files / "ca.pem"
         self.mysql_cnf = self.directory / "mysql.cnf"
         self.port = 0
+        self.emulator_port = port_file(self.directory, "emulator")
         self.background = Background(name="mariadb", directory=self.directory)
 
     @property
     def pid(self) -> int | None:
         return self.background.pid
+
+    @property
+    def takes_iam_tokens(self) -> bool:
+        loaded = "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        return self.background.process is not None and bool(run_sql(self.mysql_cnf, loaded))
 
     @property
     def socket(self) -> Path:
@@ -59,6 +67,7 @@ class MariaDb:
 
     def start(self) -> None:
         install()
+        iam_plugin.install()
         self._create_data()
         self._write_certificate()
         running = self.background.process is not None
@@ -70,6 +79,8 @@ class MariaDb:
         self._own_socket_directory()
         self.background.start(self._command(), env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"})
         self.background.wait_until(self._answers, within=START_SECONDS)
+        if self.takes_iam_tokens:
+            create_iam_user(mysql_cnf=self.mysql_cnf, user=APP_USER, emulator=self.emulator_port)
 
     def stop(self) -> None:
         self.background.stop(within=START_SECONDS)
@@ -98,6 +109,7 @@ class MariaDb:
             "--innodb-buffer-pool-size=64M",
             "--expire-logs-days=1",
             *(f"--{name}={value}" for name, value in parameters.items()),
+            *iam_plugin.options(),
             *self.options,
         ]
 

@@ -136,12 +136,17 @@ def stop_orphans(directory: Path) -> None:
 
 def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> int:
     """The port that `name` had last time, or the preferred one, or any that is free; `taken`: by `name` itself."""
-    memory = directory / "ports" / name
+    memory = port_file(directory, name)
     last = int(memory.read_text()) if memory.exists() else preferred
     port = last if taken else next(port for port in (last, preferred, 0) if port == 0 or _is_free(port)) or _any_port()
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(str(port))
     return port
+
+
+def port_file(directory: Path, name: str) -> Path:
+    """Where the port that `name` claimed is remembered."""
+    return directory / "ports" / name
 
 
 def accepts_connections(port: int) -> bool:

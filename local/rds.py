@@ -27,15 +27,27 @@ def create_master(*, mysql_cnf: Path, user: str, password: str, database: str) -
     for name in (user, database):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             raise ValueError(f"{name!r} is no RDS name")
-    quoted = password.replace("\\", "\\\\").replace("'", "\\'")
     run_sql(
         mysql_cnf,
         f"""
         CREATE DATABASE IF NOT EXISTS `{database}`;
-        CREATE OR REPLACE USER `{user}`@`%` IDENTIFIED BY '{quoted}';
+        CREATE OR REPLACE USER `{user}`@`%` IDENTIFIED BY '{_escaped(password)}';
         GRANT {MASTER_PRIVILEGES} ON *.* TO `{user}`@`%` WITH GRANT OPTION;
         """,
     )
+
+
+def create_iam_user(*, mysql_cnf: Path, user: str, emulator: Path) -> None:
+    """A user with an IAM login. emulator: the file with the port of the one that decides on tokens.
+
+    No other plugin can take the name of RDS's own: so the user is there before a migration creates it `IF NOT EXISTS`.
+    """
+    login = f"`{user}`@`%` IDENTIFIED VIA pam USING '{_escaped(str(emulator))}' REQUIRE SSL"
+    run_sql(mysql_cnf, f"CREATE USER IF NOT EXISTS {login}; ALTER USER {login};")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def run_sql(mysql_cnf: Path, sql: str) -> str:

@@ -10,10 +10,9 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.settings import DATABASE_PARAMETERS, ExistingDatabase, ManagedDatabase, Settings
+from stacks.settings import APP_USER, DATABASE_PARAMETERS, ExistingDatabase, ManagedDatabase, Settings
 from stacks.validation import acknowledge
 
-APP_USER = "app"
 DATABASE_NAME = "shop"
 DATABASE_PORT = 13306
 ENGINE = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.of("10.11.19", "10.11"))
@@ -194,7 +193,7 @@ class DataStack(cdk.Stack):
             self,
             "AppSecret",
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template=f'{{"username": "{APP_USER}"}}',
+                secret_string_template=f'{{"username": "{APP_USER}_password"}}',
                 generate_string_key="password",
                 exclude_punctuation=True,
                 password_length=32,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 REGION = "ap-northeast-2"
@@ -17,6 +17,11 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
 }
 """The database's parameter group. RDS's own defaults are latin1 and REPEATABLE READ. Times in seconds."""
 
+
+APP_USER = "app"
+"""The functions' user of the database, where they log in with IAM tokens."""
+
+Login = Literal["iam", "secret"]
 
 MAX_CONNECTIONS: Mapping[str, int] = {"t4g.micro": 40, "t4g.small": 85, "t4g.medium": 170, "t4g.large": 340}
 """What RDS's default formula gives on each class's memory, rounded down."""
@@ -33,7 +38,7 @@ class ManagedDatabase:
     deletion_protection: bool = False
     snapshot: str | None = None
     """Restore from this snapshot. Once set it must stay set: without it the instance is replaced by an empty one."""
-    login: Literal["iam", "secret"] = "iam"
+    login: Login = "iam"
     """How the functions log in: with an IAM token, or with a password of their own kept in Secrets Manager."""
 
 
@@ -147,6 +152,8 @@ class Settings:
         connections = 2 * sum(self.reserved_concurrency.values()) + 10
         if connections >= MAX_CONNECTIONS[database.instance_class]:
             return [f"reserved_concurrency may open {connections} connections, too many for {database.instance_class}"]
+        if database.login not in get_args(Login):
+            return [f"the database's login {database.login!r} is not one of {', '.join(get_args(Login))}"]
         if not 1 <= database.backup_days <= 35:
             return ["backup_days must be between 1 and 35"]
         return []
@@ -154,11 +161,16 @@ class Settings:
     def override(self, context: Mapping[str, str]) -> "Settings":
         """The same environment with the settings that may be given on the command line, as `-c name=value`."""
         overrides: dict[str, Any] = {name: context[name] for name in OVERRIDABLE if context.get(name)}
+        if login := overrides.pop("database_login", None):
+            if not isinstance(self.database, ManagedDatabase):
+                raise ValueError(f"environment {self.environment}: database_login is for a managed database")
+            overrides["database"] = replace(self.database, login=login)
         return replace(self, **overrides)
 
 
 DATABASE_FUNCTIONS = {"sales", "restock", "relay"}
-OVERRIDABLE = ("factory_url", "public_url", "database_ca_file")
+OVERRIDABLE = ("factory_url", "public_url", "database_ca_file", "database_login")
+"""database_login: the managed database's; which one the local database knows is for the machine to say."""
 
 ENVIRONMENTS: Mapping[str, Settings] = {
     settings.environment: settings

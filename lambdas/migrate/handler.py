@@ -51,7 +51,10 @@ def apply(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[
 
 
 def admit(cursor: pymysql.cursors.Cursor, *, name: str, app_secret: dict[str, str] | None) -> None:
-    """Create the functions' user, or renew its password, and grant it what they need."""
+    """Create the functions' user, or renew its password, and grant it what they need.
+
+    The secret names another user than the one with IAM tokens: neither is ever turned into the other.
+    """
     user = app_secret["username"] if app_secret else APP_USER
     account = f"{cursor.connection.escape(user)}@'%'"
     if app_secret:
@@ -59,7 +62,8 @@ def admit(cursor: pymysql.cursors.Cursor, *, name: str, app_secret: dict[str, st
     else:
         authentication = "WITH AWSAuthenticationPlugin AS 'RDS'"
     cursor.execute(f"CREATE USER IF NOT EXISTS {account} IDENTIFIED {authentication} REQUIRE SSL")
-    cursor.execute(f"ALTER USER {account} IDENTIFIED {authentication} REQUIRE SSL")
+    if app_secret:
+        cursor.execute(f"ALTER USER {account} IDENTIFIED {authentication} REQUIRE SSL")
     for grant in GRANTS:
         cursor.execute(grant.format(name=name, user=account))
 

@@ -13,7 +13,7 @@ from tests.integration.shop import Shop
 
 SECRETS = {
     "master": {"username": "admin", "password": secrets.token_urlsafe()},
-    "app": {"username": "app", "password": secrets.token_urlsafe()},
+    "app": {"username": "app_password", "password": secrets.token_urlsafe()},
 }
 
 
@@ -51,7 +51,7 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         cursor.execute("CREATE DATABASE shop")
-        cursor.execute("DROP USER IF EXISTS app")
+        cursor.execute("DROP USER IF EXISTS app_password")
     return shop
 
 

@@ -35,7 +35,10 @@ def unavailable(*, because: str = "") -> Iterator[None]:
 
 
 def functions_connections(shop: Shop) -> list[int]:
-    return [id for (id,) in shop.sql("SELECT id FROM information_schema.processlist WHERE user IN ('app', 'admin')")]
+    return [
+        id
+        for (id,) in shop.sql("SELECT id FROM information_schema.processlist WHERE user IN ('app_password', 'admin')")
+    ]
 
 
 @pytest.fixture
@@ -61,7 +64,7 @@ def test_a_server_that_died_and_came_back_is_found_again(shop: Shop, killable: p
 def test_a_connection_that_the_server_closed_is_replaced(shop: Shop) -> None:
     store = shop.store()
     for _ in range(2):
-        shop.sql("KILL USER app")
+        shop.sql("KILL USER app_password")
         eventually(lambda: assert_no_connection(shop), within=5)
         assert buy(store, 3).outcome == "sold"
     assert shop.ledger() == [(3, "unknown")] * 2
@@ -104,7 +107,7 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
         killable.resume()
 
     def forgotten() -> None:
-        assert not shop.sql("SELECT 1 FROM information_schema.processlist WHERE user IN ('app', 'admin')")
+        assert not shop.sql("SELECT 1 FROM information_schema.processlist WHERE user IN ('app_password', 'admin')")
 
     eventually(forgotten, within=10)
     assert (shop.stock(), shop.ledger()) == (10, [])
@@ -218,7 +221,7 @@ def break_connection(store: Store) -> None:
 def assert_idle(shop: Shop) -> None:
     """No request is under way. (A procedure runs as the user who made it.)"""
     assert not shop.sql(
-        "SELECT 1 FROM information_schema.processlist WHERE user IN ('app', 'admin') AND command <> 'Sleep'"
+        "SELECT 1 FROM information_schema.processlist WHERE user IN ('app_password', 'admin') AND command <> 'Sleep'"
     )
 
 
@@ -267,7 +270,7 @@ def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
     server.start()
     try:
         password = shop.secrets["app"]["password"]
-        create_master(mysql_cnf=server.mysql_cnf, user="app", password=password, database=NAME)
+        create_master(mysql_cnf=server.mysql_cnf, user="app_password", password=password, database=NAME)
         with unavailable(because="server doesn't support"):
             Store(dataclasses.replace(shop.database, database_port=server.port)).product("donut")
     finally:

@@ -80,7 +80,7 @@ def test_a_deployment_does_not_wait_for_another_forever(empty_shop: Shop, monkey
 
 
 def test_a_new_password_lets_the_functions_in(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shop.secrets, "app", {"username": "app", "password": "it's \\ new"})
+    monkeypatch.setitem(shop.secrets, "app", {**shop.secrets["app"], "password": "it's \\ new"})
     shop.migrate()
     assert shop.store().product("donut")
 

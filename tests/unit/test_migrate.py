@@ -161,10 +161,9 @@ def test_without_a_password_they_log_in_with_iam(
 ) -> None:
     monkeypatch.delenv("APP_SECRET_ARN")
     migrate.handler({}, None)
-    for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
-        assert statement(database, verb).endswith(
-            "'app'@'%' IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
-        )
+    assert statement(database, "CREATE USER") == (
+        "CREATE USER IF NOT EXISTS 'app'@'%' IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
+    )
 
 
 def test_the_functions_may_write_through_procedures_only(

@@ -103,6 +103,16 @@ def test_the_command_line_overrides() -> None:
     )
 
 
+def test_the_command_line_overrides_the_managed_databases_login() -> None:
+    local = ENVIRONMENTS["local"]
+    assert isinstance(local.database, ManagedDatabase)
+    assert local.override({"database_login": "iam"}) == replace(local, database=replace(local.database, login="iam"))
+    with pytest.raises(ValueError, match="the database's login 'none' is not one of iam, secret"):
+        local.override({"database_login": "none"})
+    with pytest.raises(ValueError, match="environment dev: database_login is for a managed database"):
+        replace(DEV, database=EXISTING).override({"database_login": "iam"})
+
+
 def test_the_command_line_overrides_nothing_else() -> None:
     assert DEV.override({"max_order": "7", "database": "mine", "factory_url": ""}) == DEV
 
