@@ -24,6 +24,8 @@ RETRY_WITHIN = 0.3
 LOST = {0, CR.CR_SERVER_GONE_ERROR, CR.CR_SERVER_LOST}
 SIGNALED = 1644
 """A procedure's own refusal, ER_SIGNAL_EXCEPTION: the deadline has passed (or our clock has stood still)."""
+NOT_THERE = {ER.NO_DB_ERROR, ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE}
+"""The server is up, the shop's schema is not: it is being restored."""
 ROLLED_BACK = {ER.LOCK_DEADLOCK, SIGNALED}
 
 
@@ -247,7 +249,10 @@ class Store:
             except pymysql.MySQLError as error:
                 self._discard()
                 code = error.args[0] if error.args else 0
-                if not isinstance(error, pymysql.OperationalError | pymysql.InterfaceError | pymysql.InternalError):
+                operational = isinstance(
+                    error, pymysql.OperationalError | pymysql.InterfaceError | pymysql.InternalError
+                )
+                if not operational and code not in NOT_THERE:
                     raise
                 again = code in ROLLED_BACK or (repeatable and code in LOST)
                 if not again or time.monotonic() > retry_until:

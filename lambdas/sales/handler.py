@@ -60,11 +60,12 @@ def parse_text(body: dict[str, Any], name: str) -> str | None:
 
 def parse_checkout(event: http.Event) -> CheckoutRequest:
     body = http.json_object(event)
+    requester, alias = parse_text(body, "requester"), parse_text(body, "MessageAttributeRequester")
     return CheckoutRequest(
         product_id=parse_text(body, "MessageAttributeProductId"),
         quantity=parse_quantity(body.get("MessageAttributeProductCnt")),
         factory_id=parse_text(body, "MessageAttributeFactoryId"),
-        requester=parse_text(body, "requester") or parse_text(body, "MessageAttributeRequester") or "unknown",
+        requester=requester or alias or "unknown",
     )
 
 
