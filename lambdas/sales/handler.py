@@ -71,7 +71,7 @@ def parse_checkout(event: http.Event) -> CheckoutRequest:
 
 def parse_idempotency_key(event: http.Event) -> str | None:
     """1 to 255 printable ASCII characters; None: no such header. Raises BadRequest."""
-    key = event.get("headers", {}).get("idempotency-key")
+    key = (event.get("headers") or {}).get("idempotency-key")
     if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
         raise http.BadRequest("Idempotency-Key는 1자 이상 255자 이하의 출력 가능한 ASCII 문자여야 합니다")
     return key

@@ -221,6 +221,11 @@ def test_requester_wins_over_its_alias(sales: ModuleType, shop: Shop) -> None:
     assert [request["requester"] for request in shop.checkouts] == ["a", "b"]
 
 
+def test_a_bad_alias_is_refused_even_where_requester_wins(sales: ModuleType, shop: Shop) -> None:
+    status, _ = checkout(sales, {COUNT: 5, "requester": "a", "MessageAttributeRequester": False})
+    assert (status, shop.checkouts) == (400, [])
+
+
 def test_another_product_may_be_named(sales: ModuleType, shop: Shop) -> None:
     assert checkout(sales, {COUNT: 5, PRODUCT: f" {PRODUCT_ID} "})[0] == 200
     assert shop.checkouts[0]["product_id"] == PRODUCT_ID
