@@ -75,9 +75,11 @@ test: install ## Install everything and run every test, end-to-end ones included
 chaos: export SEEDS ?= 2000
 chaos: export CHAOS_SEEDS ?= 5
 chaos: export CHAOS_SECONDS ?= 60
+chaos: export INPUTS ?= 12000
 chaos: install ## Let everything fail at random, at length; SEED=17 make chaos repeats one
 	.venv/bin/pytest tests/integration/test_simulation.py
-	.venv/bin/pytest -s tests/e2e/test_chaos.py
+	.venv/bin/pytest tests/integration/test_bad_input.py
+	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py
 
 .PHONY: snapshots
 snapshots: install ## Renew the templates' snapshots after a change that was meant

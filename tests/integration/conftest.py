@@ -70,3 +70,12 @@ def rds_defaults(server: MariaDb) -> Iterator[None]:
     sql(server, settings, ("latin1", "latin1_swedish_ci", "REPEATABLE-READ"))
     yield
     sql(server, settings, ours)
+
+
+@pytest.fixture
+def undurable(server: MariaDb) -> Iterator[None]:
+    """No crash of the server is simulated here: it need not wait for the disk."""
+    settings = "SET GLOBAL innodb_flush_log_at_trx_commit = %s, sync_binlog = %s"
+    sql(server, settings, (0, 0))
+    yield
+    sql(server, settings, (1, 1))

@@ -9,7 +9,7 @@ import json
 import os
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from types import ModuleType
 from typing import Any
@@ -20,8 +20,7 @@ import pytest
 
 from common import environment, messages
 from common.store import DatabaseUnavailable, Store
-from local.mariadb import MariaDb
-from tests.books import owner, sql
+from tests.books import owner
 from tests.integration.shop import Shop
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
@@ -293,15 +292,6 @@ class World:
         for client in self.clients:
             assert client.answer, "a repeat with the key always learns the truth"
             self.request(client)
-
-
-@pytest.fixture
-def undurable(server: MariaDb) -> Iterator[None]:
-    """No crash of the server is simulated here: it need not wait for the disk."""
-    settings = "SET GLOBAL innodb_flush_log_at_trx_commit = %s, sync_binlog = %s"
-    sql(server, settings, (0, 0))
-    yield
-    sql(server, settings, (1, 1))
 
 
 @pytest.fixture

@@ -1,0 +1,105 @@
+"""Bad input in bulk, in process: the functions' own handlers on a real MariaDB, called as API Gateway calls them."""
+
+import base64
+import importlib
+import io
+import logging
+import random
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import parse_qsl, unquote
+
+import pytest
+
+from common import messages
+from local.function_logging import LambdaJsonFormatter
+from tests.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
+from tests.integration.shop import Shop
+
+
+def event(input: Input) -> dict[str, Any]:
+    """Payload format 2.0: what the functions read of it."""
+    route = f"{input.route[1].upper()} {input.route[0]}" if input.route else "$default"
+    headers = {name: value.decode(errors="replace") for name, value in input.headers.items()}
+    event: dict[str, Any] = {"routeKey": route, "headers": headers, "isBase64Encoded": False}
+    if name := route.partition("{")[2].rstrip("}"):
+        event["pathParameters"] = {name: unquote(input.path.rpartition("/")[2])}
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(input.target.partition("?")[2], keep_blank_values=True):
+        query[name] = f"{query[name]},{value}" if name in query else value
+    if query:
+        event["queryStringParameters"] = query
+    if input.body is not None:
+        try:
+            event["body"] = input.body.decode()
+        except UnicodeDecodeError:
+            event |= {"body": base64.b64encode(input.body).decode(), "isBase64Encoded": True}
+    return event
+
+
+class Functions:
+    """Both handlers; whatever is logged in a call is looked at after it, in the form that Lambda logs it."""
+
+    def __init__(self) -> None:
+        self.sales = importlib.reload(importlib.import_module("sales.handler"))
+        self.restock = importlib.reload(importlib.import_module("restock.handler"))
+
+    def call(self, event: dict[str, Any]) -> Answer:
+        function = self.restock if event["routeKey"] == "POST /product/{slug}" else self.sales
+        handler = logging.StreamHandler(io.StringIO())
+        handler.setFormatter(LambdaJsonFormatter())
+        with patch.object(logging.root, "handlers", [handler]):
+            answer = function.handler(event, None)
+        log = handler.stream.getvalue()
+        assert CANARY not in log and '"level": "ERROR"' not in log, log
+        return Answer(answer["statusCode"], answer["headers"], answer["body"].encode())
+
+
+@pytest.fixture
+def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Functions:
+    settings = {"DATABASE_SECRET_ARN": "app", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": "1000"}
+    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE": "900"}).items():
+        monkeypatch.setenv(name, value)
+    functions = Functions()
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setattr(messages, "publish", lambda order, *, topic_arn: None)
+    monkeypatch.setattr(functions.sales.secrets, "token_urlsafe", lambda size: f"{CANARY}-{random.randbytes(8).hex()}")
+    return functions
+
+
+@pytest.mark.usefixtures("undurable")
+def test_bad_input_changes_nothing_and_learns_nothing(
+    shop: Shop, functions: Functions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = try_all(hostile_inputs(INPUTS), shop=shop, send=lambda input: functions.call(event(input)))
+    with capsys.disabled():
+        print(f"\nbad input, in process: {tried}")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"body": None},
+        {"body": ""},
+        {"headers": None},
+        {"body": "\ud800"},
+        {"body": "%", "isBase64Encoded": True},
+        {"body": "홍", "isBase64Encoded": True},
+        {"body": '{"MessageAttributeProductCnt": 1}', "isBase64Encoded": True},
+        {"headers": {"idempotency-key": "a\r\nb"}},
+        {"headers": {"idempotency-key": "a\x00"}},
+        {"headers": {"idempotency-key": "\ud800"}},
+    ],
+    ids=ascii,
+)
+def test_an_odd_event_is_refused(shop: Shop, functions: Functions, odd: dict[str, Any]) -> None:
+    body = {"body": "{}", "isBase64Encoded": False, "headers": {}}
+    assert functions.call({"routeKey": "POST /checkout", **body, **odd}).status == 400
+    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+
+
+@pytest.mark.parametrize("query", [{}, {"queryStringParameters": None}, {"queryStringParameters": {"order": "\ud800"}}])
+@pytest.mark.parametrize("slug", ["donut", "", "\ud800", "\x00", "홍"], ids=ascii)
+def test_an_odd_callback_is_refused(functions: Functions, slug: str, query: dict[str, Any]) -> None:
+    event = {"routeKey": "POST /product/{slug}", "pathParameters": {"slug": slug}}
+    assert functions.call(event | query).status == 403
