@@ -274,6 +274,7 @@ def hostile(dice: random.Random) -> Input:
     )[0]
     if (method, target) == ("POST", f"/product/{segment}"):
         # The order is real; a token never is its own, but for the last, which comes to another product's path.
+        target = dice.choice([target, "/product/donut", "/product/donut"])
         query = f"order={dice.choice([ORDER_ID, ORDER_ID, segment])}&token={dice.choice(TOKENS)}"
         target += dice.choice(["", "?", "?order", f"?{query}", f"?{query}", f"?{query}&order={ORDER_ID}"])
         if dice.random() < 0.1:
