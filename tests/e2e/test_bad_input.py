@@ -7,11 +7,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from local.factory import Answer as FactoryAnswer
 from tests.e2e.shop import Shop
 from tests.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
 
 
 def test_bad_input_changes_nothing_and_learns_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    shop.factory.answer = lambda order: FactoryAnswer(deliver=False)  # nothing arrives but what bad input forged
     address = urlsplit(shop.cloud.endpoint)
     connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
 
