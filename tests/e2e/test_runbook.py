@@ -81,6 +81,8 @@ def test_a_stuck_order_is_shown_and_asked_for_again(shop: Shop) -> None:
     run(shop, "make mysql", stdin=ask_again)
     run_relay(shop)
     shop.wait_for(order_id)
+    ((publications,),) = shop.sql("SELECT publications FROM production_order")
+    assert publications <= 1, "it is asked for from the start"
     assert shop.stock() == 50
 
 
