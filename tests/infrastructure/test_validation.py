@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,3 +57,13 @@ def test_cdk_nag_and_cfn_lint_find_nothing(tmp_path: Path) -> None:
         timeout=120,
     )
     assert lint.returncode == 0, lint.stdout + lint.stderr
+
+
+def test_every_finding_that_is_accepted_is_in_the_decisions() -> None:
+    decisions = (ROOT / "docs/decisions.md").read_text()
+    stacks = "".join(path.read_text() for path in (ROOT / "stacks").glob("*_stack.py"))
+    stacks += (ROOT / "stacks/function.py").read_text()
+    accepted = re.findall(r'acknowledge\(\s*\w+,\s*"([A-Z]+\d+)', stacks)
+    accepted += re.findall(r'id="Annotation::\S+:(\w+)"', stacks)
+    assert len(accepted) == len(re.findall(r"acknowledge\(", stacks)), "a new way to accept a finding"
+    assert [rule for rule in [*accepted, *ACCEPTED] if rule not in decisions] == []
