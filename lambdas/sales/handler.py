@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import secrets
+import time
 import unicodedata
 import uuid
 from dataclasses import astuple, dataclass
@@ -15,6 +16,8 @@ from common.store import Checkout, Store
 
 DEFAULT_SLUG = "donut"
 MAX_TEXT = 200
+PUBLISH_UNTIL = 1.5
+"""Seconds of a request."""
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 log = logging.getLogger(__name__)
 settings = environment.read(environment.Sales)
@@ -77,14 +80,24 @@ def parse_idempotency_key(event: http.Event) -> str | None:
     return key
 
 
-def publish(order: messages.ProductionOrder) -> None:
-    """At once, if SNS lets us; if not, the order is in the outbox and the client's answer is the same."""
+def publish(order: messages.ProductionOrder, *, until: float) -> None:
+    """At once, if SNS lets us; if not, the order is in the outbox and the client's answer is the same.
+
+    until: on the monotonic clock; what has not begun by then is the relay's, for a client waits 5 s at most.
+    """
     try:
+        in_time(until)
         messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
         log.info("published", extra={"order_id": order.order_id})
+        in_time(until)
         store.mark_published(order.order_id, overdue=settings.overdue)
     except Exception as error:
-        log.warning("not published", extra={"order_id": order.order_id, "reason": type(error).__name__})
+        log.warning("left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__})
+
+
+def in_time(until: float) -> None:
+    if time.monotonic() > until:
+        raise TimeoutError
 
 
 def get_product(event: http.Event) -> http.Response:
@@ -110,6 +123,7 @@ def answer(result: Checkout) -> http.Response:
 
 
 def checkout(event: http.Event) -> http.Response:
+    until = time.monotonic() + PUBLISH_UNTIL
     key = parse_idempotency_key(event)
     request = parse_checkout(event)
     if request.product_id and not IDENTIFIER.fullmatch(request.product_id):
@@ -151,7 +165,8 @@ def checkout(event: http.Event) -> http.Response:
                 factory_id=result.factory_id,
                 quantity=request.quantity,
                 requester=request.requester,
-            )
+            ),
+            until=until,
         )
     return answer(result)
 

@@ -563,6 +563,22 @@ def test_neither_requester_nor_token_is_logged_when_publishing_fails(
     assert request["callback_token"] not in logged()
 
 
+def test_a_client_who_has_waited_long_enough_waits_for_nothing_more(
+    short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch, logged: Callable[[], str]
+) -> None:
+    """The notification took its time: marking it, which may take as long again, is left to the relay."""
+    clock = iter([0.0, 0.1, short.PUBLISH_UNTIL + 0.1])
+    monkeypatch.setattr(short.time, "monotonic", lambda: next(clock))
+    notified = []
+    monkeypatch.setattr(short.messages, "publish", lambda order, **_: notified.append(order.order_id))
+    status, _ = checkout(short, {COUNT: 12})
+    assert status == 200
+    (request,) = shop.checkouts
+    assert notified == [request["order_id"]]
+    assert shop.published == []
+    assert "left to the relay" in logged()
+
+
 A_SALE = """
 import json, sys
 from common.store import Checkout
