@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pymysql
 import pytest
 import trustme
 
@@ -275,3 +276,33 @@ def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
             Store(dataclasses.replace(shop.database, database_port=server.port)).product("donut")
     finally:
         server.stop()
+
+
+def test_a_read_only_server_sells_nothing_until_it_is_writable_again(shop: Shop) -> None:
+    """As after a failover, on the connection that was kept."""
+    store = shop.store()
+    shop.sql("SET GLOBAL read_only = 1")
+    try:
+        with pytest.raises(DatabaseUnavailable, match="1290"):
+            buy(store, 3)
+    finally:
+        shop.sql("SET GLOBAL read_only = 0")
+    assert buy(store, 3).stock == 7
+    assert shop.ledger() == [(3, "unknown")]
+
+
+def test_no_connection_left_is_unavailable_at_once(shop: Shop) -> None:
+    ((before,),) = shop.sql("SELECT @@global.max_connections")
+    shop.sql("SET GLOBAL max_connections = 10")
+    taken = []
+    try:
+        with pytest.raises(pymysql.OperationalError, match="1040"):
+            while True:
+                taken.append(shop.login("app"))
+        with pytest.raises(DatabaseUnavailable, match="1040"):
+            buy(Store(shop.database), 3)
+    finally:
+        for connection in taken:
+            connection.close()
+        shop.sql("SET GLOBAL max_connections = %s", (before,))
+    assert buy(Store(shop.database), 3).stock == 7
