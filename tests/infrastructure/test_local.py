@@ -1,0 +1,35 @@
+"""What is tried on one machine is dev's own template."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stacks.settings import ENVIRONMENTS
+from tests.infrastructure.conftest import Assembly, synth
+
+SHORTER = {
+    "FACTORY_DEADLINE",
+    "OVERDUE",
+    "PUBLISH_WITHIN",
+    "RETRY_DELAY",
+    "RetentionInDays",
+    "Timeout",
+    "VisibilityTimeout",
+}
+"""Times; docs/decisions.md says why."""
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {leaf: end for key, part in items for leaf, end in leaves(part, (*path, str(key))).items()}
+    return {path: value}
+
+
+def test_local_is_dev_but_for_its_times(tmp_path: Path, assembly_of: Callable[[str], Assembly]) -> None:
+    """With the IAM login, which `make up` asks for where it can; and named as dev is."""
+    settings = replace(ENVIRONMENTS["local"].override({"database_login": "iam"}), environment="dev")
+    local, dev = leaves(synth(settings, tmp_path).templates), leaves(assembly_of("dev").templates)
+    differences = {path[-1] for path in local.keys() | dev.keys() if local.get(path) != dev.get(path)}
+    assert differences == SHORTER
