@@ -102,9 +102,17 @@ class MonitoringStack(cdk.Stack):
     def _alarm_on_api(self, service: ServiceStack) -> None:
         self._alarm(
             "ServerErrors",
-            "Five or more answers of 5xx in five minutes.",
+            "One answer in twenty is a 5xx.",
             run="logs",
-            metric=service.api.metric_server_error(period=FIVE_MINUTES, statistic="Sum"),
+            metric=cloudwatch.MathExpression(
+                expression="100 * errors / answers",
+                label="5xx, percent",
+                period=FIVE_MINUTES,
+                using_metrics={
+                    "errors": service.api.metric_server_error(statistic="Sum"),
+                    "answers": service.api.metric_count(statistic="Sum"),
+                },
+            ),
             threshold=5,
         )
         self._alarm(
