@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from common import environment
+from common.store import CONNECT_TIMEOUT, DECIDE_WITHIN, READ_TIMEOUT, RETRY_WITHIN
 from stacks.function import LAMBDAS
-from stacks.settings import ENVIRONMENTS
+from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
 from tests.infrastructure.conftest import Assembly, construct
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
@@ -130,6 +131,8 @@ def test_timeouts_nest(assembly: Assembly) -> None:
     assert float(assembly.environment("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
     assert timeout["sales"] < GATEWAY_TIMEOUT
     assert timeout["restock"] < GATEWAY_TIMEOUT
+    assert RETRY_WITHIN + CONNECT_TIMEOUT + READ_TIMEOUT < 5 < timeout["sales"] == timeout["restock"]
+    assert DECIDE_WITHIN <= float(DATABASE_PARAMETERS["innodb_lock_wait_timeout"]) < READ_TIMEOUT
     assert timeout["relay"] < 60
     assert timeout["migrate"] < int(migration["Timeout"]) / 1000
 
