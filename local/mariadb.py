@@ -4,6 +4,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -114,7 +115,9 @@ class MariaDb:
         ]
 
     def _answers(self) -> bool:
-        return self.socket.exists() and accepts_connections(self.port)
+        """On both ways in: the socket's file outlives a server that was killed."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0 and accepts_connections(self.port)
 
     def _create_data(self) -> None:
         data = self.files / "data"
