@@ -128,6 +128,7 @@ def checkout(event: http.Event) -> http.Response:
     request = parse_checkout(event)
     if request.product_id and not IDENTIFIER.fullmatch(request.product_id):
         return http.response(400, {"message": "상품 없음"})
+    request_hash = request.hash()
     order_id, callback_token = str(uuid.uuid4()), secrets.token_urlsafe(24)
     result = store.checkout(
         slug=DEFAULT_SLUG,
@@ -139,7 +140,7 @@ def checkout(event: http.Event) -> http.Response:
         callback_token=callback_token,
         publish_within=settings.publish_within,
         idempotency_key=key,
-        request_hash=request.hash(),
+        request_hash=request_hash,
     )
     log.info(
         "checkout",
@@ -152,7 +153,7 @@ def checkout(event: http.Event) -> http.Response:
     )
     if result.outcome == "unknown":
         return http.response(400, {"message": "상품 없음"})
-    if result.request_hash != request.hash():
+    if result.request_hash != request_hash:
         return http.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
     if result.outcome == "refused":
         assert result.slug and result.product_id and result.factory_id, "a new order names its product"
