@@ -11,7 +11,7 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
     "collation_server": "utf8mb4_unicode_ci",
     "tx_isolation": "READ-COMMITTED",
-    "innodb_lock_wait_timeout": "3",
+    "innodb_lock_wait_timeout": "2",
     "wait_timeout": "3600",
     "require_secure_transport": "1",
 }

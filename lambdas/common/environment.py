@@ -18,7 +18,9 @@ class Database:
     database_ca_file: str
     """PEM file of the roots that the server's certificate is verified against; relative to the function's code."""
     database_secret_arn: str | None = None
-    """Secret with `username` and `password`; None: IAM authentication as the user `app`."""
+    """Secret with `username` and `password`; None: IAM authentication as database_user."""
+    database_user: str | None = None
+    """User with IAM authentication."""
 
     @property
     def ca_path(self) -> Path:
@@ -53,8 +55,8 @@ class Relay(Database):
 
 @dataclass(frozen=True, kw_only=True)
 class Migrate(Database):
-    app_secret_arn: str | None = None
-    """Secret with the password for the user `app`; None: it logs in with IAM authentication."""
+    user_secret_arns: str | None = None
+    """Secrets with the functions' passwords, separated by commas; None: they log in with IAM authentication."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from common.store import DatabaseUnavailable
+from common import deadline
+from common.database import DatabaseUnavailable
 
 MAX_BODY_BYTES = 16 * 1024
 log = logging.getLogger(__name__)
@@ -38,12 +39,16 @@ def response(status: int, body: dict[str, Any] | str, **headers: str) -> Respons
 
 
 def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], Response]:
-    """Make a Lambda handler that always answers: no failure reaches the client as anything but JSON of ours."""
+    """Make a Lambda handler that always answers: no failure reaches the client as anything but JSON of ours.
+
+    The time of the request begins here.
+    """
 
     @functools.wraps(handle)
     def handler(event: Event, context: object) -> Response:
         try:
-            return handle(event)
+            with deadline.request():
+                return handle(event)
         except BadRequest as error:
             return response(error.status, {"message": str(error)})
         except DatabaseUnavailable as error:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from common import deadline
+
 SUBJECT = "도너츠 재고 부족"
 MESSAGE = "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각: {time}"
 
@@ -36,11 +38,16 @@ ATTRIBUTES = {
 
 @functools.cache
 def _sns() -> Any:
-    """Imported and made on first use: a sale never pays for it. One try each, within 2 s."""
+    """Return the client, imported and made on first use: a sale never pays for it. It tries once."""
     import boto3
     from botocore.config import Config
 
-    return boto3.client("sns", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+    config = Config(
+        connect_timeout=deadline.PUBLISH_CONNECT,
+        read_timeout=deadline.PUBLISH_READ,
+        retries={"total_max_attempts": 1},
+    )
+    return boto3.client("sns", config=config)
 
 
 def publish(order: ProductionOrder, *, topic_arn: str) -> None:

@@ -1,17 +1,27 @@
-"""Applies the numbered SQL files, in order and once each, and lets the user `app` in. Runs before the others."""
+"""Brings the database up to date before the other functions are deployed: tables and data, procedures, users.
 
+Numbered files in migrations/ are applied in order and once each. Files in procedures/, one per procedure, are applied
+whenever their text differs from the server's. database_users.json lists each function's user and its grants.
+"""
+
+import json
 import logging
 import re
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pymysql
 
 from common import environment
-from common.store import APP_USER, connect, secret
+from common.database import connect, secret
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+FOLDER = Path(__file__).parent
+MIGRATIONS = FOLDER / "migrations"
+PROCEDURES = FOLDER / "procedures"
+DATABASE_USERS = json.loads((FOLDER / "database_users.json").read_text())
 LOCK_SECONDS = 60
-STATEMENT_SECONDS = 600
+MIGRATION_SECONDS = 13 * 60
 log = logging.getLogger(__name__)
 
 BOOKKEEPING = """
@@ -20,68 +30,105 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at DATETIME(6)  NOT NULL COMMENT 'UTC'
 ) ENGINE = InnoDB
 """
-GRANTS = (
-    "GRANT SELECT ON {name}.product TO {user}",
-    "GRANT SELECT ON {name}.production_order TO {user}",
-    "GRANT EXECUTE ON PROCEDURE {name}.checkout TO {user}",
-    "GRANT EXECUTE ON PROCEDURE {name}.mark_published TO {user}",
-    "GRANT EXECUTE ON PROCEDURE {name}.restock TO {user}",
-    "GRANT EXECUTE ON PROCEDURE {name}.claim_orders TO {user}",
-    "GRANT EXECUTE ON PROCEDURE {name}.purge_idempotency_keys TO {user}",
-)
 
 
 class MigrationFailed(Exception):
     """Names the file and repeats the database's message: the deployment fails with this text."""
 
 
-def apply(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[str]:
-    """The names of the files applied now. Files that only the database knows are a newer release's: left alone."""
+def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[str]:
+    """Apply the files that the database does not know yet; return their names.
+
+    Files that only the database knows belong to a newer release and are left alone.
+    """
     cursor.execute(BOOKKEEPING)
     cursor.execute("SELECT file FROM schema_migration")
-    applied = {file for (file,) in cursor.fetchall()}
-    new = [path for path in sorted(directory.glob("*.sql")) if path.name not in applied]
+    known = {file for (file,) in cursor.fetchall()}
+    new = [path for path in sorted(directory.glob("*.sql")) if path.name not in known]
     for path in new:
-        try:
-            cursor.execute(path.read_text(encoding="utf-8"))
-            cursor.execute("INSERT INTO schema_migration VALUES (%s, UTC_TIMESTAMP(6))", (path.name,))
-        except pymysql.MySQLError as error:
-            raise MigrationFailed(f"{path.name}: {error.args[-1]}") from error
+        execute_file(cursor, path)
+        cursor.execute("INSERT INTO schema_migration VALUES (%s, UTC_TIMESTAMP(6))", (path.name,))
     return [path.name for path in new]
 
 
-def admit(cursor: pymysql.cursors.Cursor, *, name: str, app_secret: dict[str, str] | None) -> None:
-    """Create the functions' user, or renew its password, and grant it what they need.
+def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURES) -> list[str]:
+    """Create the procedures whose parameters or body the server has otherwise; return the names of their files."""
+    cursor.execute("SELECT name, param_list, body, security_type FROM mysql.proc WHERE db = DATABASE()")
+    known = {name: (parameters, body, security) for name, parameters, body, security in cursor.fetchall()}
+    changed = []
+    for path in sorted(directory.glob("*.sql")):
+        text = path.read_bytes().strip()
+        parameters, body, security = known.get(path.stem, (b"", b"", ""))
+        same = b"PROCEDURE %s(%s)" % (path.stem.encode(), parameters) in text and body and text.endswith(body)
+        if not same or security != "DEFINER":
+            execute_file(cursor, path)
+            changed.append(path.name)
+    return changed
 
-    The secret names another user than the one with IAM tokens: neither is ever turned into the other.
-    """
-    user = app_secret["username"] if app_secret else APP_USER
-    account = f"{cursor.connection.escape(user)}@'%'"
-    if app_secret:
-        authentication = f"BY {cursor.connection.escape(app_secret['password'])}"
-    else:
+
+def execute_file(cursor: pymysql.cursors.Cursor, path: Path) -> None:
+    """Execute the one statement in the file. Raises MigrationFailed."""
+    try:
+        cursor.execute(path.read_text(encoding="utf-8"))
+    except pymysql.MySQLError as error:
+        raise MigrationFailed(f"{path.name}: {error.args[-1]}") from error
+
+
+def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | None) -> None:
+    """Create the user, or renew its password. With None it logs in with IAM authentication."""
+    account = account_of(cursor, user)
+    if password is None:
         authentication = "WITH AWSAuthenticationPlugin AS 'RDS'"
+    else:
+        authentication = f"BY {cursor.connection.escape(password)}"
     cursor.execute(f"CREATE USER IF NOT EXISTS {account} IDENTIFIED {authentication} REQUIRE SSL")
-    if app_secret:
+    if password is not None:
         cursor.execute(f"ALTER USER {account} IDENTIFIED {authentication} REQUIRE SSL")
-    for grant in GRANTS:
-        cursor.execute(grant.format(name=name, user=account))
+
+
+def set_grants(cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str], *, name: str) -> None:
+    """Give the user exactly these grants on the schema `name`, whatever it had before. Does not touch what it keeps."""
+    account = account_of(cursor, user)
+    wanted = {normalized(re.sub(r"(\w+)$", rf"{name}.\1", grant)) for grant in grants}
+    cursor.execute(f"SHOW GRANTS FOR {account}")
+    lines = [re.fullmatch(r"GRANT (.+) TO .+?", line) for (line,) in cursor.fetchall()]
+    held = {normalized(line[1]) for line in lines if line and not line[1].startswith("USAGE ON *.*")}
+    for grant in sorted(held - wanted):
+        cursor.execute(f"REVOKE {grant} FROM {account}")
+    for grant in sorted(wanted - held):
+        cursor.execute(f"GRANT {grant} TO {account}")
+
+
+def normalized(grant: str) -> str:
+    """Write a grant as SHOW GRANTS does, but without quotes and with its columns in alphabetical order."""
+    before, parenthesis, rest = grant.replace("`", "").partition("(")
+    columns, _, after = rest.partition(")")
+    return f"{before}({', '.join(sorted(columns.split(', ')))}){after}" if parenthesis else before
+
+
+def account_of(cursor: pymysql.cursors.Cursor, user: str) -> str:
+    return f"{cursor.connection.escape(user)}@'%'"
 
 
 def handler(event: object, context: object) -> None:
-    settings = environment.read(environment.Migrate)
-    assert settings.database_secret_arn, "migrate logs in with the master secret"
-    name = settings.database_name
+    config = environment.read(environment.Migrate)
+    assert config.database_secret_arn, "migrate logs in with the master secret"
+    name = config.database_name
     if not re.fullmatch(r"[a-z_]+", name):
         raise ValueError(f"database name {name!r}")
-    master = secret(settings.database_secret_arn)
-    connection = connect(
-        settings, user=master["username"], password=master["password"], name=name, read_timeout=STATEMENT_SECONDS
-    )
+    master = secret(config.database_secret_arn)
+    # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
+    logins = [secret(arn) for arn in config.user_secret_arns.split(",")] if config.user_secret_arns else []
+    passwords = {login["username"]: login["password"] for login in logins}
+    until = time.monotonic() + MIGRATION_SECONDS
+    connection = connect(config, user=master["username"], password=master["password"], name=name, until=until)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('migrate', %s)", (LOCK_SECONDS,))
         if cursor.fetchone() != (1,):
             raise MigrationFailed(f"another migration has held the lock for {LOCK_SECONDS} s")
-        applied = apply(cursor)
-        admit(cursor, name=name, app_secret=secret(settings.app_secret_arn) if settings.app_secret_arn else None)
+        applied = [*apply_migrations(cursor), *apply_procedures(cursor)]
+        for entry in DATABASE_USERS.values():
+            user = f"{entry['user']}_password" if passwords else entry["user"]
+            create_user(cursor, user, password=passwords[user] if passwords else None)
+            set_grants(cursor, user, entry["grants"], name=name)
     log.info("migrated", extra={"applied": applied})

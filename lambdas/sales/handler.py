@@ -11,13 +11,11 @@ import uuid
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from common import environment, http, messages
+from common import deadline, environment, http, messages
 from common.store import Checkout, Store
 
 DEFAULT_SLUG = "donut"
 MAX_TEXT = 200
-PUBLISH_UNTIL = 1.5
-"""Seconds of a request."""
 IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 log = logging.getLogger(__name__)
 settings = environment.read(environment.Sales)
@@ -80,24 +78,19 @@ def parse_idempotency_key(event: http.Event) -> str | None:
     return key
 
 
-def publish(order: messages.ProductionOrder, *, until: float) -> None:
-    """At once, if SNS lets us; if not, the order is in the outbox and the client's answer is the same.
+def publish(order: messages.ProductionOrder) -> None:
+    """Publish the order now, best effort. On any failure it stays in the outbox for the relay.
 
-    until: on the monotonic clock; what has not begun by then is the relay's, for a client waits 5 s at most.
+    Nothing is published later than PUBLISH_START; what has been published is marked in the time that is left.
     """
     try:
-        in_time(until)
+        if time.monotonic() > deadline.began() + deadline.PUBLISH_START:
+            raise TimeoutError
         messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
         log.info("published", extra={"order_id": order.order_id})
-        in_time(until)
         store.mark_published(order.order_id, overdue=settings.overdue)
     except Exception as error:
         log.warning("left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__})
-
-
-def in_time(until: float) -> None:
-    if time.monotonic() > until:
-        raise TimeoutError
 
 
 def get_product(event: http.Event) -> http.Response:
@@ -123,12 +116,11 @@ def answer(result: Checkout) -> http.Response:
 
 
 def checkout(event: http.Event) -> http.Response:
-    until = time.monotonic() + PUBLISH_UNTIL
     key = parse_idempotency_key(event)
     request = parse_checkout(event)
     if request.product_id and not IDENTIFIER.fullmatch(request.product_id):
         return http.response(400, {"message": "상품 없음"})
-    request_hash = request.hash()
+    request_hash = request.hash() if key is not None else None
     order_id, callback_token = str(uuid.uuid4()), secrets.token_urlsafe(24)
     result = store.checkout(
         slug=DEFAULT_SLUG,
@@ -166,8 +158,7 @@ def checkout(event: http.Event) -> http.Response:
                 factory_id=result.factory_id,
                 quantity=request.quantity,
                 requester=request.requester,
-            ),
-            until=until,
+            )
         )
     return answer(result)
 

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from common import environment, store
+from common import database, environment
 from local.mariadb import MariaDb
 from local.rds import create_master
 from migrate import handler as migrate
 from tests.books import NAME, sql
 from tests.integration.shop import Shop
 
-SECRETS = {
-    "master": {"username": "admin", "password": secrets.token_urlsafe()},
-    "app": {"username": "app_password", "password": secrets.token_urlsafe()},
+SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
+    function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
+    for function, entry in migrate.DATABASE_USERS.items()
 }
 
 
@@ -35,23 +35,24 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
         database_port=server.port,
         database_name=NAME,
         database_ca_file=str(server.ca_file),
-        database_secret_arn="app",
+        database_secret_arn="sales",
     )
-    for key in [key for key in os.environ if key.startswith(("DATABASE_", "APP_SECRET_"))]:
+    for key in [key for key in os.environ if key.startswith(("DATABASE_", "USER_SECRET_"))]:
         monkeypatch.delenv(key)
     monkeypatch.setenv("DATABASE_HOST", login.database_host)
     monkeypatch.setenv("DATABASE_PORT", str(login.database_port))
     monkeypatch.setenv("DATABASE_NAME", login.database_name)
     monkeypatch.setenv("DATABASE_CA_FILE", login.database_ca_file)
     monkeypatch.setenv("DATABASE_SECRET_ARN", "master")
-    monkeypatch.setenv("APP_SECRET_ARN", "app")
-    monkeypatch.setattr(store, "secret", SECRETS.__getitem__)
+    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
+    monkeypatch.setattr(database, "secret", SECRETS.__getitem__)
     monkeypatch.setattr(migrate, "secret", SECRETS.__getitem__)
     shop = Shop(server=server, database=login, secrets=SECRETS)
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         cursor.execute("CREATE DATABASE shop")
-        cursor.execute("DROP USER IF EXISTS app_password")
+        for function in migrate.DATABASE_USERS:
+            cursor.execute("DROP USER IF EXISTS %s", (SECRETS[function]["username"],))
     return shop
 
 

@@ -1,21 +1,26 @@
 """The shop's database, used through the functions' own code."""
 
 import secrets
+import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pymysql
 
 from common import environment
-from common.store import Checkout, Store, connect
+from common.database import connect
+from common.store import Checkout, Restock, Store
 from migrate import handler as migrate
 from tests.books import NAME, Books
+
+TOKEN = secrets.token_urlsafe(24)
+"""Of every order that names no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop(Books):
-    """secrets: those in Secrets Manager, `master` and `app`, each with username and password."""
+    """secrets: those in Secrets Manager, `master` and one per function, each with username and password."""
 
     database: environment.Database
     secrets: dict[str, dict[str, str]]
@@ -23,15 +28,41 @@ class Shop(Books):
     def migrate(self) -> None:
         migrate.handler({}, None)
 
-    def store(self) -> Store:
-        """As a function has it, warm: with its connection open."""
-        store = Store(self.database)
+    def store(self) -> "Functions":
+        """Return the functions' stores, warm: with the connection of `sales` open."""
+        store = Functions(self.database)
         store.product("donut")
         return store
 
     def login(self, secret: str) -> pymysql.Connection:
-        credentials = self.secrets[secret]
-        return connect(self.database, user=credentials["username"], password=credentials["password"], name=NAME)
+        """Log in as the user in that secret, for a minute."""
+        return connect(
+            self.database,
+            user=self.secrets[secret]["username"],
+            password=self.secrets[secret]["password"],
+            name=NAME,
+            until=time.monotonic() + 60,
+        )
+
+
+class Functions(Store):
+    """The store of `sales`, with what `restock` and `relay` call forwarded to stores with their own logins."""
+
+    def __init__(self, login: environment.Database) -> None:
+        super().__init__(login)
+        restock, relay = (Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay"))
+        self.restock = restock.restock  # type: ignore[method-assign]
+        self.claim_orders = relay.claim_orders  # type: ignore[method-assign]
+        self.purge_idempotency_keys = relay.purge_idempotency_keys  # type: ignore[method-assign]
+        self.purge_checkout_outcomes = relay.purge_checkout_outcomes  # type: ignore[method-assign]
+        self.backlog = relay.backlog  # type: ignore[method-assign]
+
+
+def arrive(store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN) -> Restock:
+    """Call back for an order, with its token."""
+    result = store.restock(order_id, slug=slug, callback_token=callback_token)
+    assert result, "the callback was rejected"
+    return result
 
 
 def buy(store: Store, quantity: int, **others: Any) -> Checkout:
@@ -42,7 +73,7 @@ def buy(store: Store, quantity: int, **others: Any) -> Checkout:
         "factory_id": None,
         "requester": "unknown",
         "order_id": str(uuid.uuid4()),
-        "callback_token": secrets.token_urlsafe(24),
+        "callback_token": TOKEN,
         "publish_within": 30,
         "idempotency_key": None,
         "request_hash": bytes(32),

@@ -57,7 +57,7 @@ class Functions:
 
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Functions:
-    settings = {"DATABASE_SECRET_ARN": "app", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": "1000"}
+    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": "1000"}
     for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE": "900"}).items():
         monkeypatch.setenv(name, value)
     functions = Functions()

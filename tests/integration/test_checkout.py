@@ -4,7 +4,8 @@ import pymysql
 import pytest
 from pymysql.constants import COMMAND
 
-from common.store import Checkout, DatabaseUnavailable, Store
+from common.database import DatabaseUnavailable
+from common.store import Checkout, Store
 from tests.integration.shop import Shop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))

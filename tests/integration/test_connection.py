@@ -14,16 +14,18 @@ import pymysql
 import pytest
 import trustme
 
-from common import store as store_module
-from common.store import DatabaseUnavailable, Store
+from common.database import DatabaseUnavailable, _socket_of
+from common.store import Store
 from local.mariadb import MariaDb
 from local.rds import create_master
 from tests.books import NAME
 from tests.eventually import eventually
-from tests.integration.shop import Shop, buy, order_more
+from tests.integration.shop import Shop, arrive, buy, order_more
 
 PATIENCE = 5
 """Seconds: the contract's."""
+USERS = "('shop_sales_password', 'admin')"
+"""Whom the connections of `sales` belong to; within a procedure, its definer."""
 
 
 @contextmanager
@@ -38,7 +40,9 @@ def unavailable(*, because: str = "") -> Iterator[None]:
 def functions_connections(shop: Shop) -> list[int]:
     return [
         id
-        for (id,) in shop.sql("SELECT id FROM information_schema.processlist WHERE user IN ('app_password', 'admin')")
+        for (id,) in shop.sql(
+            "SELECT id FROM information_schema.processlist WHERE user IN ('shop_sales_password', 'admin')"
+        )
     ]
 
 
@@ -65,7 +69,7 @@ def test_a_server_that_died_and_came_back_is_found_again(shop: Shop, killable: p
 def test_a_connection_that_the_server_closed_is_replaced(shop: Shop) -> None:
     store = shop.store()
     for _ in range(2):
-        shop.sql("KILL USER app_password")
+        shop.sql("KILL USER shop_sales_password")
         eventually(lambda: assert_no_connection(shop), within=5)
         assert buy(store, 3).outcome == "sold"
     assert shop.ledger() == [(3, "unknown")] * 2
@@ -108,17 +112,29 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
         killable.resume()
 
     def forgotten() -> None:
-        assert not shop.sql("SELECT 1 FROM information_schema.processlist WHERE user IN ('app_password', 'admin')")
+        assert not shop.sql(
+            "SELECT 1 FROM information_schema.processlist WHERE user IN ('shop_sales_password', 'admin')"
+        )
 
     eventually(forgotten, within=10)
     assert (shop.stock(), shop.ledger()) == (10, [])
 
 
-def test_a_clock_that_stood_still_is_set_by_the_next_connection(shop: Shop) -> None:
+@pytest.mark.parametrize("seconds", [-3600, -60, -2, -1, 1, 2, 60, 3600])
+def test_checkout_is_sent_again_when_a_clock_has_stepped(shop: Shop, seconds: float) -> None:
     store = shop.store()
-    store._clock_lead -= 60
+    buy(store, 1)
+    connection = store._database._connection
+    assert connection
+    connection.clock()._lead += seconds  # type: ignore[operator]
     assert buy(store, 3).purchased
-    assert shop.ledger() == [(3, "unknown")]
+    assert connection.clock()._lead == pytest.approx(store_clock_lead(shop), abs=0.1)
+    assert shop.ledger() == [(1, "unknown"), (3, "unknown")]
+
+
+def store_clock_lead(shop: Shop) -> float:
+    ((server_clock,),) = shop.sql("SELECT UNIX_TIMESTAMP(SYSDATE(6))")
+    return float(server_clock) - time.monotonic()
 
 
 def test_a_server_that_refuses_connections_is_unavailable(shop: Shop) -> None:
@@ -130,11 +146,11 @@ def test_a_server_that_refuses_connections_is_unavailable(shop: Shop) -> None:
 
 def test_a_wrong_password_is_unavailable_until_the_secret_is_right(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(shop.database)
-    right = shop.secrets["app"]
-    monkeypatch.setitem(shop.secrets, "app", {**right, "password": "wrong"})
+    right = shop.secrets["sales"]
+    monkeypatch.setitem(shop.secrets, "sales", {**right, "password": "wrong"})
     with unavailable(because="Access denied"):
         store.product("donut")
-    monkeypatch.setitem(shop.secrets, "app", right)
+    monkeypatch.setitem(shop.secrets, "sales", right)
     assert store.product("donut")
 
 
@@ -169,12 +185,7 @@ def assert_waiting(shop: Shop, count: int) -> None:
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
-@pytest.fixture
-def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "RETRY_WITHIN", 2)
-
-
-def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop, slow_machine: None) -> None:
+def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
@@ -189,41 +200,47 @@ def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop, slow_mac
     assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
 
 
-@pytest.mark.parametrize("key", [None, "key"])
-def test_a_sale_whose_connection_breaks_is_sent_again_only_with_a_key(
-    shop: Shop, slow_machine: None, key: str | None
-) -> None:
+def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM product FOR UPDATE")
-        sale = pool.submit(buy, store, 3, idempotency_key=key)
+        sale = pool.submit(buy, store, 3, idempotency_key="key")
         eventually(lambda: assert_waiting(shop, 1), within=2)
         break_connection(store)
-        if key:
-            eventually(lambda: assert_waiting(shop, 2), within=2)
-            cursor.execute("ROLLBACK")
-            assert (sale.result().purchased, sale.result().stock) == (True, 7)
-        else:
-            with unavailable():
-                sale.result()
-            cursor.execute("ROLLBACK")
+        eventually(lambda: assert_waiting(shop, 2), within=2)
+        cursor.execute("ROLLBACK")
+        assert (sale.result().purchased, sale.result().stock) == (True, 7)
     eventually(lambda: assert_idle(shop), within=2)
-    assert shop.ledger() == [(3, "unknown")], "the server had it before the connection broke"
+    assert shop.ledger() == [(3, "unknown")]
+
+
+def test_checkout_without_a_key_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
+    store = shop.store()
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM product FOR UPDATE")
+        sale = pool.submit(buy, store, 3)
+        eventually(lambda: assert_waiting(shop, 1), within=2)
+        break_connection(store)
+        with unavailable():
+            sale.result()
+        cursor.execute("ROLLBACK")
+    eventually(lambda: assert_idle(shop), within=2)
+    assert (shop.stock(), shop.ledger()) == (10, [])
 
 
 def break_connection(store: Store) -> None:
-    connection = store._connection
+    connection = store._database._connection
     assert connection
-    with socket.socket(fileno=os.dup(connection._sock.fileno())) as wire:  # type: ignore[attr-defined]
+    with socket.socket(fileno=os.dup(_socket_of(connection._connection).fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
 
 
 def assert_idle(shop: Shop) -> None:
     """No request is under way. (A procedure runs as the user who made it.)"""
-    assert not shop.sql(
-        "SELECT 1 FROM information_schema.processlist WHERE user IN ('app_password', 'admin') AND command <> 'Sleep'"
-    )
+    busy = f"SELECT 1 FROM information_schema.processlist WHERE user IN {USERS} AND command <> 'Sleep'"
+    assert shop.sql(busy) == []
 
 
 def test_no_transaction_stays_open_between_requests(shop: Shop) -> None:
@@ -249,7 +266,7 @@ def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -
     )
     with unavailable(because="half done"):
         store.mark_published(order_id, overdue=60)
-    assert store.restock(order_id).stock == 35
+    assert arrive(store, order_id).stock == 35
     assert shop.stock() == 35
 
 
@@ -270,8 +287,8 @@ def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
     server = MariaDb(tmp_path, options=("--skip-ssl", "--require-secure-transport=0"))
     server.start()
     try:
-        password = shop.secrets["app"]["password"]
-        create_master(mysql_cnf=server.mysql_cnf, user="app_password", password=password, database=NAME)
+        password = shop.secrets["sales"]["password"]
+        create_master(mysql_cnf=server.mysql_cnf, user="shop_sales_password", password=password, database=NAME)
         with unavailable(because="server doesn't support"):
             Store(dataclasses.replace(shop.database, database_port=server.port)).product("donut")
     finally:
@@ -298,7 +315,7 @@ def test_no_connection_left_is_unavailable_at_once(shop: Shop) -> None:
     try:
         with pytest.raises(pymysql.OperationalError, match="1040"):
             while True:
-                taken.append(shop.login("app"))
+                taken.append(shop.login("sales"))
         with pytest.raises(DatabaseUnavailable, match="1040"):
             buy(Store(shop.database), 3)
     finally:

@@ -57,11 +57,11 @@ def test_a_failing_file_is_named_with_the_databases_words(empty_shop: Shop, tmp_
     (tmp_path / "0003_never.sql").write_text("CREATE TABLE never (id INT)")
     with empty_shop.login("master") as connection, connection.cursor() as cursor:
         with pytest.raises(migrate.MigrationFailed, match=r"0002_bad\.sql: .*Unknown data type: 'DOUGHNUT'"):
-            migrate.apply(cursor, tmp_path)
+            migrate.apply_migrations(cursor, tmp_path)
         assert empty_shop.sql("SHOW TABLES LIKE '%%e%%r'") == []
 
         (tmp_path / "0002_bad.sql").write_text("CREATE TABLE bad (id INT)")
-        assert migrate.apply(cursor, tmp_path) == ["0002_bad.sql", "0003_never.sql"]
+        assert migrate.apply_migrations(cursor, tmp_path) == ["0002_bad.sql", "0003_never.sql"]
 
 
 def test_two_deployments_at_once_apply_each_file_once(empty_shop: Shop) -> None:
@@ -80,7 +80,7 @@ def test_a_deployment_does_not_wait_for_another_forever(empty_shop: Shop, monkey
 
 
 def test_a_new_password_lets_the_functions_in(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shop.secrets, "app", {**shop.secrets["app"], "password": "it's \\ new"})
+    monkeypatch.setitem(shop.secrets, "sales", {**shop.secrets["sales"], "password": "it's \\ new"})
     shop.migrate()
     assert shop.store().product("donut")
 
@@ -171,7 +171,7 @@ def test_every_text_survives_under_rds_own_defaults(rds_defaults: None, shop: Sh
 def test_the_functions_user_may_not(shop: Shop, statement: str) -> None:
     shop.sql("CREATE PROCEDURE give_away() UPDATE product SET stock = 1000")
     denied = pytest.raises(pymysql.MySQLError, match="denied")
-    with shop.login("app") as connection, connection.cursor() as cursor, denied:
+    with shop.login("sales") as connection, connection.cursor() as cursor, denied:
         cursor.execute(statement)
 
 
@@ -180,7 +180,7 @@ def test_the_functions_user_may_not_come_without_tls(shop: Shop) -> None:
         pymysql.connect(
             host=shop.database.database_host,
             port=shop.database.database_port,
-            user=shop.secrets["app"]["username"],
-            password=shop.secrets["app"]["password"],
+            user=shop.secrets["sales"]["username"],
+            password=shop.secrets["sales"]["password"],
             ssl_disabled=True,
         )

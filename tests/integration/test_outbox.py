@@ -8,7 +8,7 @@ from itertools import chain
 from common.messages import ProductionOrder
 from common.store import Store
 from tests.at_once import at_once
-from tests.integration.shop import Shop, buy, order_more
+from tests.integration.shop import Shop, arrive, buy, order_more
 
 
 def claim(store: Store, *, limit: int = 20, max_publications: int = 4) -> Sequence[ProductionOrder]:
@@ -45,7 +45,7 @@ def test_an_order_tells_its_story_but_no_secrets(shop: Shop) -> None:
         "arrived_at": None,
     }
     store.mark_published(order_id, overdue=60)
-    store.restock(order_id)
+    arrive(store, order_id, callback_token="Token-1")
     arrived = json.loads(store.order(order_id) or "")
     assert arrived["status"] == "arrived"
     times = [arrived[name] for name in ("requested_at", "published_at", "arrived_at")]
@@ -116,14 +116,14 @@ def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -
     assert status(shop, order_id) == "stuck"
     assert store.backlog().stuck == 1
     make_due(shop, order_id)
-    store.restock(order_id)
+    arrive(store, order_id)
     assert (status(shop, order_id), store.backlog().stuck) == ("arrived", 0)
 
 
 def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
-    store.restock(order_id)
+    arrive(store, order_id)
     store.mark_published(order_id, overdue=0)
     assert status(shop, order_id) == "arrived"
     assert claim(store) == []

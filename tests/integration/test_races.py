@@ -7,10 +7,10 @@ from itertools import chain, pairwise
 import pytest
 
 from common.store import Checkout, Store
-from migrate.handler import MIGRATIONS
+from migrate.handler import PROCEDURES
 from tests.at_once import at_once
 from tests.eventually import eventually
-from tests.integration.shop import Shop, buy, order_more
+from tests.integration.shop import Shop, arrive, buy, order_more
 
 BUYERS = 32
 
@@ -70,7 +70,7 @@ def test_deliveries_in_the_middle_of_sales_lose_nothing(request: pytest.FixtureR
         return sum(3 for _ in range(12) if buy(store, 3).purchased)
 
     def deliver(store: Store, some: list[str]) -> int:
-        return -sum(20 for order_id in some if store.restock(order_id).added)
+        return -sum(20 for order_id in some if arrive(store, order_id).added)
 
     buyers = [partial(shopping, shop.store()) for _ in range(12)]
     factories = [partial(deliver, shop.store(), orders[n::4]) for n in range(4)]
@@ -81,7 +81,7 @@ def test_deliveries_in_the_middle_of_sales_lose_nothing(request: pytest.FixtureR
 
 
 def test_a_delivery_between_the_two_looks_of_a_checkout_is_sold(shop: Shop) -> None:
-    procedure = (MIGRATIONS / "0006_checkout.sql").read_text()
+    procedure = (PROCEDURES / "checkout.sql").read_text()
     second_look = "SELECT stock INTO v_stock FROM product"
     assert second_look in procedure
     shop.sql(procedure.replace(second_look, f"DO SLEEP(0.5); {second_look}"))
@@ -100,7 +100,7 @@ def test_a_delivery_between_the_two_looks_of_a_checkout_is_sold(shop: Shop) -> N
 def test_one_delivery_announced_many_times_at_once_counts_once(shop: Shop) -> None:
     stores = [shop.store() for _ in range(16)]
     order_id = order_more(stores[0], 25)
-    answers = at_once(*[partial(store.restock, order_id) for store in stores])
+    answers = at_once(*[partial(arrive, store, order_id) for store in stores])
     assert Counter(answer.added for answer in answers) == {True: 1, False: 15}
     assert {answer.stock for answer in answers} == {35}
     assert shop.stock() == 35

@@ -10,7 +10,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, urlsplit
 import pymysql
 import pytest
 
-from common import environment, messages
-from common.store import DatabaseUnavailable, Store
+from common import messages
+from common.database import Connection, Database, DatabaseUnavailable
+from common.store import Store
 from tests.books import owner
 from tests.integration.shop import Shop
 
@@ -49,27 +50,27 @@ class Context:
         return 55_000
 
 
-class FaultyStore(Store):
+class FaultyDatabase(Database):
     """Loses its connection before or after the server has done the work, is refused, or meets a deadlock."""
 
     world: "World"
 
-    def _connected(self) -> pymysql.Connection:
+    def _connected(self, until: float) -> Connection:
         if self.world.fails("database"):
-            raise pymysql.OperationalError(2003, "refused")
-        connection = super()._connected()
-        execute: Callable[..., int] = type(connection).query.__get__(connection)
+            raise DatabaseUnavailable("refused")
+        connection = super()._connected(until)
+        execute: Callable[..., list[dict[str, Any]]] = type(connection).query.__get__(connection)
         execute(f"SET timestamp = {self.world.now}")
 
-        def query(sql: str, unbuffered: bool = False) -> int:
+        def query(sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
             if self.world.fails("database"):
                 raise pymysql.OperationalError(self.world.random.choice([1213, 2013, 2006]), "before")
-            rows = execute(sql, unbuffered)
+            rows = execute(sql, values)
             if self.world.fails("database"):
                 raise pymysql.OperationalError(2013, "after")
             return rows
 
-        connection.query = query
+        connection.query = query  # type: ignore[method-assign]
         return connection
 
 
@@ -103,7 +104,7 @@ class World:
         self.clients: list[Client] = []
         self.orders_seen: set[str] = set()
         self.initial = self.random.randint(0, 40)
-        for table in ("purchase", "production_order", "idempotency_key"):
+        for table in ("purchase", "production_order", "idempotency_key", "checkout_outcome"):
             cursor.execute(f"DELETE FROM {table}")
         cursor.execute("UPDATE product SET stock = %s", (self.initial,))
 
@@ -296,12 +297,14 @@ class World:
 
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "app")
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     functions = {name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES}
     for name in ("sales", "restock", "relay"):
-        monkeypatch.setattr(functions[name], "store", FaultyStore(environment.read(environment.Database)))
+        store = Store(shop.database)
+        store._database = FaultyDatabase(replace(shop.database, database_secret_arn=name))
+        monkeypatch.setattr(functions[name], "store", store)
     return functions
 
 
@@ -312,7 +315,7 @@ def test_nothing_is_lost_and_nothing_sold_twice(
     with owner(shop.server) as connection, connection.cursor() as cursor:
         for seed in SEEDS:
             world = World(seed, shop, functions, cursor)
-            monkeypatch.setattr(FaultyStore, "world", world, raising=False)
+            monkeypatch.setattr(FaultyDatabase, "world", world, raising=False)
             monkeypatch.setattr(messages, "publish", world.publish)
             monkeypatch.setattr(functions["consumer"], "post", world.manufacture)
             monkeypatch.setattr(functions["consumer"], "_sqs", lambda world=world: world)

@@ -1,6 +1,13 @@
--- Decides one checkout in one round trip and one transaction: sale, refusal with a production order, or replay of a key.
--- Answers one row: outcome ('unknown', 'sold', 'refused', 'replayed'), purchased, stock, order_id, request_hash,
--- product_id, slug, factory_id. The last three are for a new order's notification; NULL in a replay.
+-- Decides one checkout in one round trip and one transaction: a purchase, or a production order if the stock is too low, or
+-- the first answer again if the Idempotency-Key was used before.
+-- Returns one row; its columns depend on the outcome:
+--   unknown                there is no such product
+--   sold                   purchased, stock
+--   refused                purchased, stock, order_id, and for its notification product_id, slug, factory_id
+--   replayed               purchased, stock, order_id, request_hash
+--   cancelled              `cancel_checkout` came first: nothing was sold
+--   late                   the server's clock is outside the window: rolled back
+-- and each with server_clock, in Unix time.
 CREATE OR REPLACE PROCEDURE checkout(
     IN p_slug            VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
     IN p_product_id      CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: the slug decides
@@ -12,7 +19,8 @@ CREATE OR REPLACE PROCEDURE checkout(
     IN p_publish_within  INT,                                                  -- seconds until the relay steps in
     IN p_idempotency_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: none
     IN p_request_hash    BINARY(32),
-    IN p_deadline        DECIMAL(20, 6)    -- Unix time on this server's clock: past it, the client has been told 503
+    IN p_not_before      DECIMAL(20, 6),   -- Unix time on this server's clock: when the call was sent, less a tolerance
+    IN p_not_after       DECIMAL(20, 6)    -- later, the client may already have been told that nothing was sold
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
@@ -22,6 +30,7 @@ checkout: BEGIN
     DECLARE v_factory_id VARCHAR(200) CHARACTER SET utf8mb4;
     DECLARE v_stock BIGINT;
     DECLARE v_sold BOOLEAN DEFAULT FALSE;
+    DECLARE v_clock DECIMAL(20, 6);
 
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
@@ -31,9 +40,13 @@ checkout: BEGIN
     DECLARE EXIT HANDLER FOR 1062    -- the key is taken: whoever took it has committed by now
     BEGIN
         ROLLBACK;
-        SELECT 'replayed' AS outcome, purchased, stock, order_id, request_hash,
-               NULL AS product_id, NULL AS slug, NULL AS factory_id
-        FROM idempotency_key WHERE idempotency_key = p_idempotency_key;
+        IF p_idempotency_key IS NULL THEN
+            SELECT 'cancelled' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
+        ELSE
+            SELECT 'replayed' AS outcome, purchased, stock, order_id, request_hash,
+                   UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock
+            FROM idempotency_key WHERE idempotency_key = p_idempotency_key;
+        END IF;
     END;
 
     IF COALESCE(p_quantity, 0) < 1 THEN
@@ -45,8 +58,7 @@ checkout: BEGIN
         SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE product_id = p_product_id;
     END IF;
     IF v_product_id IS NULL THEN
-        SELECT 'unknown' AS outcome, FALSE AS purchased, 0 AS stock, NULL AS order_id, NULL AS request_hash,
-               NULL AS product_id, NULL AS slug, NULL AS factory_id;
+        SELECT 'unknown' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
         LEAVE checkout;
     END IF;
 
@@ -66,7 +78,10 @@ checkout: BEGIN
         LEAVE decide;
     END LOOP;
 
-    IF p_idempotency_key IS NOT NULL THEN
+    IF p_idempotency_key IS NULL THEN
+        INSERT INTO checkout_outcome (order_id, purchased, stock, created_at)
+        VALUES (p_order_id, v_sold, v_stock, UTC_TIMESTAMP(6));
+    ELSE
         INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, order_id, created_at)
         VALUES (p_idempotency_key, p_request_hash, v_sold, v_stock, IF(v_sold, NULL, p_order_id), UTC_TIMESTAMP(6));
     END IF;
@@ -79,12 +94,18 @@ checkout: BEGIN
         VALUES (p_order_id, p_callback_token, v_product_id, COALESCE(p_factory_id, v_factory_id), p_quantity, p_requester,
                 UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL p_publish_within SECOND);
     END IF;
-    IF UNIX_TIMESTAMP(SYSDATE(6)) > p_deadline THEN    -- a lock was waited for, or the server hung
-        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'past the deadline';
+    SET v_clock = UNIX_TIMESTAMP(SYSDATE(6));
+    IF v_clock NOT BETWEEN p_not_before AND p_not_after THEN    -- a lock was waited for, the server hung, or a clock stepped
+        ROLLBACK;
+        SELECT 'late' AS outcome, v_clock AS server_clock;
+        LEAVE checkout;
     END IF;
     COMMIT;
 
-    SELECT IF(v_sold, 'sold', 'refused') AS outcome, v_sold AS purchased, v_stock AS stock,
-           IF(v_sold, NULL, p_order_id) AS order_id, p_request_hash AS request_hash,
-           v_product_id AS product_id, v_slug AS slug, COALESCE(p_factory_id, v_factory_id) AS factory_id;
+    IF v_sold THEN
+        SELECT 'sold' AS outcome, TRUE AS purchased, v_stock AS stock, v_clock AS server_clock;
+    ELSE
+        SELECT 'refused' AS outcome, FALSE AS purchased, v_stock AS stock, v_clock AS server_clock, p_order_id AS order_id,
+               v_product_id AS product_id, v_slug AS slug, COALESCE(p_factory_id, v_factory_id) AS factory_id;
+    END IF;
 END

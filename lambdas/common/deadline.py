@@ -1,0 +1,47 @@
+"""The time that one request may take: all its parts, in seconds. Together they stay below the contract's 5 s.
+
+A request begins when the handler is entered. A cold start and the gateway's queue come before that.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+FIRST_ATTEMPT = 3.4
+"""From the beginning: to connect, to send the statement and to read its result."""
+SECOND_ATTEMPT = 1.1
+"""After that, on a new connection: to find out what became of the statement, or to send it again."""
+RESERVE = 0.5
+"""For the function's own work, before and after."""
+
+PUBLISH_START = 1.5
+"""From the beginning: later, a new order's notification is left to the relay."""
+PUBLISH_CONNECT = 1.0
+PUBLISH_READ = 1.0
+
+SECRET_CONNECT = 1.0
+SECRET_READ = 1.0
+
+CLOCK_TOLERANCE = 0.5
+"""A backward step of the server's clock up to this long goes unnoticed, so it is taken off the statement's window."""
+RETRY_PAUSE = 0.05
+"""Between two tries to reach the server in the second attempt."""
+
+_request_began: ContextVar[float | None] = ContextVar("request_began", default=None)
+
+
+@contextmanager
+def request() -> Iterator[None]:
+    """Let the time of one request begin now, for everything inside the block."""
+    token = _request_began.set(time.monotonic())
+    try:
+        yield
+    finally:
+        _request_began.reset(token)
+
+
+def began() -> float:
+    """Return when the request began, on the monotonic clock. Outside a request: now."""
+    moment = _request_began.get()
+    return time.monotonic() if moment is None else moment

@@ -1,0 +1,42 @@
+-- Books the arrival of an order: the stock grows by the order's own quantity, the first time only.
+-- The token must be the order's own, and the slug its product's; otherwise nothing changes. The tokens' hashes are compared,
+-- so that the time which the comparison takes says nothing about the token.
+-- Returns no row if it rejects the call, or one: added (boolean: this call was the order's first), stock.
+CREATE OR REPLACE PROCEDURE restock(
+    IN p_order_id       CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_slug           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_callback_token VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+restock: BEGIN
+    DECLARE v_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL;
+    DECLARE v_quantity BIGINT;
+    DECLARE v_added BOOLEAN DEFAULT FALSE;
+    DECLARE v_stock BIGINT;
+
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+        ROLLBACK;
+        RESIGNAL;
+    END;
+
+    SELECT product_id, quantity INTO v_product_id, v_quantity
+    FROM production_order JOIN product USING (product_id)
+    WHERE order_id = p_order_id AND slug = p_slug AND SHA2(callback_token, 256) = SHA2(p_callback_token, 256);
+    IF v_product_id IS NULL THEN
+        LEAVE restock;
+    END IF;
+
+    START TRANSACTION;
+    UPDATE production_order SET status = 'arrived', arrived_at = UTC_TIMESTAMP(6), next_attempt_at = NULL
+    WHERE order_id = p_order_id AND status <> 'arrived';
+    IF ROW_COUNT() = 1 THEN
+        UPDATE product SET stock = stock + v_quantity WHERE product_id = v_product_id;
+        SET v_added = TRUE;
+    END IF;
+    SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
+    COMMIT;
+
+    SELECT v_added AS added, v_stock AS stock;
+END
