@@ -73,22 +73,29 @@ class _Timed:
             raise
 
 
-class _TcpSocket(_Timed, socket.socket):
-    pass
-
-
 class _TlsSocket(_Timed, ssl.SSLSocket):
     pass
+
+
+class _TcpSocket(_Timed, socket.socket):
+    wrapped: _TlsSocket | None = None
+
+    def abandon(self) -> None:
+        """Close the connection now. After a failed login PyMySQL's exception would keep it open for a while."""
+        file_descriptor = (self.wrapped or self).detach()
+        if file_descriptor >= 0:
+            socket.close(file_descriptor)
 
 
 class _TlsContext(ssl.SSLContext):
     sslsocket_class = _TlsSocket
 
-    def wrap_socket(self, sock: socket.socket, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+    def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:  # type: ignore[override]
         """Wrap a _TcpSocket; the deadline holds for the handshake, too."""
-        wrapped = super().wrap_socket(sock, *arguments, **options, do_handshake_on_connect=False)
+        wrapped = super().wrap_socket(sock, **{**options, "do_handshake_on_connect": False})
         assert isinstance(wrapped, _TlsSocket) and isinstance(sock, _TcpSocket)
         wrapped.until = sock.until
+        sock.wrapped = wrapped
         wrapped.do_handshake()
         return wrapped
 
@@ -141,11 +148,15 @@ def connect(
         sock = _open_socket(config.database_host, config.database_port, until)
     except OSError as error:
         raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
-    connection.connect(sock)
+    try:
+        connection.connect(sock)
+    except BaseException:
+        sock.abandon()
+        raise
     return connection
 
 
-def _open_socket(host: str, port: int, until: float) -> socket.socket:
+def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
     """Connect to the first of the host's addresses that answers."""
     addresses = _in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until)
     problem: OSError | None = None
@@ -226,13 +237,14 @@ class ServerClock:
 class Connection:
     """A connection in use: its cursor returns rows as dicts.
 
-    until: on the monotonic clock, the end of the time for what is sent now.
+    until: on the monotonic clock, the end of the time for what is sent now. broken: it can't be used again.
     """
 
     def __init__(self, connection: pymysql.Connection) -> None:
         self._connection = connection
         self._clock = ServerClock()
         self.until = 0.0
+        self.broken = False
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
@@ -243,10 +255,19 @@ class Connection:
         self.until = _socket_of(self._connection).until = until
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Send a statement and return its first result."""
-        with self._connection.cursor(DictCursor) as cursor:
-            cursor.execute(sql, values)
-            return list(cursor.fetchall())
+        """Send a statement and return its first result.
+
+        After that a procedure sends its status, which may come in a packet of its own. Every procedure commits before
+        it selects, so what it selected is true even if the status does not arrive. Then the connection is broken.
+        """
+        cursor = self._connection.cursor(DictCursor)
+        cursor.execute(sql, values)
+        rows = list(cursor.fetchall())
+        try:
+            cursor.close()
+        except pymysql.MySQLError:
+            self.broken = True
+        return rows
 
     def clock(self) -> ServerClock:
         """Return the server's clock, which is asked for once per connection."""
@@ -305,15 +326,17 @@ class Database:
     def _attempt(self, send: Send[T], *, until: float) -> T:
         connection = self._connected(until)
         try:
-            return send(connection)
+            result = send(connection)
         except pymysql.MySQLError as error:
             self._drop()
-            if unavailable := _unavailable(error):
-                raise unavailable from error
+            _raise_unavailable(error)
             raise
         except BaseException:
             self._drop()
             raise
+        if connection.broken:
+            self._drop()
+        return result
 
     def _connected(self, until: float) -> Connection:
         """Return the kept connection, or a new one. Raises DatabaseUnavailable."""
@@ -361,16 +384,15 @@ class Database:
             connection.drop()
 
 
-def _unavailable(error: pymysql.MySQLError) -> DatabaseUnavailable | None:
-    """Return what an error of a statement means. None: a defect, as when a value does not fit its column."""
+def _raise_unavailable(error: pymysql.MySQLError) -> None:
+    """Raise what an error of a statement means. Return if it is a defect, as when a value does not fit its column."""
     code = error.args[0] if error.args else None
     if not isinstance(code, int) or code == 0 or 2000 <= code < 3000 or code in STATEMENT_KILLED:
-        return OutcomeUnknown(_named(error))
+        raise OutcomeUnknown(_named(error)) from error
     if code in ROLLED_BACK:
-        return RolledBack(_named(error))
+        raise RolledBack(_named(error)) from error
     if isinstance(error, pymysql.OperationalError | pymysql.InternalError) or code in SCHEMA_MISSING:
-        return DatabaseUnavailable(_named(error))
-    return None
+        raise DatabaseUnavailable(_named(error)) from error
 
 
 def _named(error: pymysql.MySQLError) -> str:

@@ -86,8 +86,8 @@ class Store:
         Where the answer does not arrive, a checkout with a key is sent again; one without is cancelled under its order
         id, unless it turns out to have succeeded. Raises DatabaseUnavailable: nothing was sold, and nothing will be.
         """
-        values = (slug, product_id, quantity, factory_id, requester, order_id, callback_token, publish_within)
-        values += (idempotency_key, request_hash)
+        order = (order_id, callback_token, publish_within)
+        values = (slug, product_id, quantity, factory_id, requester, *order, idempotency_key, request_hash)
 
         def call(connection: Connection) -> dict[str, Any]:
             row = self._call_checkout(connection, values)
