@@ -3,7 +3,7 @@
 import hmac
 import logging
 
-from common import environment, http
+from common import environment, http, limits
 from common.store import Store
 
 log = logging.getLogger(__name__)
@@ -11,8 +11,9 @@ store = Store(environment.read(environment.Restock))
 
 
 def authorized(*, slug: str, order_id: str, token: str) -> bool:
-    """Whether the token is this order's own, and the order is of this product."""
-    if not all(value.isascii() and 0 < len(value) <= 64 for value in (slug, order_id, token)):
+    """Return whether the token is this order's own, and the order is of this product."""
+    sent = ((slug, limits.SLUG), (order_id, limits.ORDER_ID), (token, limits.CALLBACK_TOKEN))
+    if not all(limits.is_identifier(value, max_length=max_length) for value, max_length in sent):
         return False
     expected = store.callback_token(order_id, slug=slug)
     return expected is not None and hmac.compare_digest(expected, token)
