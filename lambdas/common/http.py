@@ -6,12 +6,12 @@ import json
 import logging
 import traceback
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from common import deadline
+from common import deadline, limits
 from common.database import DatabaseUnavailable
 
-MAX_BODY_BYTES = 16 * 1024
 log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
@@ -64,16 +64,16 @@ def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], R
 
 
 def json_object(event: Event) -> dict[str, Any]:
-    """The request's body as a JSON object. Raises BadRequest."""
+    """Parse the request's body and return the JSON object in it, its numbers as Decimal. Raises BadRequest."""
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError:
         raise BadRequest("요청 본문의 인코딩이 잘못되었습니다") from None
-    if len(raw) > MAX_BODY_BYTES:
-        raise BadRequest("요청 본문이 16 KiB를 넘습니다")
+    if len(raw) > limits.BODY_BYTES:
+        raise BadRequest(f"요청 본문이 {limits.BODY_BYTES // 1024} KiB를 넘습니다")
     try:
-        value = json.loads(raw.decode(), parse_constant=_no_constant)
+        value = json.loads(raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_reject_constant)
     except UnicodeDecodeError:
         raise BadRequest("요청 본문이 UTF-8이 아닙니다") from None
     except (ValueError, RecursionError):
@@ -83,5 +83,17 @@ def json_object(event: Event) -> dict[str, Any]:
     return value
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+def _number(literal: str) -> Decimal:
+    """Return the number exactly, without a limit on its digits, where int and float have one or round.
+
+    A number whose exponent is beyond Decimal's own 18 digits becomes infinite: it is out of any field's range.
+    """
+    try:
+        return Decimal(literal)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
+def _reject_constant(name: str) -> None:
+    """Raise ValueError: Python's parser accepts NaN and Infinity, which are not JSON."""
+    raise ValueError(f"{name} is not JSON")

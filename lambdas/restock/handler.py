@@ -2,24 +2,26 @@
 
 import logging
 
-from common import environment, http
+from common import environment, http, limits
 from common.store import Store
 
 log = logging.getLogger(__name__)
 store = Store(environment.read(environment.Restock))
 
 
-def acceptable(value: str) -> bool:
-    """Tell whether the value can be a slug, an order id or a token at all."""
-    return value.isascii() and 0 < len(value) <= 64
+def acceptable(*, slug: str, order_id: str, token: str) -> bool:
+    """Tell whether these can be a slug, an order id and a token at all."""
+    sent = ((slug, limits.SLUG), (order_id, limits.ORDER_ID), (token, limits.CALLBACK_TOKEN))
+    return all(limits.is_identifier(value, max_length=max_length) for value, max_length in sent)
 
 
 @http.endpoint
 def handler(event: http.Event) -> http.Response:
     query = event.get("queryStringParameters") or {}
     slug, order_id, token = event["pathParameters"]["slug"], query.get("order", ""), query.get("token", "")
-    acceptable_call = all(map(acceptable, (slug, order_id, token)))
-    result = store.restock(order_id, slug=slug, callback_token=token) if acceptable_call else None
+    result = None
+    if acceptable(slug=slug, order_id=order_id, token=token):
+        result = store.restock(order_id, slug=slug, callback_token=token)
     if result is None:
         log.warning("callback refused")
         return http.response(403, {"message": "입고 권한이 없습니다"})

@@ -6,17 +6,18 @@ import logging
 import re
 import secrets
 import time
-import unicodedata
 import uuid
 from dataclasses import astuple, dataclass
+from decimal import Decimal
 from typing import Any
 
-from common import deadline, environment, http, messages
+from common import deadline, environment, http, limits, messages
 from common.store import Checkout, Store
 
 DEFAULT_SLUG = "donut"
-MAX_TEXT = 200
-IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NO_SUCH_PRODUCT = "상품 없음"
+UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""Control characters but tab, newline and carriage return; lone surrogates; noncharacters. SNS rejects most of them."""
 log = logging.getLogger(__name__)
 settings = environment.read(environment.Sales)
 store = Store(settings)
@@ -36,34 +37,50 @@ class CheckoutRequest:
 
 
 def parse_quantity(value: object) -> int:
-    """An integer or a string of ASCII digits, 1 to max_order. Raises BadRequest."""
-    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value):
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= settings.max_order:
-        raise http.BadRequest(f"MessageAttributeProductCnt는 1 이상 {settings.max_order} 이하의 정수여야 합니다")
-    return value
+    """Return the quantity: 1 to max_order, an integer (5.0 is one) or a string of ASCII digits. Raises BadRequest."""
+    if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}", value):
+        value = Decimal(value)
+    # The range comes first: int(Decimal("1e999999999")) would take all memory.
+    if isinstance(value, Decimal) and 1 <= value <= settings.max_order and value == int(value):
+        return int(value)
+    raise http.BadRequest(f"MessageAttributeProductCnt는 1 이상 {settings.max_order} 이하의 정수여야 합니다")
+
+
+def read_string(body: dict[str, Any], name: str) -> str:
+    """Return the field as it was sent; null and missing count as empty. Raises BadRequest if it is not a string."""
+    value = body.get(name)
+    if not isinstance(value, str | None):
+        raise http.BadRequest(f"{name}는 문자열이어야 합니다")
+    return value or ""
 
 
 def parse_text(body: dict[str, Any], name: str) -> str | None:
-    """A trimmed string of at most 200 characters that SNS would take; None: missing. Raises BadRequest."""
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise http.BadRequest(f"{name}는 문자열이어야 합니다")
-    if any((unicodedata.category(c) in ("Cc", "Cs") and c not in "\t\n\r") or c in "\ufffe\uffff" for c in value):
+    """Return the field, trimmed, or None if nothing is left of it. Raises BadRequest."""
+    value = read_string(body, name)
+    if UNSENDABLE.search(value):
         raise http.BadRequest(f"{name}에 사용할 수 없는 문자가 있습니다")
     value = value.strip()
-    if len(value) > MAX_TEXT:
-        raise http.BadRequest(f"{name}는 {MAX_TEXT}자 이하여야 합니다")
+    if len(value) > limits.TEXT:
+        raise http.BadRequest(f"{name}는 {limits.TEXT}자 이하여야 합니다")
     return value or None
 
 
+def parse_product_id(body: dict[str, Any]) -> str | None:
+    """Return the product id, trimmed, or None if nothing is left of it. Raises BadRequest if no product can have it."""
+    value = read_string(body, "MessageAttributeProductId")
+    product_id = value.strip()
+    # The control characters are looked for in what was sent: strip() removes some of them, such as U+001F.
+    if UNSENDABLE.search(value) or (product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)):
+        raise http.BadRequest(NO_SUCH_PRODUCT)
+    return product_id or None
+
+
 def parse_checkout(event: http.Event) -> CheckoutRequest:
+    """Return the checkout that the request's body asks for. Raises BadRequest."""
     body = http.json_object(event)
     requester, alias = parse_text(body, "requester"), parse_text(body, "MessageAttributeRequester")
     return CheckoutRequest(
-        product_id=parse_text(body, "MessageAttributeProductId"),
+        product_id=parse_product_id(body),
         quantity=parse_quantity(body.get("MessageAttributeProductCnt")),
         factory_id=parse_text(body, "MessageAttributeFactoryId"),
         requester=requester or alias or "unknown",
@@ -71,10 +88,12 @@ def parse_checkout(event: http.Event) -> CheckoutRequest:
 
 
 def parse_idempotency_key(event: http.Event) -> str | None:
-    """1 to 255 printable ASCII characters; None: no such header. Raises BadRequest."""
+    """Return the header, which holds printable ASCII characters only, or None if it is missing. Raises BadRequest."""
     key = (event.get("headers") or {}).get("idempotency-key")
-    if key is not None and not re.fullmatch(r"[ -~]{1,255}", key):
-        raise http.BadRequest("Idempotency-Key는 1자 이상 255자 이하의 출력 가능한 ASCII 문자여야 합니다")
+    if key is not None and not re.fullmatch(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}", key):
+        raise http.BadRequest(
+            f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의 출력 가능한 ASCII 문자여야 합니다"
+        )
     return key
 
 
@@ -95,13 +114,13 @@ def publish(order: messages.ProductionOrder) -> None:
 
 def get_product(event: http.Event) -> http.Response:
     slug = event["pathParameters"]["slug"]
-    product = store.product(slug) if IDENTIFIER.fullmatch(slug) else None
-    return http.response(200, product) if product else http.response(400, {"message": "상품 없음"})
+    product = store.product(slug) if limits.is_identifier(slug, max_length=limits.SLUG) else None
+    return http.response(200, product) if product else http.response(400, {"message": NO_SUCH_PRODUCT})
 
 
 def get_order(event: http.Event) -> http.Response:
     order_id = event["pathParameters"]["order_id"]
-    order = store.order(order_id) if IDENTIFIER.fullmatch(order_id) else None
+    order = store.order(order_id) if limits.is_identifier(order_id, max_length=limits.ORDER_ID) else None
     return http.response(200, order) if order else http.response(400, {"message": "주문 없음"})
 
 
@@ -118,8 +137,6 @@ def answer(result: Checkout) -> http.Response:
 def checkout(event: http.Event) -> http.Response:
     key = parse_idempotency_key(event)
     request = parse_checkout(event)
-    if request.product_id and not IDENTIFIER.fullmatch(request.product_id):
-        return http.response(400, {"message": "상품 없음"})
     request_hash = request.hash() if key is not None else None
     order_id, callback_token = str(uuid.uuid4()), secrets.token_urlsafe(24)
     result = store.checkout(
@@ -144,7 +161,7 @@ def checkout(event: http.Event) -> http.Response:
         },
     )
     if result.outcome == "unknown":
-        return http.response(400, {"message": "상품 없음"})
+        return http.response(400, {"message": NO_SUCH_PRODUCT})
     if result.request_hash != request_hash:
         return http.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
     if result.outcome == "refused":

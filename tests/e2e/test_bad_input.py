@@ -1,4 +1,4 @@
-"""Bad input in bulk, over the wire: a fifth of what is tried in process."""
+"""Bad input in bulk, over the wire: the boundaries of every limit in full, and a fifth of the other inputs."""
 
 import re
 from contextlib import closing

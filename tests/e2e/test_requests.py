@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from common import limits
 from tests.e2e.shop import Shop
 
 JSON = "application/json; charset=utf-8"
@@ -27,13 +28,39 @@ def assert_refused(answer: requests.Response, status: int = 400) -> None:
     assert answer.json()["message"]
 
 
-NOT_COUNTS = [None, 0, "0", -1, "-1", 1.5, "1.5", 1.0, 1001, "1001", 10**30, "9" * 5000]
+NOT_COUNTS = [None, 0, "0", -1, "-1", 1.5, "1.5", "1.0", 1001, "1001", 10**30, "9" * 5000]
 NOT_COUNTS += ["", "abc", " 5", "+5", "1e2", "0x10", "1_0", "５", "٣", True, False, [], [1], {}, {"count": 1}]
 
 
 @pytest.mark.parametrize("count", NOT_COUNTS, ids=lambda count: ascii(count)[:20])
 def test_a_count_that_is_none_is_refused(untouched: Shop, count: object) -> None:
     assert_refused(untouched.checkout(count))
+
+
+NOT_INTEGERS = ["5.0000000000000001", "-0.0", "1e400", "1e99999999999999999999", "9" * 5000, "NaN", "Infinity"]
+FIVE = ["5", '"5"', '"005"', "5.0", "50e-1"]
+
+
+@pytest.mark.parametrize("literal", NOT_INTEGERS, ids=lambda literal: literal[:20])
+def test_number_that_is_not_an_integer_is_rejected(untouched: Shop, literal: str) -> None:
+    body = f'{{"MessageAttributeProductCnt": {literal}}}'
+    assert_refused(untouched.request("POST", "/checkout", data=body))
+
+
+def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
+    """One key, five spellings: the first one buys, the others get its response."""
+    answers = [
+        shop.request(
+            "POST",
+            "/checkout",
+            data=f'{{"MessageAttributeProductCnt": {literal}}}',
+            headers={"Idempotency-Key": "five", "Content-Type": "application/json"},
+        )
+        for literal in FIVE
+    ]
+    for literal, answer in zip(FIVE, answers, strict=True):
+        assert (answer.status_code, answer.json()["stock"]) == (200, 5), literal
+    assert shop.ledger() == [(5, "unknown")]
 
 
 @pytest.mark.parametrize("body", [{}, {"requester": "홍길동"}, {"messageattributeproductcnt": 1}])
@@ -44,7 +71,18 @@ def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, 
 @pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"])
 @pytest.mark.parametrize(
     "text",
-    ["홍" * 201, "a\x00b", "\x1b[2J", "\x7f", "\ud800", "\ufffe", 5, True, ["홍길동"], {"name": "홍길동"}],
+    [
+        "홍" * (limits.TEXT + 1),
+        "a\x00b",
+        "\x1b[2J",
+        "\x7f",
+        "\ud800",
+        "\ufffe",
+        5,
+        True,
+        ["홍길동"],
+        {"name": "홍길동"},
+    ],
     ids=ascii,
 )
 def test_a_text_that_cannot_be_passed_on_is_refused(untouched: Shop, name: str, text: object) -> None:
@@ -68,7 +106,7 @@ def test_a_text_that_cannot_be_passed_on_is_refused(untouched: Shop, name: str, 
         "euc-kr": '{"MessageAttributeProductCnt": 1, "requester": "홍길동"}'.encode("euc-kr"),
         "utf-16": '{"MessageAttributeProductCnt": 1}'.encode("utf-16"),
         "not utf-8": b'{"MessageAttributeProductCnt": 1, "requester": "\xff\xfe"}',
-        "too large": b'{"MessageAttributeProductCnt": 1}' + b" " * 16 * 1024,
+        "too large": b'{"MessageAttributeProductCnt": 1}' + b" " * limits.BODY_BYTES,
     }.items(),
     ids=lambda item: item[0],
 )
@@ -84,17 +122,21 @@ def test_a_body_that_is_no_json_object_is_refused(
 def test_a_body_of_16_kib_is_served_whatever_it_is_called(shop: Shop, content_type: str | None) -> None:
     body = json.dumps({"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False).encode()
     headers = {"Content-Type": content_type} if content_type else {}
-    answer = shop.request("POST", "/checkout", data=body.ljust(16 * 1024), headers=headers)
+    answer = shop.request("POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers)
     assert (answer.status_code, answer.json()["stock"]) == (200, 9)
     assert shop.ledger() == [(1, "홍길동")]
 
 
-@pytest.mark.parametrize("key", ["", "k" * 256, "tab\there", "홍길동".encode()], ids=ascii)
+@pytest.mark.parametrize("key", ["", "k" * (limits.IDEMPOTENCY_KEY + 1), "tab\there", "홍길동".encode()], ids=ascii)
 def test_an_invalid_idempotency_key_is_refused(untouched: Shop, key: str | bytes) -> None:
     assert_refused(untouched.checkout(1, headers={"Idempotency-Key": key}))
 
 
-@pytest.mark.parametrize("product_id", ["no-such-id", "donut", "'; --", "홍", "x" * 200])
+@pytest.mark.parametrize(
+    "product_id",
+    ["no-such-id", "donut", "'; --", "홍", "a\x00", "x" * limits.PRODUCT_ID, "x" * (limits.PRODUCT_ID + 1), "x" * 201],
+    ids=ascii,
+)
 def test_an_unknown_product_is_not_sold(untouched: Shop, product_id: str) -> None:
     answer = untouched.checkout(1, MessageAttributeProductId=product_id)
     assert_refused(answer)

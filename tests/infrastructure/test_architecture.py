@@ -11,6 +11,7 @@ import pytest
 from tests.infrastructure.conftest import ROOT
 
 LAMBDAS = ROOT / "lambdas"
+READS_REQUESTS = [LAMBDAS / "common" / "http.py", LAMBDAS / "restock" / "handler.py", LAMBDAS / "sales" / "handler.py"]
 SHIPPED = {"boto3", "botocore", "pymysql", "requests"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [ROOT / "app.py", *sorted((ROOT / "stacks").rglob("*.py"))]
@@ -49,6 +50,40 @@ def test_settings_can_be_read_without_the_cdk() -> None:
 def test_one_file_reads_the_environment(source: Path) -> None:
     reads = bool(re.search(r"\b(environb?|getenv)\b", source.read_text()))
     assert reads == (source == LAMBDAS / "common" / "environment.py")
+
+
+def limit_literals(code: str) -> Iterator[str]:
+    """Yield every number of two digits or more but 1024, and every length in a pattern or a message.
+
+    A call's arguments and the defaults of parameters are HTTP statuses, not limits.
+    """
+    tree = ast.parse(code)
+    arguments: set[ast.expr | None] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            arguments |= set(node.args)
+        elif isinstance(node, ast.arguments):
+            arguments |= {*node.defaults, *node.kw_defaults}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"\{\d*,\d+\}|\d{2,} ?(?:KiB|자)", node.value)
+        elif isinstance(node, ast.Constant) and type(node.value) is int and node not in arguments:
+            yield from [str(node.value)] if node.value > 9 and node.value != 1024 else []
+
+
+@pytest.mark.parametrize("source", READS_REQUESTS, ids=named)
+def test_limits_stand_in_a_module_of_their_own(source: Path) -> None:
+    assert list(limit_literals(source.read_text())) == []
+
+
+def test_limit_literal_is_found() -> None:
+    code = """
+MAX = 16 * 1024
+def parse(text, *, status=400):
+    if len(text) > 200 or not re.fullmatch("[a-z]{1,64}", text):
+        return response(400, "255자 이하")
+"""
+    assert sorted(limit_literals(code)) == ["16", "200", "255자", "{1,64}"]
 
 
 @pytest.mark.parametrize("source", SOURCES + STACKS, ids=named)

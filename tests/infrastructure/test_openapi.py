@@ -1,13 +1,19 @@
-"""docs/openapi.yaml against the template and the settings."""
+"""docs/openapi.yaml against the template, the settings and the limits of the functions."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from common import limits
 from stacks.settings import ENVIRONMENTS
 from tests.hostile import CHECKOUT, DOCUMENT
 from tests.infrastructure.conftest import Assembly
+
+COUNT = "MessageAttributeProductCnt"
+TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]
+PADDING = "\t\n\r \u00a0\u2003\u3000"
+CONTROL = [chr(code) for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"]
 
 
 def operations() -> Iterator[tuple[str, Any]]:
@@ -28,5 +34,94 @@ def test_every_operation_may_find_the_database_away() -> None:
 @pytest.mark.parametrize("as_text", [str, int])
 def test_the_document_knows_how_many_may_be_ordered(as_text: type, assembly: Assembly) -> None:
     most = ENVIRONMENTS[assembly.name].max_order
-    allowed = {count: CHECKOUT.is_valid({"MessageAttributeProductCnt": as_text(count)}) for count in range(most + 500)}
+    allowed = {count: CHECKOUT.is_valid({COUNT: as_text(count)}) for count in range(most + 500)}
     assert allowed == {count: 1 <= count <= most for count in range(most + 500)}
+
+
+def resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema, or the component that it refers to."""
+    return DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+
+
+def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name and schema of every parameter in a path, query or header."""
+    for path in DOCUMENT["paths"].values():
+        for item in path.values():
+            for parameter in item if isinstance(item, list) else item.get("parameters", []):
+                yield parameter["name"], resolved(parameter["schema"])
+
+
+def test_every_parameter_names_its_limit() -> None:
+    expected = {
+        "slug": limits.SLUG,
+        "order_id": limits.ORDER_ID,
+        "order": limits.ORDER_ID,
+        "token": limits.CALLBACK_TOKEN,
+        "Idempotency-Key": limits.IDEMPOTENCY_KEY,
+    }
+    for name, schema in parameters():
+        assert (schema["minLength"], schema["maxLength"]) == (1, expected[name]), name
+    assert {name for name, _ in parameters()} == set(expected)
+
+
+def test_document_names_the_limit_of_the_body() -> None:
+    description = DOCUMENT["paths"]["/checkout"]["post"]["requestBody"]["description"]
+    assert f"{limits.BODY_BYTES // 1024} KiB" in description
+
+
+def test_document_names_the_limits_that_its_patterns_hold() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    assert f"{limits.TEXT} characters" in schemas["Text"]["description"]
+    assert f"{limits.PRODUCT_ID} characters" in schemas["ProductId"]["description"]
+    assert f"{limits.QUANTITY_DIGITS} ASCII digits" in schemas["Checkout"]["properties"][COUNT]["description"]
+
+
+@pytest.mark.parametrize("length", range(1, 2 * limits.QUANTITY_DIGITS + 1))
+def test_string_of_too_many_digits_is_invalid(length: int) -> None:
+    assert CHECKOUT.is_valid({COUNT: f"{5:0{length}}"}) == (length <= limits.QUANTITY_DIGITS)
+
+
+@pytest.mark.parametrize("quantity", [5.0, 1e1, 1e3], ids=str)
+def test_integer_with_decimals_is_valid(quantity: float) -> None:
+    assert CHECKOUT.is_valid({COUNT: quantity})
+
+
+@pytest.mark.parametrize("quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str)
+def test_other_quantity_is_invalid(quantity: object) -> None:
+    assert not CHECKOUT.is_valid({COUNT: quantity})
+
+
+@pytest.mark.parametrize("padding", ["", PADDING], ids=["bare", "padded"])
+@pytest.mark.parametrize("character", ["a", "홍", "🍩"])
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_is_valid_up_to_its_limit(name: str, character: str, padding: str) -> None:
+    """The limit holds after trimming, as in the function."""
+    for length in (0, 1, limits.TEXT - 1, limits.TEXT, limits.TEXT + 1, 2 * limits.TEXT):
+        text = padding + character * length + padding
+        assert CHECKOUT.is_valid({COUNT: 1, name: text}) == (length <= limits.TEXT), length
+
+
+@pytest.mark.parametrize("padding", ["", PADDING], ids=["bare", "padded"])
+def test_product_id_is_valid_up_to_its_limit(padding: str) -> None:
+    for length in range(2 * limits.PRODUCT_ID + 1):
+        product_id = padding + "a" * length + padding
+        valid = CHECKOUT.is_valid({COUNT: 1, "MessageAttributeProductId": product_id})
+        assert valid == (length <= limits.PRODUCT_ID), length
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "MessageAttributeProductId"])
+def test_text_with_a_control_character_is_invalid(name: str) -> None:
+    for character in CONTROL:
+        for text in (character, f"a{character}", f"{character}a"):
+            assert not CHECKOUT.is_valid({COUNT: 1, name: text}), ascii(text)
+
+
+@pytest.mark.parametrize("text", [None, "", " \t", "a\tb\r\nc", "\u200b\ufeff", "'; --"], ids=ascii)
+def test_other_text_is_valid(text: str | None) -> None:
+    for name in TEXTS:
+        assert CHECKOUT.is_valid({COUNT: 1, name: text}), name
+
+
+def test_example_of_a_checkout_is_valid() -> None:
+    media = DOCUMENT["paths"]["/checkout"]["post"]["requestBody"]["content"]["application/json"]
+    assert CHECKOUT.is_valid(media["example"])

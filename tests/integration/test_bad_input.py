@@ -5,15 +5,27 @@ import importlib
 import io
 import logging
 import random
+from collections import Counter
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qsl, unquote
 
 import pytest
 
-from common import messages
+from common import limits, messages
 from local.function_logging import LambdaJsonFormatter
-from tests.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
+from tests.hostile import (
+    AROUND,
+    CANARY,
+    INPUTS,
+    MAX_ORDER,
+    Answer,
+    Input,
+    boundaries,
+    boundary_inputs,
+    hostile_inputs,
+    try_all,
+)
 from tests.integration.shop import Shop
 
 
@@ -57,10 +69,11 @@ class Functions:
 
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Functions:
-    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": "1000"}
+    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": str(MAX_ORDER)}
     for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE": "900"}).items():
         monkeypatch.setenv(name, value)
     functions = Functions()
+    functions.restock.store = Store(replace(shop.database, database_secret_arn="restock"))
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(messages, "publish", lambda order, *, topic_arn: None)
     monkeypatch.setattr(functions.sales.secrets, "token_urlsafe", lambda size: f"{CANARY}-{random.randbytes(8).hex()}")
@@ -74,6 +87,20 @@ def test_bad_input_changes_nothing_and_learns_nothing(
     tried = try_all(hostile_inputs(INPUTS), shop=shop, send=lambda input: functions.call(event(input)))
     with capsys.disabled():
         print(f"\nbad input, in process: {tried}")
+
+
+def test_bulk_holds_the_boundaries_of_every_limit_twice() -> None:
+    assert set(AROUND) == {name for name in vars(limits) if name.isupper() and not name.startswith("_")}
+    tried = Counter(str(input) for input in boundary_inputs())
+    for name, around in AROUND.items():
+        for length in boundaries(getattr(limits, name)):
+            for input in around(length):
+                assert tried[str(input)] >= 2, (name, length, input)
+    assert min(tried.values()) >= 2
+
+
+def test_every_bulk_starts_with_the_boundaries() -> None:
+    assert list(hostile_inputs(0)) == boundary_inputs()
 
 
 ODD_CHECKOUTS: list[dict[str, Any]] = [

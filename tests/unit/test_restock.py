@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from common import limits
 from common.store import DatabaseUnavailable, Restock
 
 ORDER, TOKEN = "7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e", "Zm9ydHktdHdvLWJ5dGVzLW9mLXNlY3JldA"
@@ -104,9 +105,31 @@ def test_a_forged_callback_adds_nothing(call: dict[str, str], restock: ModuleTyp
     assert (shop.stock, shop.arrived) == (3, set())
 
 
-@pytest.mark.parametrize("name", ["order", "token", "slug"])
-def test_an_endless_value_reaches_no_database(name: str, restock: ModuleType, shop: Shop) -> None:
-    assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: "a" * 65})[0] == 403
+LIMITS = {"order": limits.ORDER_ID, "token": limits.CALLBACK_TOKEN, "slug": limits.SLUG}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("excess", [-1, 0], ids=["one less than the limit", "as long as the limit"])
+def test_value_within_its_limit_is_looked_up(name: str, excess: int, restock: ModuleType, shop: Shop) -> None:
+    value = "a" * (LIMITS[name] + excess)
+    assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: value})[0] == 403
+    assert len(shop.asked) == 1
+
+
+@pytest.mark.parametrize("name", LIMITS)
+@pytest.mark.parametrize("length", [lambda limit: limit + 1, lambda limit: 2 * limit], ids=["one more", "twice"])
+def test_value_over_its_limit_reaches_no_database(
+    name: str, length: Callable[[int], int], restock: ModuleType, shop: Shop
+) -> None:
+    value = "a" * length(LIMITS[name])
+    assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: value})[0] == 403
+    assert shop.asked == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("order", f"{ORDER} "), ("token", f"{TOKEN} "), ("slug", "donut ")])
+def test_trailing_space_reaches_no_database(name: str, value: str, restock: ModuleType, shop: Shop) -> None:
+    """SQL's comparison ignores trailing spaces: `donut ` would find the donut."""
+    assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: value})[0] == 403
     assert shop.asked == []
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 
-from common import messages
+from common import limits, messages
 from common.store import Checkout, DatabaseUnavailable
 from tests.unit.conftest import ENVIRONMENT, Pipe
 
@@ -110,15 +110,35 @@ def padded(size: int) -> bytes:
 
 # --- quantity ---
 
-GOOD_QUANTITIES = {"1": 1, "5": 5, '"5"': 5, '"005"': 5, "1000": 1000, '"1000"': 1000, '"00000000000000000005"': 5}
+
+def digits(quantity: int, length: int) -> str:
+    """Return the quantity as a JSON string of so many digits."""
+    return f'"{quantity:0{length}}"'
+
+
+FIVE = ["5", '"5"', '"005"', "5.0", "5e0", "50e-1", "0.5E+1", f"5.{'0' * 5000}", digits(5, limits.QUANTITY_DIGITS)]
+"""Literals that all mean five."""
+GOOD_QUANTITIES = {
+    **dict.fromkeys(FIVE, 5),
+    **{"1": 1, "1.0": 1, "1e0": 1, "1e1": 10, "1e2": 100, "1E+3": 1000, "999": 999, "1000": 1000, "1000.0": 1000},
+    **{'"1"': 1, '"999"': 999, '"1000"': 1000, digits(5, limits.QUANTITY_DIGITS - 1): 5},
+    f"{'5'}{'0' * 5000}e-5000": 5,
+}
 BAD_QUANTITIES = [
-    *("null", "0", "-1", "1001", "1.5", "5.0", "1e2", "true", "false", "[5]", "{}", "1e999", "9" * 100, "9" * 5000),
-    *('""', '"0"', '"-1"', '"+5"', '" 5"', '"5 "', '"5\\n"', '"1001"', '"1.5"', '"1e2"', '"0x5"', '"1_0"', '"abc"'),
-    *('"٥"', '"５"', '"²"', f'"{"9" * 5000}"', f'"{"0" * 5000}5"', '"true"', '"\\ud800"'),
+    *("null", "0", "-1", "1001", "2000", "1.5", "true", "false", "[5]", "{}", "9" * 100, "9" * 5000, f"5{'0' * 5000}"),
+    *("5.0000000000000001", "0.9999999999999999999", "1000.0000000000000001", "1001.0", "1.001e3", "1e4", "-5.0"),
+    *("0.0", "-0", "-0.0", "0e5", f"5.{'0' * 5000}1", f"0.{'0' * 5000}1"),
+    *("1e400", "-1e400", "1e-400", "1e999", "1e999999999", "1e-999999999", "1e999999999999999999"),
+    *("1e99999999999999999999", "-1e99999999999999999999", "1e-99999999999999999999", "0e99999999999999999999"),
+    *("NaN", "Infinity", "-Infinity", "05", "+5", "5.", ".5", "0x5", "1_0", "٥"),
+    *('""', '"0"', '"-1"', '"+5"', '" 5"', '"5 "', '"5\\n"', '"1001"', '"1.5"', '"5.0"', '"1e2"', '"0x5"', '"1_0"'),
+    *('"abc"', '"٥"', '"５"', '"²"', '"true"', '"NaN"', '"Infinity"', '"-0"', '"\\ud800"'),
+    *(f'"{"9" * limits.QUANTITY_DIGITS}"', f'"{"9" * 5000}"', digits(0, limits.QUANTITY_DIGITS)),
+    *(digits(5, limits.QUANTITY_DIGITS + 1), digits(5, 2 * limits.QUANTITY_DIGITS), digits(5, 5000)),
 ]
 
 
-@pytest.mark.parametrize(("literal", "quantity"), GOOD_QUANTITIES.items())
+@pytest.mark.parametrize(("literal", "quantity"), GOOD_QUANTITIES.items(), ids=lambda value: str(value)[:12])
 def test_sells_a_whole_number(literal: str, quantity: int, sales: ModuleType, shop: Shop) -> None:
     status, body = checkout(sales, f'{{"{COUNT}": {literal}}}')
     assert (status, body) == (200, {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7})
@@ -131,6 +151,28 @@ def test_sells_nothing_else(literal: str, sales: ModuleType, shop: Shop) -> None
     assert status == 400
     assert body["message"]
     assert shop.checkouts == []
+
+
+NOT_INTEGERS = ["null", "0", "1001", "-0.0", "5.0000000000000001", "1e400", "1e99999999999999999999", "9" * 5000]
+
+
+@pytest.mark.parametrize("literal", NOT_INTEGERS, ids=lambda literal: literal[:12])
+def test_number_out_of_range_is_rejected_as_a_quantity(literal: str, sales: ModuleType) -> None:
+    """Such a literal is JSON: the client reads what was wrong with the quantity, not with the body."""
+    status, body = checkout(sales, f'{{"{COUNT}": {literal}}}')
+    assert (status, body) == (400, {"message": f"{COUNT}는 1 이상 1000 이하의 정수여야 합니다"})
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
+def test_python_constant_is_rejected_as_json(literal: str, sales: ModuleType) -> None:
+    status, body = checkout(sales, f'{{"{COUNT}": {literal}}}')
+    assert (status, body) == (400, {"message": "요청 본문이 올바른 JSON이 아닙니다"})
+
+
+@pytest.mark.parametrize("literal", ["1e400", "1e999999999", "1e99999999999999999999", "9" * 5000], ids=len)
+def test_number_in_an_unknown_field_is_ignored(literal: str, sales: ModuleType, shop: Shop) -> None:
+    status, _ = checkout(sales, f'{{"{COUNT}": 5, "extra": {literal}}}')
+    assert (status, len(shop.checkouts)) == (200, 1)
 
 
 @pytest.mark.parametrize("body", [{}, {"messageattributeproductcnt": 5}, {"requester": "홍길동"}], ids=json.dumps)
@@ -160,13 +202,16 @@ GOOD_TEXTS = {
     "format": ("%s %(a)s {0} ${IFS}", "%s %(a)s {0} ${IFS}"),
     "lines": ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
     "trimmed": (" \t\n이름\u3000 ", "이름"),
-    "200 characters": ("가" * 200, "가" * 200),
-    "200 emoji": ("🍩" * 200, "🍩" * 200),
-    "200 after trimming": (f"  {'a' * 200}  ", "a" * 200),
+    "one less than the limit": ("가" * (limits.TEXT - 1), "가" * (limits.TEXT - 1)),
+    "as long as the limit": ("가" * limits.TEXT, "가" * limits.TEXT),
+    "as many emoji as the limit": ("🍩" * limits.TEXT, "🍩" * limits.TEXT),
+    "as long as the limit after trimming": (f"  {'a' * limits.TEXT}  ", "a" * limits.TEXT),
 }
 MISSING = {"null": None, "empty": "", "blank": " \t\n"}
 BAD_TEXTS = {
-    "201 characters": '"' + "가" * 201 + '"',
+    "one more than the limit": f'"{"가" * (limits.TEXT + 1)}"',
+    "one more emoji than the limit": f'"{"🍩" * (limits.TEXT + 1)}"',
+    "twice the limit": f'"{"가" * 2 * limits.TEXT}"',
     "number": "7",
     "boolean": "false",
     "array": '["a"]',
@@ -198,7 +243,7 @@ def test_escaped_surrogate_pairs_are_one_character(sales: ModuleType, shop: Shop
 
 
 @pytest.mark.parametrize("literal", BAD_TEXTS.values(), ids=BAD_TEXTS)
-@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", FACTORY, PRODUCT])
+@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", FACTORY])
 def test_bad_text_is_refused_by_name(name: str, literal: str, sales: ModuleType, shop: Shop) -> None:
     status, body = checkout(sales, f'{{"{COUNT}": 5, "{name}": {literal}}}')
     assert status == 400
@@ -231,15 +276,53 @@ def test_another_product_may_be_named(sales: ModuleType, shop: Shop) -> None:
     assert shop.checkouts[0]["product_id"] == PRODUCT_ID
 
 
-@pytest.mark.parametrize("product_id", ["도너츠", "a b", "' OR 1=1", "a" * 65, "🍩"])
+@pytest.mark.parametrize("length", [1, limits.PRODUCT_ID - 1, limits.PRODUCT_ID])
+def test_product_id_within_its_limit_is_looked_up(length: int, sales: ModuleType, shop: Shop) -> None:
+    assert checkout(sales, {COUNT: 5, PRODUCT: f"\t{'a' * length}\u3000"})[0] == 200
+    assert [request["product_id"] for request in shop.checkouts] == ["a" * length]
+
+
+NO_PRODUCT_IDS = {
+    "one more than the limit": "a" * (limits.PRODUCT_ID + 1),
+    "a product's id and a letter": f"{PRODUCT_ID}a",
+    "as long as a slug": "a" * limits.SLUG,
+    "longer than a slug": "a" * (limits.SLUG + 1),
+    "twice the limit": "a" * 2 * limits.PRODUCT_ID,
+    "longer than a text": "a" * (limits.TEXT + 1),
+    "Korean": "도너츠",
+    "space": "a b",
+    "SQL": "' OR 1=1",
+    "emoji": "🍩",
+    "slash": "a/b",
+    "NUL": f"{PRODUCT_ID}\0",
+    "unit separator, which strip() removes": f"{PRODUCT_ID}\x1f",
+    "surrogate": "\ud800",
+}
+
+
+@pytest.mark.parametrize("product_id", NO_PRODUCT_IDS.values(), ids=NO_PRODUCT_IDS)
 def test_what_can_be_no_product_is_not_looked_up(product_id: str, sales: ModuleType, shop: Shop) -> None:
     assert checkout(sales, {COUNT: 5, PRODUCT: product_id}) == (400, {"message": "상품 없음"})
+    assert shop.checkouts == []
+
+
+@pytest.mark.parametrize("value", [7, 36.0, False, ["a"], {}], ids=str)
+def test_product_id_that_is_not_a_string_is_rejected_by_name(value: object, sales: ModuleType, shop: Shop) -> None:
+    status, body = checkout(sales, {COUNT: 5, PRODUCT: value})
+    assert (status, body) == (400, {"message": f"{PRODUCT}는 문자열이어야 합니다"})
     assert shop.checkouts == []
 
 
 def test_an_unknown_product(sales: ModuleType, shop: Shop) -> None:
     shop.outcome = "unknown"
     assert checkout(sales, {COUNT: 5, PRODUCT: PRODUCT_ID}) == (400, {"message": "상품 없음"})
+
+
+def test_order_id_and_callback_token_are_within_their_limits(sales: ModuleType, shop: Shop) -> None:
+    checkout(sales, {COUNT: 5})
+    (request,) = shop.checkouts
+    assert limits.is_identifier(request["order_id"], max_length=limits.ORDER_ID)
+    assert limits.is_identifier(request["callback_token"], max_length=limits.CALLBACK_TOKEN)
 
 
 # --- body ---
@@ -262,7 +345,8 @@ BAD_BODIES: dict[str, str | bytes | None] = {
     "surrogate": f'{{"{COUNT}": 5, "requester": "\ud800"}}',
     "not UTF-8": f'{{"{COUNT}": 5, "requester": "홍길동"}}'.encode("cp949"),
     "UTF-16": f'{{"{COUNT}": 5}}'.encode("utf-16"),
-    "16 KiB and a byte": padded(16 * 1024 + 1),
+    "one byte more than the limit": padded(limits.BODY_BYTES + 1),
+    "twice the limit": padded(2 * limits.BODY_BYTES),
     "16 KiB of bytes, not of characters": f'{{"{COUNT}": 5, "extra": "{"가" * 6000}"}}',
 }
 
@@ -287,9 +371,12 @@ def test_bad_base64_is_refused(body: str, sales: ModuleType, shop: Shop) -> None
     assert shop.checkouts == []
 
 
+@pytest.mark.parametrize("size", [limits.BODY_BYTES - 1, limits.BODY_BYTES])
 @pytest.mark.parametrize("encode", [bytes, bytes.decode], ids=["base64", "text"])
-def test_a_body_of_16_kib_is_read(encode: Callable[[bytes], Any], sales: ModuleType, shop: Shop) -> None:
-    assert checkout(sales, encode(padded(16 * 1024)))[0] == 200
+def test_body_within_its_limit_is_read(
+    size: int, encode: Callable[[bytes], Any], sales: ModuleType, shop: Shop
+) -> None:
+    assert checkout(sales, encode(padded(size)))[0] == 200
     assert len(shop.checkouts) == 1
 
 
@@ -300,8 +387,12 @@ def test_base64_is_decoded(sales: ModuleType, shop: Shop) -> None:
 
 # --- Idempotency-Key ---
 
+KEY = limits.IDEMPOTENCY_KEY
 
-@pytest.mark.parametrize("key", ["a", "a" * 255, " ", "~!@#$%^&*()", "7f1d9a2e-2d7a-4c2f-8d0c-6b8f7a5e4d3c"])
+
+@pytest.mark.parametrize(
+    "key", ["a", "a" * (KEY - 1), "a" * KEY, " ", "~!@#$%^&*()", "7f1d9a2e-2d7a-4c2f-8d0c-6b8f7a5e4d3c"]
+)
 def test_a_key_reaches_the_store(key: str, sales: ModuleType, shop: Shop) -> None:
     assert checkout(sales, {COUNT: 5}, headers={"idempotency-key": key})[0] == 200
     assert shop.checkouts[0]["idempotency_key"] == key
@@ -312,7 +403,7 @@ def test_without_a_key_none_reaches_the_store(sales: ModuleType, shop: Shop) -> 
     assert shop.checkouts[0]["idempotency_key"] is None
 
 
-@pytest.mark.parametrize("key", ["", "a" * 256, "열쇠", "a\tb", "a\n", "\x7f", "\x00", "é"])
+@pytest.mark.parametrize("key", ["", "a" * (KEY + 1), "a" * 2 * KEY, "열쇠", "a\tb", "a\n", "\x7f", "\x00", "é"])
 def test_an_invalid_key_is_refused(key: str, sales: ModuleType, shop: Shop) -> None:
     status, answer = checkout(sales, {COUNT: 5}, headers={"idempotency-key": key})
     assert status == 400
@@ -347,6 +438,13 @@ OTHERS: list[dict[str, Any]] = [
     {COUNT: 5, FACTORY: "a"},
     {COUNT: 5, PRODUCT: "a"},
 ]
+
+
+def test_same_quantity_has_one_hash_however_it_is_written(sales: ModuleType, shop: Shop) -> None:
+    for literal in FIVE:
+        assert checkout(sales, f'{{"{COUNT}": {literal}}}', headers={"idempotency-key": "key"})[0] == 200, literal
+    assert len(shop.checkouts) == len(FIVE)
+    assert len({request["request_hash"] for request in shop.checkouts}) == 1
 
 
 def test_the_same_request_has_the_same_hash_and_no_other(sales: ModuleType, shop: Shop) -> None:
@@ -489,7 +587,24 @@ def test_what_is_not_there(name: str, sales: ModuleType, shop: Shop) -> None:
     assert shop.looked_up == [name, name]
 
 
-@pytest.mark.parametrize("name", ["", "a" * 65, "도넛", "donut ", "donut\n", "%64onut", "' OR '1'='1"])
+@pytest.mark.parametrize("excess", [-1, 0], ids=["one less than the limit", "as long as the limit"])
+def test_slug_and_order_id_within_their_limits_are_looked_up(excess: int, sales: ModuleType, shop: Shop) -> None:
+    slug, order_id = "a" * (limits.SLUG + excess), "a" * (limits.ORDER_ID + excess)
+    assert get_product(sales, slug) == (400, {"message": "상품 없음"})
+    assert get_order(sales, order_id) == (400, {"message": "주문 없음"})
+    assert shop.looked_up == [slug, order_id]
+
+
+@pytest.mark.parametrize("length", [lambda limit: limit + 1, lambda limit: 2 * limit], ids=["one more", "twice"])
+def test_slug_and_order_id_over_their_limits_are_not_looked_up(
+    length: Callable[[int], int], sales: ModuleType, shop: Shop
+) -> None:
+    assert get_product(sales, "a" * length(limits.SLUG)) == (400, {"message": "상품 없음"})
+    assert get_order(sales, "a" * length(limits.ORDER_ID)) == (400, {"message": "주문 없음"})
+    assert shop.looked_up == []
+
+
+@pytest.mark.parametrize("name", ["", "도넛", "donut ", "donut\n", "%64onut", "' OR '1'='1"])
 def test_what_can_not_be_there_is_not_looked_up(name: str, sales: ModuleType, shop: Shop) -> None:
     assert get_product(sales, name) == (400, {"message": "상품 없음"})
     assert get_order(sales, name) == (400, {"message": "주문 없음"})
