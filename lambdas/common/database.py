@@ -63,6 +63,12 @@ class _Timed:
     def connect(self, address: Any) -> None:
         return self._in_time(super().connect, address)  # type: ignore[misc]
 
+    def abandon(self) -> None:
+        """Close the connection now. An exception on its way keeps PyMySQL's file object, and so the socket, open."""
+        file_descriptor = self.detach()  # type: ignore[attr-defined]
+        if file_descriptor >= 0:
+            socket.close(file_descriptor)
+
     def _in_time(self, operation: Callable[..., T], *arguments: Any) -> T:
         try:
             self.settimeout(_left(self.until))  # type: ignore[attr-defined]
@@ -79,12 +85,6 @@ class _TlsSocket(_Timed, ssl.SSLSocket):
 
 class _TcpSocket(_Timed, socket.socket):
     wrapped: _TlsSocket | None = None
-
-    def abandon(self) -> None:
-        """Close the connection now. After a failed login PyMySQL's exception would keep it open for a while."""
-        file_descriptor = (self.wrapped or self).detach()
-        if file_descriptor >= 0:
-            socket.close(file_descriptor)
 
 
 class _TlsContext(ssl.SSLContext):
@@ -151,7 +151,7 @@ def connect(
     try:
         connection.connect(sock)
     except BaseException:
-        sock.abandon()
+        (sock.wrapped or sock).abandon()
         raise
     return connection
 
@@ -203,7 +203,7 @@ def _left(until: float) -> float:
 
 
 def _socket_of(connection: pymysql.Connection) -> _TlsSocket:
-    """PyMySQL offers no other way to its socket; its version is pinned."""
+    """Return the connection's socket. PyMySQL has no public name for it; its version is pinned."""
     return connection._sock  # type: ignore[attr-defined]
 
 
@@ -242,17 +242,18 @@ class Connection:
 
     def __init__(self, connection: pymysql.Connection) -> None:
         self._connection = connection
+        self._socket = _socket_of(connection)
         self._clock = ServerClock()
         self.until = 0.0
         self.broken = False
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
-        return bool(select.select([_socket_of(self._connection)], [], [], 0)[0])
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def extend(self, until: float) -> None:
         """Let operations on the connection last until then."""
-        self.until = _socket_of(self._connection).until = until
+        self.until = self._socket.until = until
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
         """Send a statement and return its first result.
@@ -280,6 +281,7 @@ class Connection:
     def drop(self) -> None:
         """Close the connection without a word to the server."""
         self._connection._force_close()  # type: ignore[attr-defined]
+        self._socket.abandon()
 
 
 Send = Callable[[Connection], T]

@@ -6,6 +6,7 @@ import io
 import logging
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import parse_qsl, unquote
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 import pytest
 
 from common import limits, messages
+from common.store import Store
 from local.function_logging import LambdaJsonFormatter
 from tests.hostile import (
     AROUND,

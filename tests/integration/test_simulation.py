@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pymysql
 import pytest
 
-from common import messages
+from common import deadline, messages
 from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
 from tests.books import owner
@@ -298,6 +298,7 @@ class World:
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
+    monkeypatch.setattr(deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10)  # one second attempt, without a pause
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     functions = {name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES}

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from common import limits
-from common.store import DatabaseUnavailable, Restock
+from common.database import DatabaseUnavailable
+from common.store import Restock
 
 ORDER, TOKEN = "7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e", "Zm9ydHktdHdvLWJ5dGVzLW9mLXNlY3JldA"
 
@@ -21,13 +22,12 @@ class Shop:
     arrived: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def callback_token(self, order_id: str, *, slug: str) -> str | None:
+    def restock(self, order_id: str, *, slug: str, callback_token: str) -> Restock | None:
         if self.down:
             raise DatabaseUnavailable("OperationalError 2003")
         self.asked.append(order_id)
-        return TOKEN if (order_id, slug) == (ORDER, "donut") else None
-
-    def restock(self, order_id: str) -> Restock:
+        if (order_id, slug, callback_token) != (ORDER, "donut", TOKEN):
+            return None
         added = order_id not in self.arrived
         self.arrived.add(order_id)
         self.stock += 12 * added
