@@ -4,28 +4,23 @@ Like RDS's own it asks for the password in clear text over TLS. It leaves the de
 `login_tool.py`: nothing is set up outside the project, and neither PAM nor root has a part in it.
 """
 
-import io
 import os
 import shlex
-import shutil
-import subprocess
 import sys
-import tarfile
-import tempfile
-from contextlib import suppress
 from pathlib import Path
+
+from local.debian import unpacked
 
 PROJECT = Path(__file__).resolve().parent.parent
 DIRECTORY = PROJECT / ".venv/mariadb"
 PLUGIN = DIRECTORY / "auth_pam.so"
 TOOL = DIRECTORY / "auth_pam_tool_dir/auth_pam_tool"
 PACKAGE = "mariadb-server"
-PACKAGED_PLUGIN = "./usr/lib/mysql/plugin/auth_pam.so"
 
 
 def install() -> None:
     """On Debian and its kin; elsewhere, or offline, there is none."""
-    if not PLUGIN.exists() and (plugin := _packaged()):
+    if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
         TOOL.parent.mkdir(parents=True, exist_ok=True)
         tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/login_tool.py")])
         TOOL.write_text(f"#!/bin/sh\nexec {tool}\n")
@@ -33,20 +28,6 @@ def install() -> None:
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")
         unfinished.write_bytes(plugin)
         unfinished.rename(PLUGIN)
-
-
-def _packaged() -> bytes | None:
-    """Taken out of its package, whose installation would start a service."""
-    if not shutil.which("apt-get"):
-        return None
-    with tempfile.TemporaryDirectory() as directory:
-        subprocess.run(["apt-get", "download", "-qq", PACKAGE], cwd=directory, capture_output=True, check=False)
-        for package in Path(directory).glob("*.deb"):
-            content = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=True).stdout
-            with suppress(KeyError), tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                plugin = archive.extractfile(PACKAGED_PLUGIN)
-                return plugin.read() if plugin else None
-    return None
 
 
 def options() -> list[str]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import trustme
@@ -38,9 +39,12 @@ START_SECONDS = 60
 class MariaDb:
     """A server in `directory`. Its data survives `stop`; `start` on a running one changes nothing."""
 
-    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, *, options: tuple[str, ...] = (), variables: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = directory.resolve()
         self.options = options
+        self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(variables or {})
         self.files = self.directory / "mysql"
         self.ca_file = self.files / "ca.pem"
         self.mysql_cnf = self.directory / "mysql.cnf"
@@ -78,7 +82,7 @@ class MariaDb:
         self.background.stop()
         self._write_login()
         self._own_socket_directory()
-        self.background.start(self._command(), env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"})
+        self.background.start(self._command(), env=self.variables)
         self.background.wait_until(self._answers, within=START_SECONDS)
         if self.takes_iam_tokens:
             create_iam_user(mysql_cnf=self.mysql_cnf, user=APP_USER, emulator=self.emulator_port)

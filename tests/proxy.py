@@ -97,12 +97,14 @@ class Proxy:
                 chunk = source.recv(CHUNK)
             except OSError:
                 return
+            if link.swallow:
+                if chunk:
+                    continue
+                return
             if not chunk:
                 with suppress(OSError):
                     target.shutdown(socket.SHUT_WR)
                 return
-            if link.swallow:
-                continue
             self._closing.wait(direction.delay())
             pieces = [chunk[n : n + 1] for n in range(len(chunk))] if direction.drip else [chunk]
             for piece in pieces:

@@ -1,0 +1,203 @@
+"""Clocks may step, and no 503 has sold anything, but for the two cases that the contract names."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from common import deadline
+from common.database import DatabaseUnavailable
+from common.store import Checkout, Store
+from local.cloud import PROJECT
+from local.mariadb import MariaDb
+from local.rds import create_master
+from tests.books import NAME
+from tests.eventually import eventually
+from tests.faketime import SteppedClock, require_library
+from tests.integration.conftest import SECRETS
+from tests.integration.shop import Shop, buy
+from tests.proxy import proxy_to
+
+STEPS = [-3600, -2, -1, 1, 2, 3600]
+ANSWERED_BY = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+
+
+@pytest.fixture(scope="module")
+def clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
+    """The server's."""
+    require_library()
+    return SteppedClock(tmp_path_factory.mktemp("clock"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, clock: SteppedClock) -> Iterator[MariaDb]:
+    server = MariaDb(tmp_path_factory.mktemp("mariadb"), variables=clock.variables)
+    server.start()
+    create_master(mysql_cnf=server.mysql_cnf, user="admin", password=SECRETS["master"]["password"], database=NAME)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _right_clock(clock: SteppedClock) -> Iterator[None]:
+    yield
+    clock.step_to(0)
+
+
+def outcome(store: Store, requester: str, *, key: str | None = None) -> Checkout | None:
+    """None: 503."""
+    try:
+        return buy(store, 1, requester=requester, idempotency_key=key)
+    except DatabaseUnavailable:
+        return None
+
+
+def bought(shop: Shop) -> list[str]:
+    return [requester for _, requester in shop.ledger()]
+
+
+@contextmanager
+def standing_still(server: MariaDb) -> Iterator[None]:
+    process = psutil.Process(server.pid)
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+def wait(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+@pytest.mark.parametrize("seconds", STEPS)
+def test_checkout_sells_when_the_servers_clock_has_stepped(shop: Shop, clock: SteppedClock, seconds: float) -> None:
+    store = shop.store()
+    assert outcome(store, "before")
+    clock.step_to(seconds)
+    assert outcome(store, "after")
+    clock.step_to(0)
+    assert outcome(store, "again")
+    assert bought(shop) == ["before", "after", "again"]
+
+
+@pytest.mark.parametrize("seconds", STEPS)
+@pytest.mark.parametrize("monotonic", [False, True], ids=["wall clock", "both clocks"])
+def test_checkout_sells_when_the_functions_clock_has_stepped(
+    shop: Shop, tmp_path: Path, seconds: float, monotonic: bool
+) -> None:
+    clock = SteppedClock(tmp_path, monotonic=monotonic)
+    database = shop.database
+    address = (database.database_host, str(database.database_port), database.database_name, database.database_ca_file)
+    command = [sys.executable, "-m", "tests.integration.buyer", *address, *shop.secrets["sales"].values()]
+    variables = clock.variables | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'lambdas'}"}
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as buyer:
+        assert buyer.stdin and buyer.stdout
+        for requester, step in (("before", 0), ("after", seconds), ("again", 0)):
+            clock.step_to(step)
+            print(requester, file=buyer.stdin, flush=True)
+            assert buyer.stdout.readline() == "sold\n"
+        buyer.stdin.close()
+    assert bought(shop) == ["before", "after", "again"]
+
+
+def test_no_answer_is_wrong_when_the_clock_steps_while_checkouts_wait(shop: Shop, clock: SteppedClock) -> None:
+    """Each waits for the product's row when the server's clock steps; the ledger is read ten seconds later."""
+    answers = {}
+    for seconds in STEPS:
+        store = shop.store()
+        with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+            cursor.execute("START TRANSACTION")
+            cursor.execute("SELECT * FROM product FOR UPDATE")
+            answer = pool.submit(outcome, store, f"{seconds}")
+            eventually(lambda: assert_one_waits(shop), within=2)
+            clock.step_to(seconds)
+            wait(0.5)
+            cursor.execute("ROLLBACK")
+            answers[f"{seconds}"] = answer.result()
+            clock.step_to(0)
+    wait(10)
+    assert bought(shop) == [requester for requester, answer in answers.items() if answer]
+
+
+def assert_one_waits(shop: Shop) -> None:
+    assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == "1"
+
+
+@pytest.mark.parametrize("seconds", [-3600, -3, -2, -1, 1, 2, 3600])
+def test_second_connection_tells_the_truth_when_the_clock_steps_while_the_server_stands_still(
+    shop: Shop, clock: SteppedClock, seconds: float
+) -> None:
+    store = shop.store()
+    buy(store, 1, requester="before")
+    with ThreadPoolExecutor() as pool:
+        with standing_still(shop.server):
+            answer = pool.submit(outcome, store, "in doubt")
+            wait(1)
+            clock.step_to(seconds)
+            wait(deadline.FIRST_ATTEMPT - 1 + 0.2)
+        found = answer.result()
+    wait(1)
+    assert bought(shop) == (["before", "in doubt"] if found else ["before"])
+
+
+def assert_sold_behind_503(shop: Shop, answer: Future[Checkout | None], *, key: str | None) -> None:
+    """A client with a key learns the truth by repeating."""
+    assert answer.done() and answer.result() is None
+
+    def sold() -> None:
+        assert bought(shop) == ["lucky", "unlucky"]
+
+    eventually(sold, within=5)
+    if key:
+        repeated = outcome(shop.store(), "unlucky", key=key)
+        assert repeated and (repeated.outcome, repeated.purchased) == ("replayed", True)
+        assert bought(shop) == ["lucky", "unlucky"]
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: str | None) -> None:
+    """The first case that the contract names: the commit ends after the 5 s, so no second connection has an answer.
+
+    The network swallows the end of the connection: where the server hears of it, it rolls a waiting commit back.
+    """
+    with proxy_to(shop.server.port) as proxy, shop.owner() as other, other.cursor() as cursor:
+        store = Store(replace(shop.database, database_port=proxy.port))
+        assert outcome(store, "lucky")
+        cursor.execute("BACKUP STAGE START")
+        cursor.execute("BACKUP STAGE BLOCK_COMMIT")
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(outcome, store, "unlucky", key=key)
+            eventually(lambda: assert_committing(shop), within=2)
+            proxy.swallow()
+            wait(ANSWERED_BY + 0.3)
+            cursor.execute("BACKUP STAGE END")
+            assert_sold_behind_503(shop, answer, key=key)
+
+
+def assert_committing(shop: Shop) -> None:
+    assert shop.sql("SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for backup lock'")
+
+
+@pytest.mark.parametrize("key", [None, "key"])
+def test_503_may_have_sold_when_the_clock_stepped_back_while_the_server_stood_still(
+    shop: Shop, clock: SteppedClock, key: str | None
+) -> None:
+    """The second case that the contract names: by its clock, the server finds a statement that was just sent."""
+    store = shop.store()
+    assert outcome(store, "lucky")
+    with ThreadPoolExecutor() as pool:
+        with standing_still(shop.server):
+            answer = pool.submit(outcome, store, "unlucky", key=key)
+            wait(ANSWERED_BY + 0.3)
+            clock.step_to(-ANSWERED_BY)
+        assert_sold_behind_503(shop, answer, key=key)
