@@ -76,9 +76,11 @@ chaos: export SEEDS ?= 2000
 chaos: export CHAOS_SEEDS ?= 5
 chaos: export CHAOS_SECONDS ?= 60
 chaos: export INPUTS ?= 12000
+chaos: export CUTS ?= 500
 chaos: install ## Let everything fail at random, at length; SEED=17 make chaos repeats one
 	.venv/bin/pytest tests/integration/test_simulation.py
 	.venv/bin/pytest tests/integration/test_bad_input.py
+	.venv/bin/pytest -s tests/integration/test_cut_connections.py
 	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py
 
 .PHONY: snapshots

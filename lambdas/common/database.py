@@ -49,19 +49,10 @@ class _Timed:
     until: float = 0.0
 
     def recv_into(self, *arguments: Any) -> int:
-        return self._in_time(super().recv_into, *arguments)  # type: ignore[misc]
+        return self._in_time(super().recv_into, arguments)  # type: ignore[misc]
 
     def send(self, *arguments: Any) -> int:
-        return self._in_time(super().send, *arguments)  # type: ignore[misc]
-
-    def sendall(self, *arguments: Any) -> None:
-        return self._in_time(super().sendall, *arguments)  # type: ignore[misc]
-
-    def do_handshake(self, *arguments: Any) -> None:
-        return self._in_time(super().do_handshake, *arguments)  # type: ignore[misc]
-
-    def connect(self, address: Any) -> None:
-        return self._in_time(super().connect, address)  # type: ignore[misc]
+        return self._in_time(super().send, arguments)  # type: ignore[misc]
 
     def abandon(self) -> None:
         """Close the connection now. An exception on its way keeps PyMySQL's file object, and so the socket, open."""
@@ -69,7 +60,7 @@ class _Timed:
         if file_descriptor >= 0:
             socket.close(file_descriptor)
 
-    def _in_time(self, operation: Callable[..., T], *arguments: Any) -> T:
+    def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
             self.settimeout(_left(self.until))  # type: ignore[attr-defined]
             return operation(*arguments)
@@ -80,11 +71,18 @@ class _Timed:
 
 
 class _TlsSocket(_Timed, ssl.SSLSocket):
-    pass
+    def do_handshake(self, *arguments: Any) -> None:
+        return self._in_time(super().do_handshake, arguments)
 
 
 class _TcpSocket(_Timed, socket.socket):
     wrapped: _TlsSocket | None = None
+
+    def connect(self, address: Any) -> None:
+        return self._in_time(super().connect, (address,))
+
+    def sendall(self, *arguments: Any) -> None:
+        return self._in_time(super().sendall, arguments)
 
 
 class _TlsContext(ssl.SSLContext):

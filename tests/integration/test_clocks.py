@@ -133,7 +133,7 @@ def assert_one_waits(shop: Shop) -> None:
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == "1"
 
 
-@pytest.mark.parametrize("seconds", [-3600, -3, -2, -1, 1, 2, 3600])
+@pytest.mark.parametrize("seconds", [-3600, -2, 2])
 def test_second_connection_tells_the_truth_when_the_clock_steps_while_the_server_stands_still(
     shop: Shop, clock: SteppedClock, seconds: float
 ) -> None:
