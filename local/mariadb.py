@@ -16,7 +16,7 @@ import trustme
 from local import iam_plugin
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
 from local.rds import create_iam_user, run_sql
-from stacks.settings import APP_USER, DATABASE_PARAMETERS
+from stacks.settings import DATABASE_PARAMETERS, DATABASE_USERS
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
@@ -37,7 +37,7 @@ START_SECONDS = 60
 
 
 class MariaDb:
-    """A server in `directory`. Its data survives `stop`; `start` on a running one changes nothing."""
+    """A server in `directory`. Its data survives `stop`; `start` does not restart a running server."""
 
     def __init__(
         self, directory: Path, *, options: tuple[str, ...] = (), variables: Mapping[str, str] | None = None
@@ -77,20 +77,27 @@ class MariaDb:
         self._write_certificate()
         running = self.background.process is not None
         self.port = claim_port(self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running)
-        if self.background.is_current(self._command()) and self._answers():
-            return
-        self.background.stop()
-        self._write_login()
-        self._own_socket_directory()
-        self.background.start(self._command(), env=self.variables)
-        self.background.wait_until(self._answers, within=START_SECONDS)
-        if self.takes_iam_tokens:
-            create_iam_user(mysql_cnf=self.mysql_cnf, user=APP_USER, emulator=self.emulator_port)
+        if not (self.background.is_current(self._command()) and self._answers()):
+            self.background.stop()
+            self._write_login()
+            self._own_socket_directory()
+            self.background.start(self._command(), env=self.variables)
+            self.background.wait_until(self._answers, within=START_SECONDS)
+        self._create_iam_users()
 
     def stop(self) -> None:
         self.background.stop(within=START_SECONDS)
         if self.socket.parent != self.files:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def _create_iam_users(self) -> None:
+        """Create the functions' users on a running server, too: the list may have grown since it was started.
+
+        Users that have left the list stay in an older data directory: no role may log in as them any more.
+        """
+        if self.takes_iam_tokens:
+            for user in DATABASE_USERS.values():
+                create_iam_user(mysql_cnf=self.mysql_cnf, user=user, emulator=self.emulator_port)
 
     def _command(self) -> list[str]:
         parameters = {OPTION_NAMES.get(name, name): value for name, value in DATABASE_PARAMETERS.items()}

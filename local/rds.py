@@ -38,9 +38,10 @@ def create_master(*, mysql_cnf: Path, user: str, password: str, database: str) -
 
 
 def create_iam_user(*, mysql_cnf: Path, user: str, emulator: Path) -> None:
-    """A user with an IAM login. emulator: the file with the port of the one that decides on tokens.
+    """Create a user that logs in with IAM tokens. emulator: the file with the port of the one that verifies them.
 
-    No other plugin can take the name of RDS's own: so the user is there before a migration creates it `IF NOT EXISTS`.
+    The migration names RDS's own plugin, which exists on RDS only: its `CREATE USER IF NOT EXISTS` passes here because
+    the user exists already.
     """
     login = f"`{user}`@`%` IDENTIFIED VIA pam USING '{_escaped(str(emulator))}' REQUIRE SSL"
     run_sql(mysql_cnf, f"CREATE USER IF NOT EXISTS {login}; ALTER USER {login};")

@@ -1,5 +1,7 @@
 """Stateful: the network, the database, and who may reach it."""
 
+import json
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
@@ -10,7 +12,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.settings import APP_USER, DATABASE_PARAMETERS, ExistingDatabase, ManagedDatabase, Settings
+from stacks.settings import DATABASE_PARAMETERS, DATABASE_USERS, ExistingDatabase, ManagedDatabase, Settings
 from stacks.validation import acknowledge
 
 DATABASE_NAME = "shop"
@@ -19,7 +21,7 @@ ENGINE = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.of
 
 
 class DataStack(cdk.Stack):
-    """app_secret: the functions' password where they log in with one; None: IAM authentication.
+    """login_secrets: function → secret with its database password; empty: the functions log in with IAM tokens.
 
     topic: the only one that the interface endpoint lets the functions publish to.
     """
@@ -37,19 +39,19 @@ class DataStack(cdk.Stack):
         self._settings = settings
         self.function_subnets = ec2.SubnetType.PRIVATE_ISOLATED
         self.database: rds.DatabaseInstance | None = None
-        self.app_secret: secretsmanager.ISecret | None = None
+        self.login_secrets: dict[str, secretsmanager.ISecret] = {}
         if isinstance(settings.database, ManagedDatabase):
             self._create(settings.database, topic)
         else:
             self._adopt(settings.database)
 
-    def grant_login(self, function: lambda_.Function) -> None:
-        """Let the function log in to the database as the user `app`."""
-        if self.app_secret:
-            self.app_secret.grant_read(function)
+    def grant_login(self, function: lambda_.Function, name: str) -> None:
+        """Let the function log in to the database as its own user, and as no other. name: its key in DATABASE_USERS."""
+        if self.login_secrets:
+            self.login_secrets[name].grant_read(function)
         else:
             assert self.database, "IAM authentication is for a managed database"
-            self.database.grant_connect(function, APP_USER)
+            self.database.grant_connect(function, DATABASE_USERS[name])
 
     def _create(self, managed: ManagedDatabase, topic: sns.ITopic) -> None:
         if self._settings.endpoint_zones == 0:
@@ -68,14 +70,14 @@ class DataStack(cdk.Stack):
         assert self.database.secret, "RDS manages the master password"
         self.master_secret: secretsmanager.ISecret = self.database.secret
         if managed.login == "secret":
-            self.app_secret = self._app_secret()
+            self.login_secrets = self._login_secrets()
         if self._settings.endpoint_zones:
             self._endpoints(topic)
         else:
             self.client_security_group.add_egress_rule(ec2.Peer.any_ipv6(), ec2.Port.tcp(443))
 
     def _adopt(self, existing: ExistingDatabase) -> None:
-        """Its network is the owner's: the ways to SNS and Secrets Manager, too."""
+        """Use the database in its owner's network, which also has to lead to SNS and Secrets Manager."""
         self.vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Vpc",
@@ -93,7 +95,7 @@ class DataStack(cdk.Stack):
         )
         self.host, self.port = existing.host, str(existing.port)
         self.master_secret = secretsmanager.Secret.from_secret_complete_arn(self, "MasterSecret", existing.secret_arn)
-        self.app_secret = self._app_secret()
+        self.login_secrets = self._login_secrets()
 
     def _vpc(self) -> ec2.Vpc:
         """The database's subnets are isolated. The functions live there too, unless they go out by IPv6."""
@@ -130,7 +132,7 @@ class DataStack(cdk.Stack):
             self, "Endpoint", vpc=self.vpc, description="Interface endpoints", allow_all_outbound=False
         )
         self.client_security_group.connections.allow_to(security_group, ec2.Port.tcp(443))
-        secrets = [secret.secret_arn for secret in (self.master_secret, self.app_secret) if secret]
+        secrets = [secret.secret_arn for secret in (self.master_secret, *self.login_secrets.values())]
         for id, service, action, resources in (
             ("Sns", ec2.InterfaceVpcEndpointAwsService.SNS, "sns:Publish", [topic.topic_arn]),
             (
@@ -188,12 +190,19 @@ class DataStack(cdk.Stack):
             acknowledge(database, "RDS10", "outside production, an environment is made and removed freely")
         return database
 
-    def _app_secret(self) -> secretsmanager.Secret:
+    def _login_secrets(self) -> dict[str, secretsmanager.ISecret]:
+        """Create one secret per function. A user that logs in with a password is not the one with IAM tokens."""
+        return {
+            function: self._login_secret(f"{function.capitalize()}Secret", user=f"{user}_password")
+            for function, user in DATABASE_USERS.items()
+        }
+
+    def _login_secret(self, id: str, *, user: str) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(
             self,
-            "AppSecret",
+            id,
             generate_secret_string=secretsmanager.SecretStringGenerator(
-                secret_string_template=f'{{"username": "{APP_USER}_password"}}',
+                secret_string_template=json.dumps({"username": user}),
                 generate_string_key="password",
                 exclude_punctuation=True,
                 password_length=32,

@@ -8,7 +8,6 @@ from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import triggers
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
@@ -16,7 +15,7 @@ from constructs import Construct
 from stacks.data_stack import DATABASE_NAME, DataStack
 from stacks.function import Dependencies, Function
 from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
-from stacks.settings import Settings
+from stacks.settings import DATABASE_USERS, Settings
 from stacks.validation import acknowledge
 
 ACCESS_LOG_FIELDS = {
@@ -104,44 +103,50 @@ class ServiceStack(cdk.Stack):
         self.functions.append(function)
         return function
 
-    def _database_environment(self, secret: secretsmanager.ISecret | None) -> dict[str, str]:
-        """secret: what the function logs in with; None: IAM authentication."""
+    def _database_variables(self) -> dict[str, str]:
+        """Return what every function needs to reach the database."""
         return {
             "DATABASE_HOST": self._data.host,
             "DATABASE_PORT": self._data.port,
             "DATABASE_NAME": DATABASE_NAME,
             "DATABASE_CA_FILE": self._settings.database_ca_file,
-            **({"DATABASE_SECRET_ARN": secret.secret_arn} if secret else {}),
         }
 
+    def _login_variables(self, name: str) -> dict[str, str]:
+        """Return what the function logs in with: its own secret, or its own user with IAM authentication."""
+        if self._data.login_secrets:
+            return {"DATABASE_SECRET_ARN": self._data.login_secrets[name].secret_arn}
+        return {"DATABASE_USER": DATABASE_USERS[name]}
+
     def _database_function(self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10) -> Function:
-        """A function that logs in to the database as `app`."""
+        """Create a function that logs in to the database as its own user."""
         function = self._function(
             id,
             name=name,
-            environment={**self._database_environment(self._data.app_secret), **environment},
+            environment={**self._database_variables(), **self._login_variables(name), **environment},
             timeout=timeout,
             in_vpc=True,
         )
-        self._data.grant_login(function)
+        self._data.grant_login(function, name)
         return function
 
     def _migration(self) -> triggers.Trigger:
         """Runs when its code (the SQL files too) changes, before the functions that need the schema."""
-        app_secret = self._data.app_secret
+        login_secrets = self._data.login_secrets.values()
+        user_secret_arns = ",".join(secret.secret_arn for secret in login_secrets)
         function = self._function(
             "Migrate",
             name="migrate",
             environment={
-                **self._database_environment(self._data.master_secret),
-                **({"APP_SECRET_ARN": app_secret.secret_arn} if app_secret else {}),
+                **self._database_variables(),
+                "DATABASE_SECRET_ARN": self._data.master_secret.secret_arn,
+                **({"USER_SECRET_ARNS": user_secret_arns} if user_secret_arns else {}),
             },
             timeout=14 * 60,
             in_vpc=True,
         )
-        self._data.master_secret.grant_read(function)
-        if app_secret:
-            app_secret.grant_read(function)
+        for secret in (self._data.master_secret, *login_secrets):
+            secret.grant_read(function)
         return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
 
     def _relay(self, messaging: MessagingStack) -> Function:

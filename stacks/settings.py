@@ -1,7 +1,9 @@
 """All that differs between environments. Imports nothing from the CDK, so that local tools can read it too."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -17,9 +19,11 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
 }
 """The database's parameter group. RDS's own defaults are latin1 and REPEATABLE READ. Times in seconds."""
 
-
-APP_USER = "app"
-"""The functions' user of the database, where they log in with IAM tokens."""
+DATABASE_USERS_FILE = Path(__file__).parent.parent / "lambdas/migrate/database_users.json"
+DATABASE_USERS: Mapping[str, str] = {
+    function: entry["user"] for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
+}
+"""Function → its own user of the database. The migration reads the same file, and creates these users."""
 
 Login = Literal["iam", "secret"]
 
@@ -39,17 +43,26 @@ class ManagedDatabase:
     snapshot: str | None = None
     """Restore from this snapshot. Once set it must stay set: without it the instance is replaced by an empty one."""
     login: Login = "iam"
-    """How the functions log in: with an IAM token, or with a password of their own kept in Secrets Manager."""
+    """How the functions log in: with IAM tokens, or with passwords in Secrets Manager, one per function."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingDatabase:
-    """A MariaDB 10.11 that is there already. The functions join its VPC and log in with a password of their own."""
+    """A MariaDB 10.11 server that exists already. README.md lists the rights that its owner has to grant.
+
+    The functions run in the server's VPC. The schema `shop` must exist. The migration creates in it the tables and
+    procedures, and on the server one user per function, named after DATABASE_USERS with `_password` appended
+    (`shop_sales_password`); the passwords are kept in Secrets Manager, in one new secret per function.
+    """
 
     host: str
     port: int
     secret_arn: str
-    """Secret with `username` and `password` of a user that may create tables, procedures and users."""
+    """Secret with `username` and `password` of the user that the migration logs in as.
+
+    It must be allowed to create tables, procedures and users, to grant rights on the schema, and to read `mysql.proc`.
+    The procedures run with the rights of this user, so it must be kept.
+    """
     vpc_id: str
     subnet_ids: tuple[str, ...]
     """One for each of the environment's availability_zones."""
@@ -133,7 +146,7 @@ class Settings:
             problems.append("an RDS subnet group needs two availability_zones")
         if self.idempotency_retention < 24 * 3600:
             problems.append("idempotency_retention must be at least 24 hours, as the contract promises")
-        if unknown := self.reserved_concurrency.keys() - DATABASE_FUNCTIONS:
+        if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
             problems.append(f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database")
         problems += self._database_problems()
         if not 1 <= self.max_order <= 1_000_000:
@@ -168,7 +181,6 @@ class Settings:
         return replace(self, **overrides)
 
 
-DATABASE_FUNCTIONS = {"sales", "restock", "relay"}
 OVERRIDABLE = ("factory_url", "public_url", "database_ca_file", "database_login")
 """database_login: the managed database's; which one the local database knows is for the machine to say."""
 

@@ -52,8 +52,14 @@ def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATION
 
 
 def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURES) -> list[str]:
-    """Create the procedures whose parameters or body the server has otherwise; return the names of their files."""
-    cursor.execute("SELECT name, param_list, body, security_type FROM mysql.proc WHERE db = DATABASE()")
+    """Create the procedures that differ on the server; return the names of their files.
+
+    Compared are the parameters, the body, and whose rights the procedure runs with: those of the user logged in here.
+    """
+    cursor.execute(
+        "SELECT name, param_list, body, IF(definer = CURRENT_USER(), security_type, '') FROM mysql.proc"
+        " WHERE db = DATABASE()"
+    )
     known = {name: (parameters, body, security) for name, parameters, body, security in cursor.fetchall()}
     changed = []
     for path in sorted(directory.glob("*.sql")):
@@ -78,23 +84,30 @@ def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | No
     """Create the user, or renew its password. With None it logs in with IAM authentication."""
     account = account_of(cursor, user)
     if password is None:
-        authentication = "WITH AWSAuthenticationPlugin AS 'RDS'"
+        cursor.execute(
+            f"CREATE USER IF NOT EXISTS {account} IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
+        )
+        cursor.execute(f"ALTER USER {account} REQUIRE SSL")
     else:
-        authentication = f"BY {cursor.connection.escape(password)}"
-    cursor.execute(f"CREATE USER IF NOT EXISTS {account} IDENTIFIED {authentication} REQUIRE SSL")
-    if password is not None:
-        cursor.execute(f"ALTER USER {account} IDENTIFIED {authentication} REQUIRE SSL")
+        authentication = f"IDENTIFIED BY {cursor.connection.escape(password)} REQUIRE SSL"
+        cursor.execute(f"CREATE USER IF NOT EXISTS {account} {authentication}")
+        cursor.execute(f"ALTER USER {account} {authentication}")
 
 
 def set_grants(cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str], *, name: str) -> None:
-    """Give the user exactly these grants on the schema `name`, whatever it had before. Does not touch what it keeps."""
+    """Give the user exactly these grants on the schema `name`, whatever it had before. Right ones are not touched.
+
+    Only if the user has a grant too many, all its grants are revoked and then given again. That takes milliseconds, and
+    works for grants that the master user may not revoke one by one because it does not hold them itself.
+    """
     account = account_of(cursor, user)
     wanted = {normalized(re.sub(r"(\w+)$", rf"{name}.\1", grant)) for grant in grants}
     cursor.execute(f"SHOW GRANTS FOR {account}")
-    lines = [re.fullmatch(r"GRANT (.+) TO .+?", line) for (line,) in cursor.fetchall()]
-    held = {normalized(line[1]) for line in lines if line and not line[1].startswith("USAGE ON *.*")}
-    for grant in sorted(held - wanted):
-        cursor.execute(f"REVOKE {grant} FROM {account}")
+    lines = [re.fullmatch(r"GRANT (.+?) TO .+?( WITH GRANT OPTION)?", line) for (line,) in cursor.fetchall()]
+    held = {normalized(line[1]) + (line[2] or "") for line in lines if line} - {"USAGE ON *.*"}
+    if held - wanted:
+        cursor.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}")
+        held = set()
     for grant in sorted(wanted - held):
         cursor.execute(f"GRANT {grant} TO {account}")
 

@@ -133,7 +133,7 @@ class Chaos:
 
     def cut_statements(self) -> None:
         """The connections on which a statement runs, again and again."""
-        running = "SELECT id FROM information_schema.processlist WHERE user = 'app' AND command = 'Query'"
+        running = r"SELECT id FROM information_schema.processlist WHERE user LIKE 'shop\_%' AND command = 'Query'"
         with self.shop.owner() as connection, connection.cursor() as cursor:
             end = time.monotonic() + self.random.uniform(0.5, 2)
             while time.monotonic() < end:

@@ -1,5 +1,6 @@
-"""The functions' login with IAM tokens: who signed one, when, for whom, and may they?"""
+"""The functions' login with IAM tokens: who signed one, when, for whom, and may they? And what may they do then?"""
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -7,14 +8,16 @@ import pymysql
 import pytest
 
 from common import environment, iam_login
-from common.store import connect
+from common.database import connect
 from local.cloud import Cloud
 from local.rds import create_iam_user
-from stacks.settings import APP_USER, REGION
+from stacks.settings import REGION
 from tests.books import NAME
 from tests.e2e.shop import Shop
+from tests.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
+USERS = {"sales": "shop_sales", "restock": "shop_restock", "relay": "shop_relay"}
 STRANGER = "stranger"
 """A user that no role may log in as."""
 
@@ -36,13 +39,13 @@ def token(
     cloud: Cloud,
     *,
     function: str = "sales",
-    user: str = APP_USER,
+    user: str = USERS["sales"],
     host: str = HOST,
     port: int | None = None,
     age: int = 0,
     region: str = REGION,
 ) -> str:
-    """As the function would send it `age` seconds after it was signed."""
+    """Return the token that the function's role would sign, `age` seconds after it did."""
     role = cloud.client("lambda").get_function_configuration(FunctionName=f"donut-shop-{function}-local")["Role"]
     session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
     credentials = environment.Credentials(
@@ -60,17 +63,17 @@ def token(
     )
 
 
-def log_in(cloud: Cloud, password: str, *, user: str = APP_USER) -> None:
+def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
     database = environment.Database(
         database_host=HOST,
         database_port=cloud.database.port,
         database_name=NAME,
         database_ca_file=str(cloud.database.ca_file),
     )
-    connect(database, user=user, password=password, name=None).close()
+    connect(database, user=user, password=password, name=None, until=time.monotonic() + 30).close()
 
 
-def assert_refused(cloud: Cloud, password: str, *, because: str, user: str = APP_USER) -> None:
+def assert_refused(cloud: Cloud, password: str, *, because: str, user: str = USERS["sales"]) -> None:
     log = cloud.emulator.log
     known = len(log.read_text())
     with pytest.raises(pymysql.OperationalError, match="Access denied"):
@@ -80,13 +83,31 @@ def assert_refused(cloud: Cloud, password: str, *, because: str, user: str = APP
 
 def test_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
     assert shop.request("GET", "/product/donut").status_code == 200
-    assert shop.sql("SELECT plugin, ssl_type FROM mysql.user WHERE user LIKE %s", (f"{APP_USER}%",)) == [("pam", "ANY")]
+    logins = shop.sql(
+        "SELECT user, plugin, ssl_type FROM mysql.user WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
+    )
+    assert sorted(logins) == sorted((user, "pam", "ANY") for user in USERS.values())
 
 
-@pytest.mark.parametrize("function", ["sales", "restock", "relay"])
+def test_users_have_exactly_their_grants(shop: Shop) -> None:
+    """The table is the one that tests/integration compares with the users that log in with passwords."""
+    grants = {user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))] for user in USERS.values()}
+    assert {user: readable(lines) for user, lines in grants.items()} == GRANTS
+
+
+@pytest.mark.parametrize("function", USERS)
 @pytest.mark.parametrize("age", [0, iam_login.VALID_SECONDS - 30])
 def test_a_functions_token_is_taken_for_15_minutes(cloud: Cloud, function: str, age: int) -> None:
-    log_in(cloud, token(cloud, function=function, age=age))
+    user = USERS[function]
+    log_in(cloud, token(cloud, function=function, user=user, age=age), user=user)
+
+
+@pytest.mark.parametrize(
+    ("function", "other"), [(function, other) for function in USERS for other in USERS if function != other]
+)
+def test_role_is_refused_another_functions_user(cloud: Cloud, function: str, other: str) -> None:
+    user = USERS[other]
+    assert_refused(cloud, token(cloud, function=function, user=user), user=user, because="may not connect")
 
 
 def test_an_old_token_is_refused(cloud: Cloud) -> None:
@@ -107,8 +128,9 @@ def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, str
 
 
 @pytest.mark.parametrize("function", ["consumer", "migrate"])
-def test_a_role_without_the_permission_is_refused(cloud: Cloud, function: str) -> None:
-    assert_refused(cloud, token(cloud, function=function), because="may not connect")
+@pytest.mark.parametrize("user", USERS.values())
+def test_a_role_without_the_permission_is_refused(cloud: Cloud, function: str, user: str) -> None:
+    assert_refused(cloud, token(cloud, function=function, user=user), user=user, because="may not connect")
 
 
 @pytest.mark.usefixtures("stranger")

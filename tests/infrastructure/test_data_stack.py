@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,9 +99,27 @@ def test_an_existing_database_is_used_as_it_is(tmp_path: Path) -> None:
         assert (network["SubnetIds"], network["SecurityGroupIds"]) == (["subnet-1", "subnet-2"], ["sg-1"])
         given = assembly.environment(name)
         assert (given["DATABASE_HOST"], given["DATABASE_PORT"]) == ("database.example", "3306")
-        own_password = given["APP_SECRET_ARN" if name == "migrate" else "DATABASE_SECRET_ARN"]
-        assert construct(assembly.origin(own_password)) == "AppSecret"
     assert assembly.environment("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
+    assert login_users(assembly) == LOGIN_USERS
+
+
+LOGIN_USERS = {
+    "SalesSecret": "shop_sales_password",
+    "RestockSecret": "shop_restock_password",
+    "RelaySecret": "shop_relay_password",
+}
+"""Secret → the user of the database whose password it holds."""
+
+
+def login_users(assembly: Assembly) -> dict[str, str]:
+    return {
+        construct(id): json.loads(secret["Properties"]["GenerateSecretString"]["SecretStringTemplate"])["username"]
+        for id, secret in assembly.resources("AWS::SecretsManager::Secret").items()
+    }
+
+
+def test_each_function_has_a_secret_where_it_logs_in_with_a_password(assembly: Assembly) -> None:
+    assert login_users(assembly) == (LOGIN_USERS if assembly.name == "local" else {})
 
 
 def test_a_snapshot_is_restored_without_what_it_brings_along(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """What each function may do, and on what. One permission more or less fails here."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, construct
+from tests.infrastructure.conftest import Assembly, construct, synth
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
 CONSUME = {
@@ -23,20 +24,23 @@ def read(secret: str) -> dict[str, str]:
     return {f"secretsmanager:{action}": secret for action in ("DescribeSecret", "GetSecretValue")}
 
 
-IAM_LOGIN = {"rds-db:connect": "Database"}
+def log_in(user: str) -> dict[str, str]:
+    return {"rds-db:connect": f"Database/{user}"}
+
+
 PUBLISH = {"sns:Publish": "StockEmpty"}
 WITH_IAM: dict[str, tuple[dict[str, str], list[str]]] = {
-    "sales": (log("Sales") | IAM_LOGIN | PUBLISH, [NETWORK]),
-    "restock": (log("Restock") | IAM_LOGIN, [NETWORK]),
-    "relay": (log("Relay") | IAM_LOGIN | PUBLISH, [NETWORK]),
+    "sales": (log("Sales") | log_in("shop_sales") | PUBLISH, [NETWORK]),
+    "restock": (log("Restock") | log_in("shop_restock"), [NETWORK]),
+    "relay": (log("Relay") | log_in("shop_relay") | PUBLISH, [NETWORK]),
     "migrate": (log("Migrate") | read("Database"), [NETWORK]),
     "consumer": (log("Consumer") | CONSUME, []),
 }
 WITH_SECRET: dict[str, tuple[dict[str, str], list[str]]] = {
-    "sales": (log("Sales") | read("AppSecret") | PUBLISH, [NETWORK]),
-    "restock": (log("Restock") | read("AppSecret"), [NETWORK]),
-    "relay": (log("Relay") | read("AppSecret") | PUBLISH, [NETWORK]),
-    "migrate": (log("Migrate") | read("AppSecret, Database"), [NETWORK]),
+    "sales": (log("Sales") | read("SalesSecret") | PUBLISH, [NETWORK]),
+    "restock": (log("Restock") | read("RestockSecret"), [NETWORK]),
+    "relay": (log("Relay") | read("RelaySecret") | PUBLISH, [NETWORK]),
+    "migrate": (log("Migrate") | read("Database, RelaySecret, RestockSecret, SalesSecret"), [NETWORK]),
     "consumer": (log("Consumer") | CONSUME, []),
 }
 
@@ -53,7 +57,7 @@ def permissions(assembly: Assembly) -> dict[str, tuple[dict[str, str], list[str]
                     assert statement["Effect"] == "Allow"
                     for action in listed(statement["Action"]):
                         allowed.setdefault(action, set()).update(
-                            construct(assembly.origin(resource)) for resource in listed(statement["Resource"])
+                            target(assembly, action, resource) for resource in listed(statement["Resource"])
                         )
         properties = assembly.resources("AWS::IAM::Role")[role]["Properties"]
         assert "Policies" not in properties
@@ -65,19 +69,18 @@ def permissions(assembly: Assembly) -> dict[str, tuple[dict[str, str], list[str]
     return table
 
 
+def target(assembly: Assembly, action: str, resource: Any) -> str:
+    """Return the construct that a resource leads to; of a database, with the user's name."""
+    user = resource["Fn::Join"][1][-1] if action == "rds-db:connect" else ""
+    return construct(assembly.origin(resource)) + user
+
+
 def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
 def test_a_function_may_do_its_own_work_and_nothing_else(assembly: Assembly) -> None:
     assert permissions(assembly) == (WITH_SECRET if assembly.name == "local" else WITH_IAM)
-
-
-def test_functions_log_in_as_app_only(assembly: Assembly) -> None:
-    for policy in assembly.resources("AWS::IAM::Policy").values():
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
-            if "rds-db:connect" in listed(statement["Action"]):
-                assert statement["Resource"]["Fn::Join"][1][-1] == "/app"
 
 
 def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
@@ -91,11 +94,24 @@ def test_nothing_is_allowed_on_everything(kind: str, assembly: Assembly) -> None
         assert '"*"' not in json.dumps(resource["Properties"])
 
 
-def test_endpoints_let_through_one_topic_and_the_shops_secrets(assembly: Assembly) -> None:
+def endpoint_policies(assembly: Assembly) -> dict[str, set[str]]:
+    """Action → the constructs that the interface endpoints let through."""
     allowed = {}
     for endpoint in assembly.resources("AWS::EC2::VPCEndpoint").values():
         (statement,) = endpoint["Properties"]["PolicyDocument"]["Statement"]
         resources = {construct(assembly.origin(resource)) for resource in listed(statement["Resource"])}
         allowed[statement["Action"]] = resources
+    return allowed
+
+
+def test_endpoints_let_through_one_topic_and_the_shops_secrets(assembly: Assembly) -> None:
     expected = {"sns:Publish": {"StockEmpty"}, "secretsmanager:GetSecretValue": {"Database"}}
-    assert allowed == (expected if ENVIRONMENTS[assembly.name].endpoint_zones else {})
+    assert endpoint_policies(assembly) == (expected if ENVIRONMENTS[assembly.name].endpoint_zones else {})
+
+
+def test_endpoint_lets_through_each_functions_secret(tmp_path: Path) -> None:
+    assembly = synth(ENVIRONMENTS["staging"].override({"database_login": "secret"}), tmp_path)
+    assert endpoint_policies(assembly) == {
+        "sns:Publish": {"StockEmpty"},
+        "secretsmanager:GetSecretValue": {"Database", "SalesSecret", "RestockSecret", "RelaySecret"},
+    }

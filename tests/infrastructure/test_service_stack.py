@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from common import environment
-from common.store import CONNECT_TIMEOUT, DECIDE_WITHIN, READ_TIMEOUT, RETRY_WITHIN
+from common import deadline, environment
 from stacks.function import LAMBDAS
 from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
 from tests.infrastructure.conftest import Assembly, construct
@@ -61,6 +60,42 @@ def test_the_environment_is_what_the_code_reads(function: str, assembly: Assembl
     required = {field.name.upper() for field in known if field.default is MISSING}
     given = assembly.environment(function).keys()
     assert required <= given <= {field.name.upper() for field in known}
+
+
+LOGIN_VARIABLES = {"DATABASE_USER", "DATABASE_SECRET_ARN", "USER_SECRET_ARNS"}
+LOGINS: dict[str, dict[str, dict[str, str]]] = {
+    "iam": {
+        "sales": {"DATABASE_USER": "shop_sales"},
+        "restock": {"DATABASE_USER": "shop_restock"},
+        "relay": {"DATABASE_USER": "shop_relay"},
+        "migrate": {"DATABASE_SECRET_ARN": "Database"},
+        "consumer": {},
+    },
+    "secret": {
+        "sales": {"DATABASE_SECRET_ARN": "SalesSecret"},
+        "restock": {"DATABASE_SECRET_ARN": "RestockSecret"},
+        "relay": {"DATABASE_SECRET_ARN": "RelaySecret"},
+        "migrate": {"DATABASE_SECRET_ARN": "Database", "USER_SECRET_ARNS": "SalesSecret,RestockSecret,RelaySecret"},
+        "consumer": {},
+    },
+}
+
+
+def test_each_function_is_told_its_own_login(assembly: Assembly) -> None:
+    def origins(value: Any) -> str:
+        """Write a user's name as it is, and the ARNs of secrets as their constructs."""
+        if isinstance(value, str):
+            return value
+        parts = value["Fn::Join"][1] if "Fn::Join" in value and "," in value["Fn::Join"][1] else [value]
+        return "".join(part if isinstance(part, str) else construct(assembly.origin(part)) for part in parts)
+
+    logins = {
+        function: {
+            name: origins(value) for name, value in assembly.environment(function).items() if name in LOGIN_VARIABLES
+        }
+        for function in assembly.functions()
+    }
+    assert logins == LOGINS["secret" if assembly.name == "local" else "iam"]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -131,8 +166,9 @@ def test_timeouts_nest(assembly: Assembly) -> None:
     assert float(assembly.environment("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
     assert timeout["sales"] < GATEWAY_TIMEOUT
     assert timeout["restock"] < GATEWAY_TIMEOUT
-    assert RETRY_WITHIN + CONNECT_TIMEOUT + READ_TIMEOUT < 5 < timeout["sales"] == timeout["restock"]
-    assert DECIDE_WITHIN <= float(DATABASE_PARAMETERS["innodb_lock_wait_timeout"]) < READ_TIMEOUT
+    request = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE
+    assert request <= 5 < timeout["sales"] == timeout["restock"]
+    assert float(DATABASE_PARAMETERS["innodb_lock_wait_timeout"]) < deadline.FIRST_ATTEMPT
     assert timeout["relay"] < 60
     assert timeout["migrate"] < int(migration["Timeout"]) / 1000
 

@@ -22,7 +22,7 @@ def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
         login.aws_access_key_id, login.aws_secret_access_key, login.aws_session_token, region_name=login.aws_region
     )
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=now):
-        return str(session.client("rds").generate_db_auth_token(HOST, PORT, "app"))
+        return str(session.client("rds").generate_db_auth_token(HOST, PORT, "shop_sales"))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
     ids=["evening", "new year"],
 )
 def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -> None:
-    ours = iam_login.token(host=HOST, port=PORT, user="app", credentials=login, now=now)
+    ours = iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=login, now=now)
     theirs = botocores_token(login, now=now)
     assert ours.partition("?")[0] == theirs.partition("?")[0] == f"{HOST}:{PORT}/"
     assert dict(parse_qsl(ours.partition("?")[2])) == dict(parse_qsl(theirs.partition("?")[2]))
@@ -48,6 +48,6 @@ def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -
 
 def test_is_signed_now() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    query = dict(parse_qsl(iam_login.token(host=HOST, port=PORT, user="app", credentials=credentials())))
+    query = dict(parse_qsl(iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())))
     signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     assert before <= signed <= datetime.now(UTC)
