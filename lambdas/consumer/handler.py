@@ -1,6 +1,7 @@
 """SQS batch → factory. Each message is posted once a receive, all at the same time; what failed comes back later."""
 
 import functools
+import http.client
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,6 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from common import environment, messages
 
@@ -24,6 +28,70 @@ class FactoryError(Exception):
     """The factory did not take the order; the text holds nothing of the order's."""
 
 
+class WholeLines:
+    """A file of which only whole lines can be read. Raises FactoryError at its end, or if it ends within a line."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self.file.readline(limit)
+        if not line.endswith(b"\n") and len(line) < limit:  # at the limit, http.client raises an error of its own
+            raise FactoryError("its response ends inside the headers")
+        return line
+
+    def close(self) -> None:
+        """Close the file itself, as http.client does after a status line that it can't read."""
+        self.file.close()
+
+
+class WholeResponse(http.client.HTTPResponse):
+    """A response whose headers have ended with an empty line. http.client takes the end of the connection for it."""
+
+    def begin(self) -> None:
+        """Read the status line and the headers. Raises FactoryError if the connection ends before they do."""
+        file = self.fp
+        self.fp = WholeLines(file)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp:
+                self.fp = file
+
+
+class WholeHttpConnection(HTTPConnection):
+    response_class = WholeResponse
+
+
+class WholeHttpsConnection(HTTPSConnection):
+    response_class = WholeResponse
+
+
+class WholeHttpPool(HTTPConnectionPool):
+    ConnectionCls = WholeHttpConnection
+
+
+class WholeHttpsPool(HTTPSConnectionPool):
+    ConnectionCls = WholeHttpsConnection
+
+
+class WholeResponses(HTTPAdapter):
+    """Makes a session's connections return WholeResponses."""
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": WholeHttpPool, "https": WholeHttpsPool}
+
+
+def session() -> requests.Session:
+    """Return a session for the factory: without proxies, and with whole responses only."""
+    session = requests.Session()
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, WholeResponses())
+    return session
+
+
 def payload(order: messages.ProductionOrder) -> dict[str, str]:
     callback = urlencode({"order": order.order_id, "token": order.callback_token})
     return {
@@ -38,9 +106,8 @@ def payload(order: messages.ProductionOrder) -> dict[str, str]:
 
 def post(order: messages.ProductionOrder, *, deadline: float) -> None:
     """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or as requests and urllib3 do."""
-    with requests.Session() as session:
-        session.trust_env = False
-        answer = session.post(
+    with session() as connection:
+        answer = connection.post(
             settings.factory_url,
             json=payload(order),
             headers={"Idempotency-Key": order.order_id},

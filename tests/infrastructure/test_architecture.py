@@ -11,7 +11,7 @@ import pytest
 from tests.infrastructure.conftest import ROOT
 
 LAMBDAS = ROOT / "lambdas"
-SHIPPED = {"boto3", "botocore", "pymysql", "requests"}
+SHIPPED = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [ROOT / "app.py", *sorted((ROOT / "stacks").rglob("*.py"))]
 

@@ -1,0 +1,161 @@
+"""The consumer's own HTTP client, with a factory that is a real socket."""
+
+import importlib
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+import trustme
+
+from common import messages
+from tests.integration.test_simulation import ENVIRONMENT
+from tests.unit.test_consumer import ORDER
+
+WHOLE = {
+    "without a body": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+    "with a body": b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\n{}",
+    "until the connection closes": b"HTTP/1.1 201 Created\r\n\r\n{}",
+    "without headers": b"HTTP/1.1 201 Created\r\n\r\n",
+    "in chunks": b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok",
+    "newlines only": b"HTTP/1.1 201 Created\nContent-Length: 0\n\n",
+    "after 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+}
+CUT_OFF = {
+    "nothing": b"",
+    "inside the status line": b"HTTP/1.1 201 Cre",
+    "before the newline of the status line": b"HTTP/1.1 201 Created\r",
+    "after the status line": b"HTTP/1.1 201 Created\r\n",
+    "inside a header's name": b"HTTP/1.1 201 Created\r\nContent-Le",
+    "before a header's newline": b"HTTP/1.1 201 Created\r\nContent-Length: 0",
+    "after a header": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n",
+    "inside the empty line": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r",
+    "204, after a header": b"HTTP/1.1 204 No Content\r\nServer: x\r\n",
+    "inside the headers of 100 Continue": b"HTTP/1.1 100 Continue\r\n",
+    "after 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+class Factory:
+    """Answers each connection with the same bytes, then closes it. certificate: it speaks TLS."""
+
+    def __init__(self, response: bytes, *, certificate: trustme.LeafCert | None = None) -> None:
+        self.response, self.certificate = response, certificate
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> "Factory":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.thread.join(timeout=10)
+        self.listener.close()
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.certificate else "http"
+        return f"{scheme}://localhost:{self.listener.getsockname()[1]}/api/manufactures"
+
+    def _serve(self) -> None:
+        self.listener.settimeout(10)
+        connection, _ = self.listener.accept()
+        if self.certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.certificate.configure_cert(context)
+            connection = context.wrap_socket(connection, server_side=True)
+        with connection:
+            head, _, body = self._receive(connection).partition(b"\r\n\r\n")
+            length = int(head.lower().split(b"content-length: ")[1].split()[0])
+            while len(body) < length:
+                body += connection.recv(65536)
+            assert json.loads(body)["MessageAttributeProductCnt"] == "12"
+            connection.sendall(self.response)
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        return received
+
+
+@pytest.fixture
+def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
+    """Return a function that handles one message, and returns the ids of the messages that come back."""
+
+    def consume(factory: Factory) -> list[str]:
+        for name, value in {**ENVIRONMENT, "FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}.items():
+            monkeypatch.setenv(name, value)
+        consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
+        monkeypatch.setattr(consumer, "postpone", lambda record: None)
+        attributes = {
+            name: {"Type": "String", "Value": str(getattr(ORDER, field))} for field, name in messages.ATTRIBUTES.items()
+        }
+        record = {"messageId": "message-0", "body": json.dumps({"MessageAttributes": attributes})}
+        context = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
+        response: dict[str, list[dict[str, Any]]] = consumer.handler({"Records": [record]}, context)
+        return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+    return consume
+
+
+@pytest.fixture
+def certificate(monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
+    """Return a certificate that the consumer's sessions trust."""
+    authority = trustme.CA()
+    send = requests.adapters.HTTPAdapter.send
+
+    def trusting(adapter: requests.adapters.HTTPAdapter, *arguments: Any, **options: Any) -> requests.Response:
+        with authority.cert_pem.tempfile() as file:
+            return send(adapter, *arguments, **{**options, "verify": file})
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", trusting)
+    return authority.issue_cert("localhost")
+
+
+@pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
+def test_a_whole_response_ends_the_message(response: bytes, consume: Callable[[Factory], list[str]]) -> None:
+    with Factory(response) as factory:
+        assert consume(factory) == []
+
+
+@pytest.mark.parametrize("response", CUT_OFF.values(), ids=CUT_OFF)
+def test_a_response_that_ends_inside_its_headers_returns_the_message(
+    response: bytes, consume: Callable[[Factory], list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Factory(response) as factory:
+        assert consume(factory) == ["message-0"]
+    (line,) = [vars(record) for record in caplog.records if record.msg == "not delivered"]
+    assert line["reason"] == "its response ends inside the headers"
+
+
+@pytest.mark.parametrize(
+    ("response", "failures"),
+    [(WHOLE["without a body"], []), (CUT_OFF["after a header"], ["message-0"])],
+    ids=["whole", "cut off"],
+)
+def test_the_same_holds_over_tls(
+    response: bytes,
+    failures: list[str],
+    certificate: trustme.LeafCert,
+    consume: Callable[[Factory], list[str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Factory(response, certificate=certificate) as factory:
+        assert consume(factory) == failures
+    reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not delivered"]
+    assert reasons == ["its response ends inside the headers"] * len(failures)
+
+
+def test_other_sessions_are_left_alone() -> None:
+    """The consumer's client is its own: nothing is patched for the rest of the process."""
+    with Factory(CUT_OFF["after a header"]) as factory:
+        order = {"MessageAttributeProductCnt": str(ORDER.quantity)}
+        assert requests.post(factory.url, json=order, timeout=5).status_code == 201
