@@ -35,6 +35,9 @@ ATTRIBUTES = {
 }
 """Field → SNS message attribute, all of type String. The slug is in the callback's path."""
 
+SLUG = r"[A-Za-z0-9_-]{1,64}"
+"""Regular expression of a product's slug: whatever matches is safe in a URL's path as it is."""
+
 
 @functools.cache
 def _sns() -> Any:
@@ -64,7 +67,10 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
 
 
 def parse(body: str) -> ProductionOrder:
-    """The order in an SQS body, SNS's envelope around it. Raises ValueError, whose text holds nothing of the body."""
+    """Return the order in an SQS body, which holds SNS's envelope.
+
+    Raises ValueError, whose text holds nothing of the body.
+    """
     try:
         attributes = json.loads(body)["MessageAttributes"]
         values = {field: attributes[name]["Value"] for field, name in ATTRIBUTES.items()}
@@ -74,4 +80,6 @@ def parse(body: str) -> ProductionOrder:
         raise ValueError("not a production order: an attribute is empty or no string")
     if not re.fullmatch(r"[0-9]{1,18}", values["quantity"]):
         raise ValueError("not a production order: the quantity is no number")
+    if not re.fullmatch(SLUG, values["slug"]):
+        raise ValueError("not a production order: the slug does not match its pattern")
     return ProductionOrder(**{**values, "quantity": int(values["quantity"])})

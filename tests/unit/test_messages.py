@@ -61,6 +61,11 @@ def test_parses_the_envelope() -> None:
     assert messages.parse(envelope()) == ORDER
 
 
+@pytest.mark.parametrize("slug", ["donut", "A-b_9", "a" * 64])
+def test_parse_accepts_every_slug_of_the_catalogue(slug: str) -> None:
+    assert messages.parse(envelope(MessageAttributeProductSlug=slug)) == replace(ORDER, slug=slug)
+
+
 MALFORMED = {
     "empty": "",
     "text": SECRET,
@@ -90,6 +95,10 @@ MALFORMED = {
     "quantity in Arabic digits": envelope(MessageAttributeProductCnt="٥"),
     "quantity is a superscript": envelope(MessageAttributeProductCnt="²"),
     "quantity is huge": envelope(MessageAttributeProductCnt="9" * 5000),
+    **{
+        f"slug is {slug!r:.20}": envelope(MessageAttributeProductSlug=slug, Other=SECRET)
+        for slug in ("../../x?order=1#", "..", "a/b", "a b", "a%2Fb", "donut\n", "도넛", "a" * 65)
+    },
 }
 
 
