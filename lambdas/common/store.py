@@ -32,6 +32,17 @@ class Restock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    orders: list[messages.ProductionOrder]
+    stuck: int
+    """How many orders were claimed beside these, and became stuck because their product is gone."""
+
+    @property
+    def size(self) -> int:
+        return len(self.orders) + self.stuck
+
+
+@dataclass(frozen=True, kw_only=True)
 class Backlog:
     """What the outbox holds that should not be there for long."""
 
@@ -130,14 +141,31 @@ class Store:
         row = self._row("CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True)
         return Restock(added=bool(row["added"]), stock=row["stock"]) if row else None
 
-    def claim_orders(
-        self, claim: str, *, limit: int, lease: int, max_publications: int
-    ) -> list[messages.ProductionOrder]:
-        """Lease due orders to this claim for `lease` seconds. claim: a UUID of this call's own."""
-        rows = self._rows(
-            "CALL claim_orders(%s, %s, %s, %s)", (claim, limit, lease, max_publications), repeatable=False
-        )
-        return [messages.ProductionOrder(**row) for row in rows]
+    def claim_orders(self, claim: str, *, publications: int, newest: bool, limit: int, lease: int) -> Claim:
+        """Lease at most `limit` due orders to this claim, for `lease` seconds.
+
+        claim: a UUID of this call's own. publications: how often the orders have been published. newest: take the
+        newest of those that were not claimed since then, instead of the oldest of all.
+        """
+        values = (claim, publications, newest, limit, lease)
+        rows = self._rows("CALL claim_orders(%s, %s, %s, %s, %s)", values, repeatable=False)
+        orders = [messages.ProductionOrder(**row) for row in rows if row["product_id"] is not None]
+        return Claim(orders=orders, stuck=len(rows) - len(orders))
+
+    def mark_stuck(self, *, max_publications: int, limit: int) -> int:
+        """Mark at most `limit` overdue orders, published that often or more, as stuck; return the number marked."""
+        row = self._row("CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False)
+        assert row, "mark_stuck always returns a row"
+        return int(row["marked"])
+
+    def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
+        """Mark as stuck those of the first `limit` due orders whose product is gone; return the number marked.
+
+        publications, newest: which orders come first, as in claim_orders.
+        """
+        row = self._row("CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False)
+        assert row, "mark_orphans always returns a row"
+        return int(row["marked"])
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
         """Delete at most `limit` keys older than `retention` seconds; return the number deleted."""

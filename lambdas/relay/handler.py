@@ -1,76 +1,128 @@
-"""Each minute: publishes what the outbox still holds, asks again for what is overdue, purges old idempotency keys."""
+"""Publish due production orders each minute, mark those that are stuck, and delete old keys and outcomes."""
 
 import logging
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from common import environment, messages
 from common.store import Store
 
-BATCH = 20
+CLAIM = 20
+"""Orders in one claim."""
 LEASE = 60
 """Seconds; longer than the function's timeout, so that a claim never outlives its run."""
-RESERVE = 15
-"""Seconds of the function's time kept for the batch under way and the housekeeping."""
-GIVE_UP_AFTER = 3
-"""Failures in a row after which the topic is taken to be down; the next run goes on."""
-PURGE_BATCH = 1000
+PORTION = 1000
+"""Rows that one statement marks or deletes at most, so that it holds their locks for milliseconds only."""
+PUBLISH_RESERVE = 15
+"""Seconds of the function's time kept for the publication under way and what follows it."""
+PURGE_RESERVE = 10
+"""Seconds of the function's time kept for the statement under way and the closing line's numbers."""
+OUTCOME_RETENTION = 10 * 60
+"""Seconds. A checkout asks for its outcome within its function's 10 s; the rest allows for clocks that step."""
 log = logging.getLogger(__name__)
-settings = environment.read(environment.Relay)
-store = Store(settings)
+config = environment.read(environment.Relay)
+store = Store(config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """One end of the due orders that have been published this often."""
+
+    publications: int
+    newest: bool
+
+
+@dataclass(kw_only=True)
+class Progress:
+    published: int = 0
+    stuck: int = 0
 
 
 def publish(order: messages.ProductionOrder) -> bool:
+    """Publish one order, and log the failure if there is one. Returns whether it was published."""
     try:
-        messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
+        messages.publish(order, topic_arn=config.stock_empty_topic_arn)
     except Exception as error:
         log.error("not published", extra={"order_id": order.order_id, "reason": type(error).__name__})
         return False
-    store.mark_published(order.order_id, overdue=settings.overdue)
+    store.mark_published(order.order_id, overdue=config.overdue)
     log.info("published", extra={"order_id": order.order_id})
     return True
 
 
-def publish_due(*, deadline: float) -> int:
-    """How many orders were published. deadline: on the monotonic clock."""
-    published = failures = 0
-    while True:
-        orders = store.claim_orders(
-            str(uuid.uuid4()), limit=BATCH, lease=LEASE, max_publications=1 + settings.max_repeats
-        )
-        for order in orders:
-            if time.monotonic() > deadline or failures >= GIVE_UP_AFTER:
-                return published
-            if publish(order):
-                published, failures = published + 1, 0
-            else:
-                failures += 1
-        if not orders:
-            return published
+def publish_due(progress: Progress, *, deadline: float) -> None:
+    """Publish due orders until the deadline, on the monotonic clock: one claim from each lane in turn.
+
+    New orders don't wait behind overdue ones, because they have lanes of their own. Neither do they wait behind orders
+    that can't be published, because those can't stand at both ends.
+    """
+    lanes = [
+        Lane(publications=publications, newest=newest)
+        for publications in range(1 + config.max_repeats)
+        for newest in (False, True)
+    ]
+    while lanes:
+        lanes = [lane for lane in lanes if publish_from(lane, progress, deadline=deadline)]
 
 
-def purge_keys(*, deadline: float) -> int:
-    """How many idempotency keys went."""
-    purged = 0
-    while time.monotonic() < deadline:
-        bite = store.purge_idempotency_keys(retention=settings.idempotency_retention, limit=PURGE_BATCH)
-        purged += bite
-        if bite < PURGE_BATCH:
+def publish_from(lane: Lane, progress: Progress, *, deadline: float) -> bool:
+    """Publish one claim of orders. Returns whether the lane is worth another claim in this run.
+
+    It is not if there is nothing left, or if the whole claim failed: perhaps the topic is down.
+    """
+    if time.monotonic() >= deadline:
+        return False
+    claim = store.claim_orders(
+        str(uuid.uuid4()), publications=lane.publications, newest=lane.newest, limit=CLAIM, lease=LEASE
+    )
+    progress.stuck += claim.stuck
+    if claim.stuck:  # there may be more: mark them by the thousand, not by the score
+        progress.stuck += store.mark_orphans(publications=lane.publications, newest=lane.newest, limit=PORTION)
+    published = 0
+    for order in claim.orders:
+        if time.monotonic() >= deadline:
             break
-    return purged
+        published += publish(order)
+    progress.published += published
+    return claim.size == CLAIM and published + claim.stuck > 0
+
+
+def in_portions(statement: Callable[..., int], *, deadline: float, **arguments: int) -> int:
+    """Call a statement that changes PORTION rows at most, until it finds fewer. Returns how many it changed in all."""
+    total = 0
+    while time.monotonic() < deadline:
+        changed = statement(limit=PORTION, **arguments)
+        total += changed
+        if changed < PORTION:
+            break
+    return total
 
 
 def handler(event: object, context: Any) -> None:
-    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - RESERVE
-    published = publish_due(deadline=deadline)
-    purged = purge_keys(deadline=deadline)
+    """Handle EventBridge's event of each minute. Raises DatabaseUnavailable."""
+    start = time.monotonic()
+    end = start + context.get_remaining_time_in_millis() / 1000
+    publish_until, purge_until = end - PUBLISH_RESERVE, end - PURGE_RESERVE
+    # Half of the time at most, so that a slow database leaves some for publishing.
+    mark_until = (start + publish_until) / 2
+    stuck = in_portions(store.mark_stuck, max_publications=1 + config.max_repeats, deadline=mark_until)
+    progress = Progress(stuck=stuck)
+    publish_due(progress, deadline=publish_until)
+    purged_outcomes = in_portions(store.purge_checkout_outcomes, retention=OUTCOME_RETENTION, deadline=purge_until)
+    purged_keys = in_portions(
+        store.purge_idempotency_keys, retention=config.idempotency_retention, deadline=purge_until
+    )
     backlog = store.backlog()
     log.info(
         "relay",
         extra={
-            "published": published,
-            "purged": purged,
+            "published": progress.published,
+            "marked_stuck": progress.stuck,
+            "purged": purged_keys,
+            "purged_outcomes": purged_outcomes,
             "oldest_unpublished_seconds": backlog.oldest_unpublished_seconds,
             "stuck": backlog.stuck,
         },

@@ -53,6 +53,8 @@ class Functions(Store):
         restock, relay = (Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay"))
         self.restock = restock.restock  # type: ignore[method-assign]
         self.claim_orders = relay.claim_orders  # type: ignore[method-assign]
+        self.mark_stuck = relay.mark_stuck  # type: ignore[method-assign]
+        self.mark_orphans = relay.mark_orphans  # type: ignore[method-assign]
         self.purge_idempotency_keys = relay.purge_idempotency_keys  # type: ignore[method-assign]
         self.purge_checkout_outcomes = relay.purge_checkout_outcomes  # type: ignore[method-assign]
         self.backlog = relay.backlog  # type: ignore[method-assign]

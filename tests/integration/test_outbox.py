@@ -1,18 +1,25 @@
 import json
 import re
+import time
 import uuid
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 
+import pytest
+
 from common.messages import ProductionOrder
-from common.store import Store
+from common.store import Claim, Store
 from tests.at_once import at_once
 from tests.integration.shop import Shop, arrive, buy, order_more
 
 
-def claim(store: Store, *, limit: int = 20, max_publications: int = 4) -> Sequence[ProductionOrder]:
-    return store.claim_orders(str(uuid.uuid4()), limit=limit, lease=60, max_publications=max_publications)
+def claim(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Sequence[ProductionOrder]:
+    return claim_whole(store, publications=publications, newest=newest, limit=limit).orders
+
+
+def claim_whole(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Claim:
+    return store.claim_orders(str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60)
 
 
 def ids(orders: Sequence[ProductionOrder]) -> set[str]:
@@ -25,6 +32,11 @@ def make_due(shop: Shop, order_id: str) -> None:
         "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND WHERE order_id = %s",
         (order_id,),
     )
+
+
+def lose_product(shop: Shop) -> None:
+    """Leave the orders so far without their product, as if its row had been deleted."""
+    shop.sql("UPDATE production_order SET product_id = 'gone'")
 
 
 def status(shop: Shop, order_id: str) -> str:
@@ -100,9 +112,10 @@ def test_a_published_order_is_asked_for_again_when_it_is_overdue(shop: Shop) -> 
     claim(store)
     store.mark_published(order_id, overdue=900)
     assert status(shop, order_id) == "published"
-    assert claim(store) == []
+    assert claim(store) == claim(store, publications=1) == []
     make_due(shop, order_id)
-    assert ids(claim(store)) == {order_id}
+    assert claim(store) == []
+    assert ids(claim(store, publications=1)) == {order_id}
 
 
 def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -> None:
@@ -110,14 +123,107 @@ def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -
     order_id = order_more(store, 25)
     for _ in range(4):
         store.mark_published(order_id, overdue=0)
-    assert claim(store, max_publications=5) != []
+    assert store.mark_stuck(max_publications=5, limit=20) == 0
+    assert ids(claim(store, publications=4)) == {order_id}
+    assert store.mark_stuck(max_publications=4, limit=20) == 0, "it was claimed"
     make_due(shop, order_id)
-    assert claim(store, max_publications=4) == []
+    assert store.mark_stuck(max_publications=4, limit=20) == 1
     assert status(shop, order_id) == "stuck"
     assert store.backlog().stuck == 1
     make_due(shop, order_id)
     arrive(store, order_id)
     assert (status(shop, order_id), store.backlog().stuck) == ("arrived", 0)
+
+
+def test_mark_stuck_finds_every_number_of_publications(shop: Shop) -> None:
+    """After the setting was lowered, orders have been published more often than it allows."""
+    store = shop.store()
+    orders = [order_more(store, 25) for _ in range(6)]
+    for publications, order_id in enumerate(orders, start=1):
+        for _ in range(publications):
+            store.mark_published(order_id, overdue=0)
+    assert [store.mark_stuck(max_publications=3, limit=3) for _ in range(3)] == [3, 1, 0]
+    assert [status(shop, order_id) for order_id in orders] == ["published"] * 2 + ["stuck"] * 4
+
+
+def test_an_order_that_is_not_due_is_not_stuck(shop: Shop) -> None:
+    store = shop.store()
+    store.mark_published(order_more(store, 25), overdue=900)
+    assert store.mark_stuck(max_publications=1, limit=20) == 0
+
+
+def test_claims_take_the_oldest_or_the_newest(shop: Shop) -> None:
+    store = shop.store()
+    oldest, second, third, newest = (order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10))
+    assert ids(claim(store, limit=1)) == {oldest}
+    assert ids(claim(store, limit=1, newest=True)) == {newest}
+    assert ids(claim(store, limit=1)) == {second}
+    assert ids(claim(store, newest=True)) == {third}
+
+
+def test_claim_of_the_newest_leaves_out_what_was_tried(shop: Shop) -> None:
+    """Otherwise orders that can't be published would come back in front of new ones."""
+    store = shop.store()
+    tried, published = (order_more(store, 25, publish_within=0) for _ in range(2))
+    claim(store, newest=True)
+    store.mark_published(published, overdue=0)
+    make_due(shop, tried)
+    assert claim(store, newest=True) == []
+    assert ids(claim(store)) == {tried}
+    assert ids(claim(store, publications=1, newest=True)) == {published}
+
+
+def test_leases_double_with_each_failed_attempt(shop: Shop) -> None:
+    store = shop.store()
+    order_id = order_more(store, 25, publish_within=0)
+    leases = []
+    for newest in (True, False, False, False):
+        assert ids(claim(store, newest=newest)) == {order_id}
+        lease = "TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6) - INTERVAL 1 SECOND, next_attempt_at)"
+        leases += [seconds for (seconds,) in shop.sql(f"SELECT {lease} FROM production_order")]
+        make_due(shop, order_id)
+    assert leases == [60, 120, 240, 240]
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_an_order_of_a_gone_product_becomes_stuck(newest: bool, shop: Shop) -> None:
+    store = shop.store()
+    orphans = {order_more(store, 25, publish_within=0) for _ in range(3)}
+    lose_product(shop)
+    order_id = order_more(store, 25, publish_within=0)
+    result = claim_whole(store, newest=newest)
+    assert (ids(result.orders), result.stuck, result.size) == ({order_id}, 3, 4)
+    assert {status(shop, orphan) for orphan in orphans} == {"stuck"}
+    assert store.backlog().stuck == 3
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_mark_orphans_marks_nothing_else(newest: bool, shop: Shop) -> None:
+    store = shop.store()
+    orphans = {order_more(store, 25, publish_within=0) for _ in range(3)}
+    lose_product(shop)
+    order_id = order_more(store, 25, publish_within=0)
+    assert store.mark_orphans(publications=1, newest=newest, limit=20) == 0
+    assert store.mark_orphans(publications=0, newest=newest, limit=2) == (1 if newest else 2)
+    assert store.mark_orphans(publications=0, newest=newest, limit=20) == (2 if newest else 1)
+    assert {status(shop, orphan) for orphan in orphans} == {"stuck"}
+    assert ids(claim(store)) == {order_id}
+
+
+def test_the_relay_does_not_wait_for_a_locked_product(shop: Shop) -> None:
+    """A checkout in progress holds its product's row."""
+    store = shop.store()
+    order_id = order_more(store, 25, publish_within=0)
+    order_more(store, 25, publish_within=0)
+    with shop.owner() as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute("UPDATE product SET stock = stock - 1")
+        started = time.monotonic()
+        assert store.mark_orphans(publications=0, newest=False, limit=20) == 0
+        assert ids(claim(store, limit=1)) == {order_id}
+        assert len(claim(store, newest=True)) == 1
+        assert time.monotonic() - started < 1
+        connection.rollback()
 
 
 def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
@@ -126,7 +232,9 @@ def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
     arrive(store, order_id)
     store.mark_published(order_id, overdue=0)
     assert status(shop, order_id) == "arrived"
-    assert claim(store) == []
+    make_due(shop, order_id)
+    assert claim(store) == claim(store, newest=True) == []
+    assert store.mark_stuck(max_publications=0, limit=20) == 0
 
 
 def test_the_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> None:

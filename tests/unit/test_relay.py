@@ -1,13 +1,23 @@
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from common import messages
-from common.store import Backlog
+from common.store import Backlog, Claim
 
 RETENTION = 48 * 3600
+METRICS = {
+    "published": 2,
+    "marked_stuck": 6,
+    "purged": 4,
+    "purged_outcomes": 6,
+    "oldest_unpublished_seconds": 7,
+    "stuck": 2,
+}
 
 
 def order(number: int) -> messages.ProductionOrder:
@@ -23,23 +33,42 @@ def order(number: int) -> messages.ProductionOrder:
 
 
 @dataclass
-class Outbox:
-    """Stands in for the store: these many orders are due, and these many keys are old."""
+class FakeStore:
+    """Stands in for the store.
 
-    due: int = 0
+    due: by number of publications, the orders' numbers, oldest first. gone: those whose product is gone. overdue,
+    old_keys, old_outcomes: how many there are to mark as stuck or to delete.
+    """
+
+    due: dict[int, list[int]] = field(default_factory=dict)
+    gone: set[int] = field(default_factory=set)
+    overdue: int = 0
     old_keys: int = 0
+    old_outcomes: int = 0
     claims: list[str] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
-    bites: list[int] = field(default_factory=list)
-    claimed: int = 0
+    portions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def claim_orders(
-        self, claim: str, *, limit: int, lease: int, max_publications: int
-    ) -> list[messages.ProductionOrder]:
-        assert max_publications == 1 + 3
+    def claim_orders(self, claim: str, *, publications: int, newest: bool, limit: int, lease: int) -> Claim:
         self.claims.append(claim)
-        first, self.claimed = self.claimed, min(self.due, self.claimed + limit)
-        return [order(number) for number in range(first, self.claimed)]
+        numbers = self._first(publications, newest, limit)
+        self.due[publications] = [number for number in self.due.get(publications, []) if number not in numbers]
+        orders = [order(number) for number in numbers if number not in self.gone]
+        return Claim(orders=orders, stuck=len(numbers) - len(orders))
+
+    def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
+        orphans = self.gone.intersection(self._first(publications, newest, limit))
+        self.due[publications] = [number for number in self.due[publications] if number not in orphans]
+        self.portions["orphans"].append(len(orphans))
+        return len(orphans)
+
+    def _first(self, publications: int, newest: bool, limit: int) -> list[int]:
+        numbers = self.due.get(publications, [])
+        return (numbers[::-1] if newest else numbers)[:limit]
+
+    def mark_stuck(self, *, max_publications: int, limit: int) -> int:
+        assert max_publications == 1 + 3
+        return self._portion("overdue", limit)
 
     def mark_published(self, order_id: str, *, overdue: int) -> None:
         assert overdue == 900
@@ -47,12 +76,30 @@ class Outbox:
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
         assert retention == RETENTION
-        self.bites.append(min(limit, self.old_keys))
-        self.old_keys -= self.bites[-1]
-        return self.bites[-1]
+        return self._portion("old_keys", limit)
+
+    def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
+        assert retention == 600
+        return self._portion("old_outcomes", limit)
+
+    def _portion(self, what: str, limit: int) -> int:
+        portion = min(limit, getattr(self, what))
+        setattr(self, what, getattr(self, what) - portion)
+        self.portions[what].append(portion)
+        return portion
 
     def backlog(self) -> Backlog:
         return Backlog(oldest_unpublished_seconds=7, stuck=2)
+
+
+@dataclass
+class Clock:
+    """Stands in for the module `time`. It moves only as the test says."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @dataclass
@@ -70,8 +117,8 @@ class Topic:
 
 
 @pytest.fixture
-def outbox() -> Outbox:
-    return Outbox()
+def store() -> FakeStore:
+    return FakeStore()
 
 
 @pytest.fixture
@@ -82,9 +129,11 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 
 
 @pytest.fixture
-def relay(load: Callable[..., ModuleType], outbox: Outbox, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def relay(
+    load: Callable[..., ModuleType], store: FakeStore, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
     module = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REPEATS="3", IDEMPOTENCY_RETENTION=str(RETENTION))
-    monkeypatch.setattr(module, "store", outbox)
+    monkeypatch.setattr(module, "store", store)
     return module
 
 
@@ -93,54 +142,146 @@ def run(relay: ModuleType, *, remaining: float = 55) -> None:
     relay.handler({}, SimpleNamespace(get_remaining_time_in_millis=lambda: int(remaining * 1000)))
 
 
-def test_publishes_all_that_is_due(relay: ModuleType, outbox: Outbox, topic: Topic) -> None:
-    outbox.due = 2 * relay.BATCH + 1
+def ids(numbers: Iterable[int]) -> set[str]:
+    return {f"order-{number}" for number in numbers}
+
+
+def test_publishes_all_that_is_due(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due = {
+        publications: list(range(100 * publications, 100 * publications + 2 * relay.CLAIM + 1))
+        for publications in range(4)
+    }
+    everything = ids(chain(*store.due.values()))
     run(relay)
-    assert outbox.published == topic.asked == [f"order-{number}" for number in range(outbox.due)]
-    assert len(set(outbox.claims)) == len(outbox.claims)
+    assert sorted(store.published) == sorted(topic.asked) == sorted(everything)
+    assert len(set(store.claims)) == len(store.claims)
 
 
-def test_an_unpublishable_order_blocks_no_other(relay: ModuleType, outbox: Outbox, topic: Topic) -> None:
-    outbox.due, topic.refuses = 9, {f"order-{number}" for number in (0, 1, 4, 5, 8)}
+def test_new_orders_go_before_overdue_ones(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due = {0: [1, 2], 1: list(range(100, 300))}
     run(relay)
-    assert outbox.published == ["order-2", "order-3", "order-6", "order-7"]
+    assert topic.asked[:2] == ["order-1", "order-2"]
 
 
-def test_gives_up_while_the_topic_is_down(relay: ModuleType, outbox: Outbox, topic: Topic) -> None:
-    outbox.due, topic.refuses = 100, {f"order-{number}" for number in range(100)}
+def test_each_number_of_publications_has_its_turn(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due = {publications: list(range(1000 * publications, 1000 * publications + 100)) for publications in range(4)}
     run(relay)
-    assert len(topic.asked) == relay.GIVE_UP_AFTER
-    assert outbox.published == []
-    assert outbox.bites, "housekeeping goes on"
+    first_round = topic.asked[: 8 * relay.CLAIM]
+    assert ids([0, 99, 1000, 1099, 2000, 2099, 3000, 3099]) <= set(first_round)
 
 
-def test_stops_before_its_time_is_over(relay: ModuleType, outbox: Outbox, topic: Topic) -> None:
-    outbox.due, outbox.old_keys = 5, 5
-    run(relay, remaining=relay.RESERVE - 1)
-    assert (topic.asked, outbox.published, outbox.bites) == ([], [], [])
-
-
-def test_forgets_old_keys_bite_by_bite(relay: ModuleType, outbox: Outbox) -> None:
-    outbox.old_keys = 2 * relay.PURGE_BATCH + 5
+def test_an_unpublishable_order_blocks_no_other(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, topic.refuses = {0: list(range(9))}, ids([0, 1, 4, 5, 8])
     run(relay)
-    assert outbox.bites == [relay.PURGE_BATCH, relay.PURGE_BATCH, 5]
+    assert store.published == ["order-2", "order-3", "order-6", "order-7"]
 
 
-def test_its_closing_line_carries_the_metrics(
-    relay: ModuleType, outbox: Outbox, topic: Topic, caplog: pytest.LogCaptureFixture
+def test_orders_behind_unpublishable_ones_go_out(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, topic.refuses = {0: list(range(1000))}, ids(range(980))
+    run(relay)
+    assert set(store.published) == ids(range(980, 1000))
+
+
+def test_no_claimed_order_stays_untried(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, topic.refuses = {0: list(range(1000)), 1: list(range(1000, 2000))}, ids(range(2000))
+    run(relay)
+    assert set(topic.asked) == ids(range(2000)) - ids(chain(*store.due.values()))
+
+
+def test_stops_after_one_failed_claim_per_lane(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    """The topic is down: a run does not try the whole outbox, but goes on with the rest of its work."""
+    store.due, topic.refuses = {0: list(range(1000))}, ids(range(1000))
+    run(relay)
+    assert len(topic.asked) == 2 * relay.CLAIM
+    assert store.published == []
+    assert store.portions["old_keys"], "no keys were deleted"
+
+
+def test_orders_of_a_gone_product_do_not_end_the_run(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, store.gone = {0: list(range(5000))}, set(range(5000)) - {2500}
+    run(relay)
+    assert topic.asked == store.published == ["order-2500"]
+    assert store.due == {publications: [] for publications in range(4)}
+    assert max(store.portions["orphans"]) == relay.PORTION
+
+
+def test_marks_stuck_orders_in_portions(relay: ModuleType, store: FakeStore) -> None:
+    store.overdue = 2 * relay.PORTION + 5
+    run(relay)
+    assert store.portions["overdue"] == [relay.PORTION, relay.PORTION, 5]
+
+
+@pytest.fixture
+def clock(relay: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(relay, "time", clock)
+    return clock
+
+
+def test_marking_leaves_time_for_publishing(
+    relay: ModuleType, store: FakeStore, topic: Topic, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mark_stuck(*, max_publications: int, limit: int) -> int:
+        clock.now += 3
+        return limit
+
+    monkeypatch.setattr(store, "mark_stuck", mark_stuck)
+    store.due = {0: [1]}
+    run(relay)
+    assert store.published == ["order-1"]
+
+
+def test_a_topic_that_hangs_leaves_time_for_purging(
+    relay: ModuleType, store: FakeStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hang(order: messages.ProductionOrder, *, topic_arn: str) -> None:
+        clock.now += 2
+        raise TimeoutError
+
+    monkeypatch.setattr(messages, "publish", hang)
+    store.due, store.old_keys, store.old_outcomes = {0: list(range(1000))}, 5, 6
+    run(relay)
+    assert (store.portions["old_keys"], store.portions["old_outcomes"]) == ([5], [6])
+    assert clock.now < 55 - relay.PURGE_RESERVE
+
+
+def test_claims_nothing_when_the_time_is_short(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, store.overdue, store.old_keys = {0: [1]}, 5, 5
+    run(relay, remaining=relay.PUBLISH_RESERVE - 1)
+    assert (store.claims, topic.asked, store.portions["overdue"]) == ([], [], [])
+    assert store.portions["old_keys"] == [5]
+
+
+def test_stops_before_its_time_is_over(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+    store.due, store.overdue, store.old_keys, store.old_outcomes = {0: [1]}, 5, 5, 5
+    run(relay, remaining=relay.PURGE_RESERVE - 1)
+    assert (store.claims, topic.asked, store.published) == ([], [], [])
+    assert not any(store.portions.values())
+
+
+@pytest.mark.parametrize("what", ["old_keys", "old_outcomes"])
+def test_purges_in_portions(what: str, relay: ModuleType, store: FakeStore) -> None:
+    setattr(store, what, 2 * relay.PORTION + 5)
+    run(relay)
+    assert store.portions[what] == [relay.PORTION, relay.PORTION, 5]
+
+
+def test_closing_line_carries_the_metrics(
+    relay: ModuleType, store: FakeStore, topic: Topic, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    outbox.due, outbox.old_keys, topic.refuses = 3, 4, {"order-1"}
+    store.due, store.gone, topic.refuses = {0: [0, 1, 2, 3]}, {3}, {"order-1"}
+    store.overdue, store.old_keys, store.old_outcomes = 5, 4, 6
     run(relay)
     last = vars(caplog.records[-1])
-    names = ("msg", "published", "purged", "oldest_unpublished_seconds", "stuck")
-    assert [last[name] for name in names] == ["relay", 2, 4, 7, 2]
+    assert last["msg"] == "relay"
+    assert {name: last[name] for name in METRICS} == METRICS
 
 
 def test_logs_the_orders_but_neither_requester_nor_token(
-    relay: ModuleType, outbox: Outbox, topic: Topic, logged: Callable[[], str]
+    relay: ModuleType, store: FakeStore, topic: Topic, logged: Callable[[], str]
 ) -> None:
-    outbox.due, topic.refuses = 2, {"order-1"}
+    store.due, topic.refuses = {0: [0, 1]}, {"order-1"}
     run(relay)
     assert "order-0" in logged()
     assert "order-1" in logged()

@@ -1,10 +1,14 @@
--- The relay takes what is due, by lease: nobody else sees these orders until it ends. First, orders asked for often enough
--- become stuck. Answers the claimed orders.
+-- Leases due orders to the relay: nobody else sees them until the lease ends. The orders have been published p_publications
+-- times. p_newest: FALSE takes the oldest; TRUE takes the newest of those that the relay has not tried since their last
+-- publication, so that orders which come back after a failure never stand in front of new ones.
+-- An order whose product is gone can't be published: it becomes stuck.
+-- Returns one row per claimed order. slug and product_id are NULL if the order became stuck.
 CREATE OR REPLACE PROCEDURE claim_orders(
-    IN p_claim            CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
-    IN p_limit            INT,
-    IN p_lease            INT,    -- seconds; doubles with each attempt in vain, to four times that at most
-    IN p_max_publications INT
+    IN p_claim        CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_publications INT,
+    IN p_newest       BOOLEAN,
+    IN p_limit        INT,
+    IN p_lease        INT     -- seconds; doubles with each attempt in vain, to four times that at most
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
@@ -18,17 +22,25 @@ BEGIN
     END;
 
     START TRANSACTION;
+    IF p_newest THEN
+        UPDATE production_order FORCE INDEX (production_order_untried)
+        SET claim = p_claim, next_attempt_at = v_now + INTERVAL p_lease SECOND, attempts = 1
+        WHERE publications = p_publications AND attempts = 0 AND next_attempt_at <= v_now
+          AND status IN ('requested', 'published')
+        ORDER BY next_attempt_at DESC LIMIT p_limit;
+    ELSE
+        UPDATE production_order FORCE INDEX (production_order_due)
+        SET claim = p_claim, next_attempt_at = v_now + INTERVAL p_lease * POW(2, LEAST(attempts, 2)) SECOND,
+            attempts = attempts + 1
+        WHERE publications = p_publications AND next_attempt_at <= v_now AND status IN ('requested', 'published')
+        ORDER BY next_attempt_at LIMIT p_limit;
+    END IF;
+    -- A subquery and not a join, which would wait for the lock on the product's row.
     UPDATE production_order SET status = 'stuck', next_attempt_at = NULL
-    WHERE next_attempt_at <= v_now AND status = 'published' AND publications >= p_max_publications
-    ORDER BY next_attempt_at LIMIT p_limit;
-
-    UPDATE production_order
-    SET claim = p_claim, next_attempt_at = v_now + INTERVAL p_lease * POW(2, LEAST(attempts, 2)) SECOND, attempts = attempts + 1
-    WHERE next_attempt_at <= v_now AND NOT (status = 'published' AND publications >= p_max_publications)
-    ORDER BY next_attempt_at LIMIT p_limit;
+    WHERE claim = p_claim AND NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = production_order.product_id);
     COMMIT;
 
-    SELECT order_id, callback_token, slug, product_id, production_order.factory_id, quantity, requester
-    FROM production_order JOIN product USING (product_id)
+    SELECT order_id, callback_token, slug, product.product_id, production_order.factory_id, quantity, requester
+    FROM production_order LEFT JOIN product USING (product_id)
     WHERE claim = p_claim;
 END

@@ -1,0 +1,40 @@
+-- Marks as stuck those of the p_limit due orders at one end whose product is gone; `claim_orders` says which end that is.
+-- Returns one row: the number of orders marked.
+CREATE OR REPLACE PROCEDURE mark_orphans(
+    IN p_publications INT,
+    IN p_newest       BOOLEAN,
+    IN p_limit        INT
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+BEGIN
+    DECLARE v_now DATETIME(6) DEFAULT UTC_TIMESTAMP(6);
+    DECLARE v_marked INT DEFAULT 0;
+
+    DECLARE EXIT HANDLER FOR SQLEXCEPTION
+    BEGIN
+        ROLLBACK;
+        RESIGNAL;
+    END;
+
+    START TRANSACTION;
+    -- Not one UPDATE: it would read the whole table for an IN (…), and wait for the locks on products for a join.
+    FOR orphan IN (
+        SELECT order_id FROM (
+            (SELECT order_id, product_id FROM production_order FORCE INDEX (production_order_due)
+             WHERE NOT p_newest AND publications = p_publications AND next_attempt_at <= v_now
+             ORDER BY next_attempt_at LIMIT p_limit)
+            UNION ALL
+            (SELECT order_id, product_id FROM production_order FORCE INDEX (production_order_untried)
+             WHERE p_newest AND publications = p_publications AND attempts = 0 AND next_attempt_at <= v_now
+             ORDER BY next_attempt_at DESC LIMIT p_limit)
+        ) AS due
+        WHERE NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = due.product_id)
+    ) DO
+        UPDATE production_order SET status = 'stuck', next_attempt_at = NULL
+        WHERE order_id = orphan.order_id AND next_attempt_at <= v_now AND status IN ('requested', 'published');
+        SET v_marked = v_marked + ROW_COUNT();
+    END FOR;
+    COMMIT;
+    SELECT v_marked AS marked;
+END

@@ -1,0 +1,221 @@
+"""The relay's handler on a real MariaDB whose outbox holds 100,000 orders more than it should."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from common import messages
+from common.store import Claim, Store
+from tests.integration.shop import Shop, buy, order_more
+from tests.integration.test_outbox import claim_whole
+from tests.integration.test_simulation import ENVIRONMENT
+
+pytestmark = pytest.mark.usefixtures("undurable")
+
+SECONDS = 3
+"""For publishing, in a run that would go on for as long as it may. A function has 40."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crowd:
+    """100,000 orders, all due for hours. Their ids begin with `bad`."""
+
+    publications: int = 0
+    attempts: int = 0
+    product: str = "(SELECT product_id FROM product)"
+    refused: bool = False
+    """SNS takes none of them."""
+
+    def move_in(self, shop: Shop, *, first: int = 1, last: int = 100_000, hours: int = 2) -> None:
+        """Insert the orders from the first number to the last, due for so many hours."""
+        shop.sql(
+            "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,"
+            " status, requested_at, publications, attempts, next_attempt_at)"
+            f" SELECT CONCAT('bad-', seq), 'token', {self.product}, 'factory', 1, 'requester',"
+            f" '{'published' if self.publications else 'requested'}', UTC_TIMESTAMP(6), {self.publications},"
+            f" {self.attempts}, UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL seq MICROSECOND"
+            f" FROM seq_{first}_to_{last}"
+        )
+
+
+CROWDS = {
+    "overdue": Crowd(publications=1),
+    "to be stuck": Crowd(publications=4),
+    "of a gone product": Crowd(product="'gone'"),
+    "refused": Crowd(refused=True),
+    "refused before": Crowd(refused=True, attempts=3),
+    "refused and overdue": Crowd(refused=True, publications=1),
+}
+
+
+@dataclass
+class Topic:
+    """Stands in for SNS."""
+
+    refuses: bool = False
+    tried: list[str] = field(default_factory=list)
+    published: set[str] = field(default_factory=set)
+
+    def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
+        self.tried.append(order.order_id)
+        if self.refuses and order.order_id.startswith("bad"):
+            raise OSError("refused")
+        self.published.add(order.order_id)
+
+
+@pytest.fixture
+def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
+    topic = Topic()
+    monkeypatch.setattr(messages, "publish", topic.publish)
+    return topic
+
+
+@pytest.fixture
+def relay(shop: Shop, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "relay")
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return importlib.reload(importlib.import_module("relay.handler"))
+
+
+def run(relay: ModuleType, *, seconds: float = 40) -> None:
+    """Run the relay once. seconds: for publishing."""
+    milliseconds = int((seconds + 15) * 1000)
+    relay.handler({}, SimpleNamespace(get_remaining_time_in_millis=lambda: milliseconds))
+
+
+def counts(shop: Shop) -> dict[str, int]:
+    """Return how many of the crowd have which status."""
+    return dict(
+        shop.sql("SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status")  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
+def test_good_orders_behind_100000_go_out_in_one_run(crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic) -> None:
+    crowd.move_in(shop)
+    topic.refuses = crowd.refused
+    good = {order_more(shop.store(), 25, publish_within=0) for _ in range(20)}
+    run(relay, seconds=SECONDS)
+    assert good <= topic.published
+    published = shop.sql("SELECT order_id FROM production_order WHERE order_id NOT LIKE 'bad%%' AND publications = 1")
+    assert {order_id for (order_id,) in published} == good
+
+
+def test_good_orders_between_orders_of_a_gone_product_go_out(shop: Shop, relay: ModuleType, topic: Topic) -> None:
+    """All the others become stuck in the same run."""
+    crowd = CROWDS["of a gone product"]
+    crowd.move_in(shop, last=50_000, hours=3)
+    good = {order_more(shop.store(), 25, publish_within=-2 * 3600) for _ in range(20)}
+    crowd.move_in(shop, first=50_001, hours=1)
+    run(relay)
+    assert topic.published == good
+    assert counts(shop) == {"stuck": 100_000}
+
+
+def test_no_order_stays_leased_untried(shop: Shop, relay: ModuleType, topic: Topic) -> None:
+    CROWDS["refused"].move_in(shop, last=1000)
+    topic.refuses = True
+    run(relay)
+    leased = shop.sql("SELECT order_id FROM production_order WHERE next_attempt_at > UTC_TIMESTAMP(6)")
+    assert {order_id for (order_id,) in leased} == set(topic.tried)
+    assert len(topic.tried) == 40
+
+
+def test_100000_orders_become_stuck_in_one_run(
+    shop: Shop, relay: ModuleType, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CROWDS["to be stuck"].move_in(shop)
+    committed = [0]
+    mark_stuck: Callable[..., int] = relay.store.mark_stuck
+
+    def observe(**arguments: int) -> int:
+        marked = mark_stuck(**arguments)
+        if len(committed) < 6:  # another connection counts: a count takes longer than a portion
+            committed.append(counts(shop).get("stuck", 0))
+        return marked
+
+    monkeypatch.setattr(relay.store, "mark_stuck", observe)
+    run(relay)
+    assert counts(shop) == {"stuck": 100_000}
+    assert committed == [0, 1000, 2000, 3000, 4000, 5000]
+    assert topic.tried == []
+
+
+def test_old_outcomes_are_deleted_and_young_ones_kept(shop: Shop, relay: ModuleType) -> None:
+    store = shop.store()
+    for order_id in ("old", "young"):
+        buy(store, 1, order_id=order_id)
+    age = "UPDATE checkout_outcome SET created_at = created_at - INTERVAL %s SECOND WHERE order_id = %s"
+    shop.sql(age, (601, "old"))
+    shop.sql(age, (590, "young"))
+    run(relay)
+    assert shop.sql("SELECT order_id FROM checkout_outcome") == [("young",)]
+
+
+# --- what one call reads
+
+
+@pytest.fixture
+def store(shop: Shop) -> Store:
+    """Return the relay's own store, whose connection counts what it reads."""
+    return Store(replace(shop.database, database_secret_arn="relay"))
+
+
+def rows_read(store: Store, call: Callable[[], object]) -> int:
+    """Return how many rows the server asks InnoDB for during the call, for whichever table."""
+
+    def counter() -> int:
+        counters = store._rows("SHOW SESSION STATUS LIKE 'Handler_read%%'", (), repeatable=True)
+        return sum(int(row["Value"]) for row in counters)
+
+    before = counter()
+    call()
+    return counter() - before
+
+
+def test_rows_read_counts_every_row_of_a_scan(shop: Shop, store: Store) -> None:
+    CROWDS["overdue"].move_in(shop, last=500)
+    scan = "SELECT COUNT(requested_at), status FROM production_order GROUP BY status"
+    assert rows_read(store, lambda: store._rows(scan, (), repeatable=True)) >= 500
+
+
+@pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
+def test_a_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: Shop, store: Store) -> None:
+    crowd.move_in(shop)
+    for publications, newest in product(range(5), (False, True)):
+        claim = partial(claim_whole, store, publications=publications, newest=newest)
+        assert rows_read(store, claim) <= 200, f"{publications} publications, newest: {newest}"
+
+
+def test_a_claim_skips_100000_orders_that_are_not_due(shop: Shop, store: Store) -> None:
+    Crowd().move_in(shop, hours=-2)
+    for newest in (False, True):
+        good = order_more(shop.store(), 25, publish_within=0)
+        claims: list[Claim] = []
+        assert rows_read(store, lambda: claims.append(claim_whole(store, newest=newest))) <= 200  # noqa: B023
+        assert [order.order_id for order in claims[0].orders] == [good]
+
+
+def test_mark_stuck_reads_only_what_it_marks(shop: Shop, store: Store) -> None:
+    """The history (orders that have arrived or are stuck) is not read, and neither are orders that are not due."""
+    Crowd(publications=4).move_in(shop, last=10_000)
+    shop.sql("UPDATE production_order SET status = 'arrived', next_attempt_at = NULL")
+    Crowd(publications=5).move_in(shop, first=200_000, last=200_999)
+    Crowd(publications=5).move_in(shop, first=300_000, last=309_999, hours=-2)
+    assert rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 2 * 1000 + 20
+    assert counts(shop)["stuck"] == 1000
+    assert rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 20
+
+
+@pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
+def test_mark_orphans_reads_no_more_than_its_portion(newest: bool, shop: Shop, store: Store) -> None:
+    CROWDS["of a gone product"].move_in(shop)
+    rows = rows_read(store, lambda: store.mark_orphans(publications=0, newest=newest, limit=1000))
+    assert counts(shop)["stuck"] == 1000
+    assert rows <= 5 * 1000
