@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from common import deadline
+from common import deadline, limits
 
 SUBJECT = "도너츠 재고 부족"
 MESSAGE = "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각: {time}"
@@ -34,9 +34,6 @@ ATTRIBUTES = {
     "slug": "MessageAttributeProductSlug",
 }
 """Field → SNS message attribute, all of type String. The slug is in the callback's path."""
-
-SLUG = r"[A-Za-z0-9_-]{1,64}"
-"""Regular expression of a product's slug: whatever matches is safe in a URL's path as it is."""
 
 
 @functools.cache
@@ -80,6 +77,6 @@ def parse(body: str) -> ProductionOrder:
         raise ValueError("not a production order: an attribute is empty or no string")
     if not re.fullmatch(r"[0-9]{1,18}", values["quantity"]):
         raise ValueError("not a production order: the quantity is no number")
-    if not re.fullmatch(SLUG, values["slug"]):
+    if not limits.is_identifier(values["slug"], max_length=limits.SLUG):  # it becomes part of a URL
         raise ValueError("not a production order: the slug does not match its pattern")
     return ProductionOrder(**{**values, "quantity": int(values["quantity"])})

@@ -154,7 +154,7 @@ class Store:
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark at most `limit` overdue orders, published that often or more, as stuck; return the number marked."""
-        row = self._row("CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=True)
+        row = self._row("CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False)
         assert row, "mark_stuck always returns a row"
         return int(row["marked"])
 
@@ -163,7 +163,7 @@ class Store:
 
         publications, newest: which orders come first, as in claim_orders.
         """
-        row = self._row("CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=True)
+        row = self._row("CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False)
         assert row, "mark_orphans always returns a row"
         return int(row["marked"])
 

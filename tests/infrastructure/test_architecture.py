@@ -12,7 +12,7 @@ from tests.infrastructure.conftest import ROOT
 
 LAMBDAS = ROOT / "lambdas"
 READS_REQUESTS = [LAMBDAS / "common" / "http.py", LAMBDAS / "restock" / "handler.py", LAMBDAS / "sales" / "handler.py"]
-SHIPPED = {"boto3", "botocore", "pymysql", "requests"}
+SHIPPED = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [ROOT / "app.py", *sorted((ROOT / "stacks").rglob("*.py"))]
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 
@@ -24,8 +24,13 @@ from tests.integration.shop import Functions, Shop, buy
 from tests.proxy import Proxy, Side, proxy_to
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
+Cut = Literal["client", "server", "killed"]
+"""Who hears of the cut: the client, the server, or the server that was told to KILL the connection."""
 SIDES: tuple[Side, ...] = get_args(Side)
-WORKERS = 16
+CUTS: tuple[Cut, ...] = get_args(Cut)
+CASES = 4 * len(CUTS)
+"""For each statement: see `cases_of`."""
+WORKERS = 24
 RECONCILED_AFTER = 10
 PAUSE = 0.8
 """How long an instrumented procedure stops before a statement."""
@@ -52,7 +57,7 @@ class Case:
     product_id: str
     quantity: int
     keyed: bool
-    side: Side
+    cut: Cut
 
     def send(self, store: Functions, *, order_id: str) -> Checkout | None:
         """None: 503."""
@@ -82,14 +87,14 @@ def add_products(shop: Shop, prefix: str, count: int) -> list[str]:
 
 
 def cases_of(names: list[str], products: list[str]) -> Iterator[Case]:
-    """For each name: sold and out of stock, with and without a key, cut on either side."""
+    """For each name: sold and out of stock, with and without a key, cut in each way."""
     ids = iter(products)
     for name in names:
         for quantity in (1, 5000):
             for keyed in (False, True):
-                for side in SIDES:
-                    requester = f"{name}/{quantity}/{'key' if keyed else 'no key'}/{side}"
-                    yield Case(requester, next(ids), quantity, keyed, side)
+                for cut in CUTS:
+                    requester = f"{name}/{quantity}/{'key' if keyed else 'no key'}/{cut}"
+                    yield Case(requester, next(ids), quantity, keyed, cut)
 
 
 def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
@@ -113,7 +118,10 @@ def cut_while(shop: Shop, case: Case, *, state: str, then: Callable[[], None] = 
         store, connection_id = warm(proxy, shop)
         answer = pool.submit(case.send, store, order_id=order_id_of(case))
         eventually(is_there, within=2)
-        proxy.cut(case.side)
+        if case.cut == "killed":
+            shop.sql("KILL %s", (connection_id,))
+        else:
+            proxy.cut(case.cut)
         then()
         return answer.result()
 
@@ -130,8 +138,8 @@ def cut_before_each_statement(shop: Shop) -> Answers:
         pause = f"    DO SLEEP(IF(p_requester LIKE '{name}/%', {PAUSE}, 0));\n"
         procedure = procedure.replace(beginning, pause + beginning)
     shop.sql(procedure.replace("%", "%%"))
-    cases = list(cases_of(list(STATEMENTS), add_products(shop, "before", 8 * len(STATEMENTS))))
-    with ThreadPoolExecutor(len(cases)) as pool:
+    cases = list(cases_of(list(STATEMENTS), add_products(shop, "before", CASES * len(STATEMENTS))))
+    with ThreadPoolExecutor(WORKERS) as pool:
         return dict(zip(cases, pool.map(partial(cut_while, shop, state="User sleep"), cases), strict=True))
 
 
@@ -171,9 +179,9 @@ WAITS = {
 def cut_during_each_statement(shop: Shop) -> Answers:
     """The lock that the statement waits for is released a little later, in the server's own time."""
     answers: Answers = {}
-    products = iter(add_products(shop, "during", 8 * len(WAITS)))
+    products = iter(add_products(shop, "during", CASES * len(WAITS)))
     for statement, state in WAITS.items():
-        cases = list(cases_of([f"during {statement}"], [next(products) for _ in range(8)]))
+        cases = list(cases_of([f"during {statement}"], [next(products) for _ in range(CASES)]))
         if statement == "UPDATE product":  # an out-of-stock checkout reads the row without waiting for it
             cases = [case for case in cases if case.quantity == 1]
         all_cut = threading.Barrier(len(cases) + 1)

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from common import deadline
+from common import database, deadline
 from common.database import DatabaseUnavailable
 from local.mariadb import MariaDb
 from tests.integration.shop import Functions, Shop, arrive, buy, order_more
@@ -178,3 +178,24 @@ def test_second_connection_finds_out_when_the_first_goes_silent(shop: Shop) -> N
     assert tried.answer and tried.seconds < CONTRACT
     assert bought.answer is None and bought.seconds < CONTRACT
     assert shop.ledger() == []
+
+
+@pytest.mark.parametrize("what", ["name resolution", "secret"])
+def test_request_is_answered_in_time_when_what_comes_before_the_connection_hangs(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    over = Event()
+
+    def hang(*arguments: object, **options: object) -> None:
+        over.wait(30)
+
+    if what == "secret":
+        monkeypatch.setattr(database, "secret", hang)
+    else:
+        monkeypatch.setattr("socket.getaddrinfo", hang)
+    try:
+        tried = attempt("checkout", partial(checkout, Functions(shop.database), "checkout"))
+    finally:
+        over.set()
+    assert tried.answer is None
+    assert_in_time([tried])
