@@ -243,13 +243,15 @@ class Connection:
     def __init__(self, connection: pymysql.Connection) -> None:
         self._connection = connection
         self._socket = _socket_of(connection)
+        self._poll = select.poll()  # select.select fails from the 1,024th file descriptor on
+        self._poll.register(self._socket, select.POLLIN)
         self._clock = ServerClock()
         self.until = 0.0
         self.broken = False
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
     def extend(self, until: float) -> None:
         """Let operations on the connection last until then."""
