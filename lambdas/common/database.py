@@ -2,11 +2,9 @@
 
 import functools
 import json
-import queue
 import select
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -61,10 +59,7 @@ class _Timed:
 
     def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
-            left = self.until - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("past the deadline")
-            self.settimeout(left)  # type: ignore[attr-defined]
+            self.settimeout(deadline.left(self.until))  # type: ignore[attr-defined]
             return operation(*arguments)
         except TimeoutError:
             with suppress(OSError):
@@ -150,15 +145,18 @@ def connect(
         raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
     try:
         connection.connect(sock)
-    except BaseException:
+    except pymysql.MySQLError:
         (sock.wrapped or sock).abandon()
         raise
+    except Exception as error:  # PyMySQL could not make sense of the greeting
+        (sock.wrapped or sock).abandon()
+        raise pymysql.OperationalError(CR.CR_MALFORMED_PACKET, type(error).__name__) from error
     return connection
 
 
 def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
     """Connect to the first of the host's addresses that answers."""
-    addresses = _in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until)
+    addresses = deadline.wait_for(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until)
     problem: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         sock = _TcpSocket(family, kind, protocol)
@@ -174,44 +172,17 @@ def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
     raise problem or OSError("the host has no address")
 
 
-def _in_thread(call: Callable[[], T], *, until: float) -> T:
-    """Return what `call` returns, for calls that know no deadline. Raises TimeoutError, and what `call` raises."""
-    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((True, call()))
-        except BaseException as error:
-            outcome.put((False, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        succeeded, result = outcome.get(timeout=_left(until))
-    except queue.Empty:
-        raise TimeoutError("past the deadline") from None
-    if not succeeded:
-        raise result
-    return result
-
-
-def _left(until: float) -> float:
-    """Return the seconds left. Raises TimeoutError if there are none."""
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("past the deadline")
-    return left
-
-
 def _socket_of(connection: pymysql.Connection) -> _TlsSocket:
     """Return the connection's socket. PyMySQL has no public name for it; its version is pinned."""
     return connection._sock  # type: ignore[attr-defined]
 
 
 class ServerClock:
-    """The server's clock, as far as the times of its answers tell: its lead over our monotonic clock.
+    """The lead of the server's clock over the function's monotonic clock, as far as the server's answers tell.
 
-    Each answer says that the lead was between two values. A quick answer narrows it down; a late one says little, and
-    changes nothing; a step of either clock moves it.
+    The server reads its clock between the moment a statement is sent and the moment its answer is received, so each
+    answer gives a lowest and a highest possible lead. A lead between them is kept: a late answer says little. One that
+    is outside them is wrong, because a clock has stepped; it moves to the nearer of the two.
     """
 
     def __init__(self) -> None:
@@ -379,7 +350,7 @@ class Database:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return _in_thread(lambda: secret(arn), until=until)
+            return deadline.wait_for(lambda: secret(arn), until=until)
         except (BotoCoreError, ClientError, TimeoutError) as error:
             raise DatabaseUnavailable(f"secret: {type(error).__name__}") from error
 

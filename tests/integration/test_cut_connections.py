@@ -1,6 +1,7 @@
 """503 means not sold: connections are cut on one side, and each answer is compared with the ledger ten seconds later.
 
-`CUTS=500 pytest tests/integration/test_cut_connections.py` tries more random points; `SEED=17 …` replays one.
+`CUTS=500 pytest tests/integration/test_cut_connections.py` tries the random points of so many seeds; `SEED=17 …`
+replays one.
 """
 
 import os
@@ -27,8 +28,8 @@ SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.envi
 Cut = Literal["client", "server", "killed"]
 """Who hears of the cut: the client, the server, or the server that was told to KILL the connection."""
 SIDES: tuple[Side, ...] = get_args(Side)
-CUTS: tuple[Cut, ...] = get_args(Cut)
-CASES = 4 * len(CUTS)
+WAYS: tuple[Cut, ...] = get_args(Cut)
+CASES = 4 * len(WAYS)
 """For each statement: see `cases_of`."""
 WORKERS = 16
 RECONCILED_AFTER = 10
@@ -92,7 +93,7 @@ def cases_of(names: list[str], products: list[str]) -> Iterator[Case]:
     for name in names:
         for quantity in (1, 5000):
             for keyed in (False, True):
-                for cut in CUTS:
+                for cut in WAYS:
                     requester = f"{name}/{quantity}/{'key' if keyed else 'no key'}/{cut}"
                     yield Case(requester, next(ids), quantity, keyed, cut)
 
