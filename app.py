@@ -34,7 +34,7 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
     service = ServiceStack(
         app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
     )
-    MonitoringStack(
+    monitoring = MonitoringStack(
         app,
         f"donut-shop-monitoring-{name}",
         settings=settings,
@@ -43,6 +43,14 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
         service=service,
         env=env,
     )
+    for stack in (messaging, data, service, monitoring):
+        tag(stack, environment=name)
+
+
+def tag(stack: cdk.Stack, *, environment: str) -> None:
+    """Mark the stack and all its resources, so that the bill can be split by environment."""
+    cdk.Tags.of(stack).add("app", "donut-shop")
+    cdk.Tags.of(stack).add("environment", environment)
 
 
 def add_delivery(app: cdk.App, repository: str) -> None:

@@ -36,6 +36,7 @@ FREE = frozenset(
         "AWS::Events::Rule",
         "AWS::IAM::Policy",
         "AWS::IAM::Role",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
         "AWS::Lambda::Function",  # by request and time
         "AWS::Lambda::LayerVersion",
