@@ -59,6 +59,8 @@ SECONDS = {"sales": 0.02, "restock": 0.02, "relay": 0.05, "consumer": 0.5, "migr
 """Each function's mean duration; assumed. Migrations run at deployments only."""
 LINE = 400 / 1e9
 """GB of one log line; assumed."""
+LINES = 3
+"""Of one invocation: the function's own, `platform.start` and `platform.report`."""
 LONG_POLLS = 5 * 3 * MINUTES
 """Lambda waits at a queue with five connections, 20 seconds each."""
 
@@ -136,7 +138,7 @@ def moving(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
             "HTTP API requests": requests,
             "SNS requests": orders,
             "SQS requests": LONG_POLLS + 3 * orders,
-            "CloudWatch logs": LINE * (sum(invocations.values()) + requests),
+            "CloudWatch logs": LINE * (LINES * sum(invocations.values()) + requests),
         }
     )
 

@@ -78,7 +78,7 @@ def test_traffic_is_billed_on_top() -> None:
         "Lambda arm64": 3000 * 0.02 + 100 * 0.02 + 100 * 0.5,
         "SNS requests": 100,
         "SQS requests": 300,
-        "CloudWatch logs": cost.LINE * (3200 + 3100),
+        "CloudWatch logs": cost.LINE * (3 * 3200 + 3100),
     }
 
 
