@@ -114,7 +114,8 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
         case "AWS::SecretsManager::Secret":
             return {"Secret": 1}
         case "AWS::CloudWatch::Alarm":
-            return {"CloudWatch alarm": 1}
+            # An alarm on a formula is billed for each metric in it.
+            return {"CloudWatch alarm": sum("MetricStat" in metric for metric in properties.get("Metrics", ())) or 1}
         case "AWS::CloudWatch::Dashboard":
             return {"CloudWatch dashboard": 1}
         case "AWS::Logs::MetricFilter":

@@ -37,6 +37,11 @@ def database(**properties: Any) -> dict[str, Any]:
         ),
         ("AWS::SecretsManager::Secret", {}, {"Secret": 1}),
         ("AWS::CloudWatch::Alarm", {}, {"CloudWatch alarm": 1}),
+        (
+            "AWS::CloudWatch::Alarm",
+            {"Metrics": [{"Expression": "a / b"}, {"MetricStat": {}}, {"MetricStat": {}}]},
+            {"CloudWatch alarm": 2},
+        ),
         ("AWS::CloudWatch::Dashboard", {}, {"CloudWatch dashboard": 1}),
         ("AWS::Logs::MetricFilter", {}, {"CloudWatch metric": 1}),
         ("AWS::EC2::EgressOnlyInternetGateway", {}, {}),
