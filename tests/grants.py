@@ -15,7 +15,9 @@ GRANTS = {
     ],
     "shop_relay": [
         "EXECUTE ON PROCEDURE claim_orders",
+        "EXECUTE ON PROCEDURE mark_orphans",
         "EXECUTE ON PROCEDURE mark_published",
+        "EXECUTE ON PROCEDURE mark_stuck",
         "EXECUTE ON PROCEDURE purge_checkout_outcomes",
         "EXECUTE ON PROCEDURE purge_idempotency_keys",
         "SELECT (requested_at, status) ON production_order",

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import pymysql
 from pymysql.constants import CR, ER
-from pymysql.cursors import DictCursor
 
 from common import deadline, environment, iam_login
 
@@ -62,7 +61,10 @@ class _Timed:
 
     def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
-            self.settimeout(_left(self.until))  # type: ignore[attr-defined]
+            left = self.until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("past the deadline")
+            self.settimeout(left)  # type: ignore[attr-defined]
             return operation(*arguments)
         except TimeoutError:
             with suppress(OSError):
@@ -233,7 +235,7 @@ class ServerClock:
 
 
 class Connection:
-    """A connection in use: its cursor returns rows as dicts.
+    """A connection in use.
 
     until: on the monotonic clock, the end of the time for what is sent now. broken: it can't be used again.
     """
@@ -241,27 +243,31 @@ class Connection:
     def __init__(self, connection: pymysql.Connection) -> None:
         self._connection = connection
         self._socket = _socket_of(connection)
+        self._poll = select.poll()  # select.select fails from the 1,024th file descriptor on
+        self._poll.register(self._socket, select.POLLIN)
         self._clock = ServerClock()
         self.until = 0.0
         self.broken = False
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
     def extend(self, until: float) -> None:
         """Let operations on the connection last until then."""
         self.until = self._socket.until = until
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Send a statement and return its first result.
+        """Send a statement and return its first result, each row by column name.
 
         After that a procedure sends its status, which may come in a packet of its own. Every procedure commits before
         it selects, so what it selected is true even if the status does not arrive. Then the connection is broken.
         """
-        cursor = self._connection.cursor(DictCursor)
+        cursor = self._connection.cursor()  # a DictCursor takes 5 µs longer
         cursor.execute(sql, values)
-        rows = list(cursor.fetchall())
+        found = cursor.fetchall()
+        names = [column[0] for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in found]
         try:
             cursor.close()
         except pymysql.MySQLError:

@@ -30,9 +30,9 @@ SIDES: tuple[Side, ...] = get_args(Side)
 CUTS: tuple[Cut, ...] = get_args(Cut)
 CASES = 4 * len(CUTS)
 """For each statement: see `cases_of`."""
-WORKERS = 24
+WORKERS = 16
 RECONCILED_AFTER = 10
-PAUSE = 0.8
+PAUSE = 1
 """How long an instrumented procedure stops before a statement."""
 HELD = 0.3
 """How long a lock is held on after the cut."""
@@ -112,14 +112,19 @@ def cut_while(shop: Shop, case: Case, *, state: str, then: Callable[[], None] = 
 
     def is_there() -> None:
         query = "SELECT 1 FROM information_schema.processlist WHERE id = %s AND command = 'Query' AND state LIKE %s"
-        assert shop.sql(query, (connection_id, state)), f"{case}: never {state}"
+        assert cursor.execute(query, (connection_id, state)), f"{case}: never {state}"
 
-    with proxy_to(shop.server.port) as proxy, ThreadPoolExecutor() as pool:
+    with (
+        proxy_to(shop.server.port) as proxy,
+        shop.owner() as watching,
+        watching.cursor() as cursor,
+        ThreadPoolExecutor(1) as pool,
+    ):
         store, connection_id = warm(proxy, shop)
         answer = pool.submit(case.send, store, order_id=order_id_of(case))
         eventually(is_there, within=2)
         if case.cut == "killed":
-            shop.sql("KILL %s", (connection_id,))
+            cursor.execute("KILL %s", (connection_id,))
         else:
             proxy.cut(case.cut)
         then()

@@ -349,7 +349,9 @@ FORBIDDEN_TO_ALL = [
 CALLS = {
     "cancel_checkout": 1,
     "checkout": 12,
-    "claim_orders": 4,
+    "claim_orders": 5,
+    "mark_orphans": 3,
+    "mark_stuck": 2,
     "mark_published": 2,
     "purge_checkout_outcomes": 2,
     "purge_idempotency_keys": 2,
@@ -358,13 +360,20 @@ CALLS = {
 """Procedure → the number of its parameters."""
 
 FORBIDDEN = {
-    "sales": ["restock", "claim_orders", "purge_checkout_outcomes", "purge_idempotency_keys"],
+    "sales": [
+        "restock",
+        "claim_orders",
+        "mark_orphans",
+        "mark_stuck",
+        "purge_checkout_outcomes",
+        "purge_idempotency_keys",
+    ],
     "restock": [
         "SELECT slug FROM product",
         "SELECT stock FROM product",
         "SELECT order_id FROM production_order",
         "SELECT status FROM production_order",
-        *["checkout", "cancel_checkout", "mark_published", "claim_orders"],
+        *["checkout", "cancel_checkout", "mark_published", "claim_orders", "mark_orphans", "mark_stuck"],
         *["purge_checkout_outcomes", "purge_idempotency_keys"],
     ],
     "relay": [
