@@ -96,6 +96,8 @@ STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
 SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV))
 DIFF = $(SOURCE) --method=template --exclusively
 
+PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
+
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
 	$(CDK) bootstrap -c env=$(ENV)
@@ -113,7 +115,7 @@ smoke: .venv/installed ## ENV=dev make smoke: does what was deployed here last a
 destroy: install ## ENV=dev make destroy
 	$(CDK) destroy $(STACKS) $(SOURCE)
 deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
-	$(CDK) deploy donut-shop-delivery -c env=$(ENV) -c github_repository=$(GITHUB_REPOSITORY)
+	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 
 .PHONY: cost
 cost: ENV = dev,staging,prod

@@ -32,8 +32,8 @@ MAX_CONNECTIONS: Mapping[str, int] = {"t4g.micro": 40, "t4g.small": 85, "t4g.med
 """What RDS's default formula gives on each class's memory, rounded down."""
 SPARE_CONNECTIONS = 10
 """For people and the migration."""
-REQUEST_SECONDS = 5
-"""How long a request may hold its connection to the database; lambdas/common/deadline.py enforces it."""
+REQUEST_SECONDS = 0.25
+"""How long a request holds its connection while the database is well. When it is not, the answer is 503 anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class Settings:
         """Return the name of the snapshot that the database is restored from; None: it never was."""
         return self.database.snapshot if isinstance(self.database, ManagedDatabase) else None
 
-    def most_connections(self) -> int:
+    def most_connections(self) -> float:
         """Return how many connections to the database there may be at once.
 
         A deployment leaves the connections of the old functions open for a while, so a reservation counts twice. A
@@ -208,7 +208,7 @@ class Settings:
         connections = self.most_connections()
         if connections >= MAX_CONNECTIONS[database.instance_class]:
             return [
-                f"the functions may open {connections} connections, too many for {database.instance_class}: "
+                f"the functions may open {connections:.0f} connections, too many for {database.instance_class}: "
                 "reserve less, or lower the throttles"
             ]
         if database.login not in get_args(Login):
@@ -230,8 +230,8 @@ class Settings:
 OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
 """database_login: the managed database's; which one the local database knows is for the machine to say."""
 
-SMALL_THROTTLE, SMALL_CALLBACK_THROTTLE = Throttle(rate=2, burst=5), Throttle(rate=1, burst=7)
-"""What the 40 connections of a t4g.micro bear without a reservation, even if every request takes REQUEST_SECONDS."""
+SMALL_THROTTLE, SMALL_CALLBACK_THROTTLE = Throttle(rate=20, burst=15), Throttle(rate=5, burst=5)
+"""What the 40 connections of a t4g.micro bear without a reservation, if every request takes REQUEST_SECONDS."""
 
 ENVIRONMENTS: Mapping[str, Settings] = {
     settings.environment: settings

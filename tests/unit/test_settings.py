@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from common import deadline
 from stacks.settings import (
     ENVIRONMENTS,
     MAX_CONNECTIONS,
@@ -65,8 +64,8 @@ EXISTING = ExistingDatabase(
             "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
         ),
         (
-            {"throttle": Throttle(rate=20, burst=5)},
-            "the functions may open 129 connections, too many for t4g.micro: reserve less, or lower the throttles",
+            {"throttle": Throttle(rate=200, burst=50)},
+            "the functions may open 118 connections, too many for t4g.micro: reserve less, or lower the throttles",
         ),
         ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
         (
@@ -175,17 +174,13 @@ def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
     """With a reservation: twice it, for a deployment. Without: what the throttle admits while the first still runs."""
     assert isinstance(settings.database, ManagedDatabase)
     reserved = settings.reserved_concurrency
-    connections = 10  # people and the migration
+    connections: float = 10  # people and the migration
     for function, throttle in (("sales", settings.throttle), ("restock", settings.callback_throttle)):
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
         connections += 2 * reserved[function] if function in reserved else admitted
     connections += 2 * reserved.get("relay", 1)  # one run each minute
     assert connections == settings.most_connections()
     assert connections < MAX_CONNECTIONS[settings.database.instance_class]
-
-
-def test_request_holds_its_connection_no_longer_than_its_deadline() -> None:
-    assert deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE <= REQUEST_SECONDS
 
 
 def test_alarm_address_is_required_in_prod_only() -> None:
