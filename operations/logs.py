@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import boto3
-
-from stacks.settings import ENVIRONMENTS, REGION
+from operations import aws
+from stacks.settings import ENVIRONMENTS
 
 BACK_SECONDS = 15 * 60
 LATE_SECONDS = 60
@@ -46,8 +45,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.logs", description=__doc__)
     parser.add_argument("environment", choices=ENVIRONMENTS)
     environment = parser.parse_args().environment
-    with suppress(KeyboardInterrupt):
-        for line in lines(boto3.client("logs", region_name=REGION), environment=environment):
+    with suppress(KeyboardInterrupt), aws.errors_as_sentences():
+        for line in lines(aws.client("logs"), environment=environment):
             print(line, flush=True)
 
 

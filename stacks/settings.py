@@ -118,6 +118,9 @@ class Settings:
     callback_throttle: Throttle = Throttle(rate=50, burst=100)
     """The factory's own, so that a rush of customers can't starve it."""
     alarm_email: str | None = None
+    """Who gets the alarms, and has to confirm the subscription; None: nobody."""
+    requires_alarm_email: bool = False
+    """True: `make deploy` refuses to deploy the environment without an alarm_email. Synthesis works without."""
     log_retention_days: int = 30
     retain_data: bool = True
     """A final snapshot of a database that is removed; else it goes with its stack."""
@@ -181,7 +184,7 @@ class Settings:
         return replace(self, **overrides)
 
 
-OVERRIDABLE = ("factory_url", "public_url", "database_ca_file", "database_login")
+OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
 """database_login: the managed database's; which one the local database knows is for the machine to say."""
 
 ENVIRONMENTS: Mapping[str, Settings] = {
@@ -222,6 +225,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             endpoint_zones=2,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
             log_retention_days=90,
+            requires_alarm_email=True,
             termination_protection=True,
         ),
     )
