@@ -137,8 +137,8 @@ diff: install ## ENV=dev make diff: what a deployment would change; fails if the
 deploy: install ## ENV=dev make deploy: to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
 	@$(GUARD)
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
-smoke: .venv/installed ## ENV=dev make smoke: does what was deployed here last answer?
-	@.venv/bin/python -m operations.smoke cdk.outputs.json $(ENV)
+smoke: .venv/installed ## Order once around the loop, here or with ENV=dev; in prod only with ORDER=1
+	@$(ON_AWS) operations.smoke $(ENV) $(if $(filter local,$(ENV)),--endpoint="$(CLOUD_DIRECTORY)/endpoint") $(if $(filter 1,$(ORDER)),--order)
 destroy: install ## ENV=dev make destroy; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
