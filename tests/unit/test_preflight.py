@@ -1,5 +1,7 @@
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -50,6 +52,7 @@ class Account:
         self.options: list[dict[str, Any]] | None = [offer(*DEV.availability_zones)]
         self.vpc_quota = 5
         self.asked: list[tuple[str, str]] = []
+        self.calls: set[str] = set()
         self.broken: dict[str, Callable[[], Any]] = {}
         self.bootstrap(BOOTSTRAP_VERSION)
         self.iam = boto3.client("iam")
@@ -63,6 +66,10 @@ class Account:
         if service in self.broken:
             return self.broken[service]()
         client = boto3.client(service, region_name=region)
+        prefix = service.replace("-", "")
+        client.meta.events.register(
+            "provide-client-params.*", lambda model, **_: self.calls.add(f"{prefix}:{model.name}")
+        )
         stubber = Stubber(client)
         if service == "lambda":
             self._lambda(stubber)
@@ -143,6 +150,13 @@ def test_nothing_is_missing_in_a_prepared_account(
     assert preflight(account.client, settings)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(": ")[0] for line in lines] == [f"ok       {check}" for check in CHECKS]
+
+
+def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
+    account.iam.create_open_id_connect_provider(Url=f"https://{GITHUB}", ThumbprintList=["0" * 40])
+    preflight(account.client, PROD)
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", readme)) == account.calls
 
 
 # --- failures of AWS ---

@@ -1,6 +1,8 @@
 """What `make smoke` asks of AWS."""
 
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -61,3 +63,17 @@ def test_dead_letters_are_counted() -> None:
     assert depth(sqs, "stock_dlq_prod") == 3, "one that somebody is looking at counts, too"
     with pytest.raises(Failed, match=r"3 message\(s\) in the dead-letter queue"):
         require_no_dead_letters(sqs, environment="prod")
+
+
+def test_runbook_has_the_words_of_the_command() -> None:
+    root = Path(__file__).parents[2]
+    section = (root / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
+    table, _, prod = section.partition("With `ENV=prod`")
+    source = (root / "operations/smoke.py").read_text()
+    named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))
+    assert named
+    for hop in named:
+        assert hop in source, hop
+    methods = re.findall(r"\.(get_[a-z_]+)\(", source)
+    permissions = re.findall(r"`(?:sqs|cloudwatch):(\w+)`", prod)
+    assert sorted(permissions) == sorted("".join(map(str.capitalize, name.split("_"))) for name in methods)
