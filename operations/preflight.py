@@ -2,40 +2,76 @@
 
 import argparse
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from stacks.settings import ENVIRONMENTS, REGION, Settings
+from operations import aws
+from operations.guard import Stop, require_alarm_address, require_credentials
+from stacks.settings import ENVIRONMENTS, REGION, ManagedDatabase, Settings
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
 """The oldest that can serve all that the CDK CLI does with our stacks."""
 UNRESERVED = 100
 """How much of an account's Lambda concurrency AWS keeps from being reserved."""
+FREE_TIER_REGION = "us-east-1"
+"""The only one where the Free Tier API answers."""
+FREE_PLAN_BACKUP_DAYS = 1
+FREE_PLAN_SIZE = "micro"
+ENGINE, ENGINE_VERSION, STORAGE_TYPE = "mariadb", "10.11.19", "gp3"
+"""As in the data stack; a test compares them with its template."""
+VPC_QUOTA = "L-F678F1CE"
+"""VPCs per Region."""
+RDS_ROLE = "AWSServiceRoleForRDS"
+GITHUB = "token.actions.githubusercontent.com"
 
-Client = Callable[[str], Any]
+
+class Client(Protocol):
+    def __call__(self, service: str, *, region: str = REGION) -> Any: ...
 
 
 class Missing(Exception):
     """Says what is missing, and what helps."""
 
 
+class Note(Exception):
+    """Says what a person should know, though nothing is missing."""
+
+
 def credentials(client: Client, settings: Settings) -> str:
     try:
-        identity = client("sts").get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
-        raise Missing(f"no AWS credentials that work: {error}") from error
+        identity = require_credentials(client)
+    except Stop as stop:
+        raise Missing(str(stop)) from stop
     return f"account {identity['Account']}, as {identity['Arn']}"
 
 
-def region(client: Client, settings: Settings) -> str:
+def account_plan(client: Client, settings: Settings) -> str:
+    """Find what the Free plan, which a new account begins with, refuses: RDS fails with FreeTierRestrictionError."""
     try:
-        zones = client("ec2").describe_availability_zones()["AvailabilityZones"]
+        plan = client("freetier", region=FREE_TIER_REGION).get_account_plan_state()["accountPlanType"]
     except ClientError as error:
-        raise Missing(f"{REGION} can't be used: {error}") from error
+        if _code(error) != "ResourceNotFoundException":
+            raise
+        return "none; the account is older than the plans"
+    database = settings.database
+    refused = []
+    if plan == "FREE" and isinstance(database, ManagedDatabase):
+        if database.backup_days > FREE_PLAN_BACKUP_DAYS:
+            refused.append(f"{database.backup_days} days of backups (at most {FREE_PLAN_BACKUP_DAYS})")
+        if not database.instance_class.endswith(f".{FREE_PLAN_SIZE}"):
+            refused.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
+    if refused:
+        raise Missing(
+            f"the account is on the Free plan, which refuses {' and '.join(refused)}: change to the paid plan in the "
+            "Billing console, or change the settings"
+        )
+    return str(plan).lower()
+
+
+def region(client: Client, settings: Settings) -> str:
+    zones = client("ec2").describe_availability_zones()["AvailabilityZones"]
     open_zones = {zone["ZoneName"] for zone in zones if zone["State"] == "available"}
     if closed := set(settings.availability_zones) - open_zones:
         raise Missing(f"{', '.join(sorted(closed))} can't be used: choose other availability_zones in the settings")
@@ -44,10 +80,11 @@ def region(client: Client, settings: Settings) -> str:
 
 def bootstrap(client: Client, settings: Settings) -> str:
     remedy = f"run ENV={settings.environment} make bootstrap"
-    ssm = client("ssm")
     try:
-        version = int(ssm.get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
-    except ssm.exceptions.ParameterNotFound:
+        version = int(client("ssm").get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
+    except ClientError as error:
+        if _code(error) != "ParameterNotFound":
+            raise
         raise Missing(f"the CDK's bootstrap stack: {remedy}") from None
     if version < BOOTSTRAP_VERSION:
         raise Missing(f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {version}: {remedy}")
@@ -55,32 +92,158 @@ def bootstrap(client: Client, settings: Settings) -> str:
 
 
 def concurrency(client: Client, settings: Settings) -> str:
-    quota = int(client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"])
+    """Compare the reservations with what nobody has reserved, and what this environment's functions hold already."""
+    lambda_ = client("lambda")
+    limit = lambda_.get_account_settings()["AccountLimit"]
+    quota, unreserved = int(limit["ConcurrentExecutions"]), int(limit["UnreservedConcurrentExecutions"])
     reserved = sum(settings.reserved_concurrency.values())
-    if reserved and quota < reserved + UNRESERVED:
+    held = sum(
+        _held(lambda_, f"donut-shop-{function}-{settings.environment}") for function in settings.reserved_concurrency
+    )
+    spare = max(0, unreserved + held - UNRESERVED)
+    if reserved > spare:
         raise Missing(
-            f"Lambda concurrency of {reserved + UNRESERVED}, the quota is {quota}: ask Service Quotas for more "
-            f"(Lambda, Concurrent executions), or reserve less than {reserved} in the settings"
+            f"Lambda concurrency: the settings reserve {reserved}, and the account has {spare} to reserve of its "
+            f"{quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
         )
-    return f"{quota}, {reserved} of it reserved"
+    return f"{quota}, {reserved} of it reserved for {settings.environment}"
 
 
-CHECKS = (credentials, region, bootstrap, concurrency)
+def _held(lambda_: Any, function: str) -> int:
+    try:
+        return int(lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0))
+    except ClientError as error:
+        if _code(error) != "ResourceNotFoundException":
+            raise
+        return 0
+
+
+def vpcs(client: Client, settings: Settings) -> str:
+    quota = int(client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"]["Value"])
+    present = [vpc for page in client("ec2").get_paginator("describe_vpcs").paginate() for vpc in page["Vpcs"]]
+    own = {"Key": "aws:cloudformation:stack-name", "Value": f"donut-shop-data-{settings.environment}"}
+    needed = isinstance(settings.database, ManagedDatabase) and not any(own in vpc.get("Tags", []) for vpc in present)
+    if needed and len(present) >= quota:
+        raise Missing(
+            f"room for a VPC: the region has {len(present)} VPCs, and its quota is {quota}: delete one, or ask Service "
+            "Quotas for more (VPC, VPCs per Region)"
+        )
+    return f"{len(present)} of {quota}"
+
+
+def database(client: Client, settings: Settings) -> str:
+    """Find out whether RDS offers the instance class and the engine version in the zones of the settings."""
+    managed = settings.database
+    if not isinstance(managed, ManagedDatabase):
+        return "an existing one"
+    wanted = f"db.{managed.instance_class} with {ENGINE} {ENGINE_VERSION} on {STORAGE_TYPE}"
+    paginator = client("rds").get_paginator("describe_orderable_db_instance_options")
+    request = {"Engine": ENGINE, "EngineVersion": ENGINE_VERSION, "DBInstanceClass": f"db.{managed.instance_class}"}
+    try:
+        pages = [page["OrderableDBInstanceOptions"] for page in paginator.paginate(**request, Vpc=True)]
+    except ClientError as error:
+        if _code(error) not in ("InvalidParameterCombination", "InvalidParameterValue"):
+            raise
+        raise Missing(f"{wanted}: {aws.sentence(error)}: change ENGINE in stacks/data_stack.py") from None
+    suitable = [
+        option
+        for options in pages
+        for option in options
+        if option["StorageType"] == STORAGE_TYPE
+        and (option["MultiAZCapable"] or not managed.multi_az)
+        and (option["SupportsIAMDatabaseAuthentication"] or managed.login != "iam")
+    ]
+    zones = {zone["Name"] for option in suitable for zone in option["AvailabilityZones"]}
+    if absent := sorted(set(settings.availability_zones) - zones):
+        raise Missing(
+            f"{wanted}: RDS does not offer it in {', '.join(absent)}: choose other availability_zones or another "
+            "instance_class in the settings"
+        )
+    return wanted
+
+
+def service_linked_role(client: Client, settings: Settings) -> str:
+    """An account's first database creates this role, and may fail because the role is not usable at once."""
+    if not isinstance(settings.database, ManagedDatabase):
+        return "not needed"
+    if not _role_exists(client("iam"), RDS_ROLE):
+        raise Missing(
+            "the service-linked role of RDS, without which an account's first database may fail: run "
+            "aws iam create-service-linked-role --aws-service-name rds.amazonaws.com"
+        )
+    return RDS_ROLE
+
+
+def github(client: Client, settings: Settings) -> str:
+    """An account has one provider for GitHub. Where it is not the delivery stack's own, the stack has to be told."""
+    iam = client("iam")
+    providers = [provider["Arn"] for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    found = [arn for arn in providers if arn.endswith(f":oidc-provider/{GITHUB}")]
+    if not found:
+        return "no identity provider yet; make deploy-delivery creates it"
+    if _role_exists(iam, "donut-shop-diff"):
+        return "may deploy to the account"
+    raise Note(
+        "the account has an identity provider for it already. To let GitHub deploy, type "
+        f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-delivery with the other variables"
+    )
+
+
+def _role_exists(iam: Any, name: str) -> bool:
+    try:
+        return bool(iam.get_role(RoleName=name)["Role"])
+    except ClientError as error:
+        if _code(error) != "NoSuchEntity":
+            raise
+        return False
+
+
+def alarms(client: Client, settings: Settings) -> str:
+    try:
+        require_alarm_address(settings)
+    except Stop as stop:
+        raise Missing(str(stop)) from stop
+    return f"to {settings.alarm_email}" if settings.alarm_email else "to nobody"
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response["Error"]["Code"])
+
+
+CHECKS = {
+    "credentials": credentials,
+    "account plan": account_plan,
+    "region": region,
+    "bootstrap": bootstrap,
+    "concurrency": concurrency,
+    "VPCs": vpcs,
+    "database": database,
+    "service-linked role": service_linked_role,
+    "GitHub": github,
+    "alarms": alarms,
+}
 
 
 def preflight(client: Client, settings: Settings) -> bool:
-    """Print what is there and what is missing. Without credentials, nothing else can be known."""
+    """Print what is there, what is missing and what could not be found out. Return whether all is there.
+
+    Without credentials, nothing else can be known.
+    """
     complete = True
-    for check in CHECKS:
+    for name, check in CHECKS.items():
         try:
-            print(f"ok       {check.__name__}: {check(client, settings)}")
+            print(f"ok       {name}: {check(client, settings)}")
+        except Note as note:
+            print(f"NOTE     {name}: {note}")
         except Missing as missing:
             print(f"MISSING  {missing}")
             complete = False
             if check is credentials:
                 break
-        except ClientError as error:
-            print(f"UNKNOWN  {check.__name__}: {error}")
+        except Exception as error:  # whatever AWS answers: one check must not hide the others
+            known = isinstance(error, BotoCoreError | ClientError)
+            reason = aws.sentence(error) if known else f"an answer that was not expected ({error!r})"
+            print(f"UNKNOWN  {name}: not known: {reason}")
             complete = False
     return complete
 
@@ -88,8 +251,13 @@ def preflight(client: Client, settings: Settings) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.preflight", description=__doc__)
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    settings = ENVIRONMENTS[parser.parse_args().environment]
-    if not preflight(lambda service: boto3.client(service, region_name=REGION), settings):
+    parser.add_argument("--alarm-email", default="")
+    arguments = parser.parse_args()
+    try:
+        settings = ENVIRONMENTS[arguments.environment].override({"alarm_email": arguments.alarm_email})
+    except ValueError as error:
+        sys.exit(str(error))
+    if not preflight(aws.client, settings):
         sys.exit(1)
 
 

@@ -7,9 +7,8 @@ an interruption may repeat one and loses none.
 import argparse
 from typing import Any
 
-import boto3
-
-from stacks.settings import ENVIRONMENTS, REGION
+from operations import aws
+from stacks.settings import ENVIRONMENTS
 
 WAIT_SECONDS = 2
 
@@ -31,12 +30,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("environment", choices=ENVIRONMENTS)
     environment = parser.parse_args().environment
-    sqs = boto3.client("sqs", region_name=REGION)
-    moved = redrive(
-        sqs,
-        source_url=sqs.get_queue_url(QueueName=f"stock_dlq_{environment}")["QueueUrl"],
-        target_url=sqs.get_queue_url(QueueName=f"stock_queue_{environment}")["QueueUrl"],
-    )
+    with aws.errors_as_sentences():
+        sqs = aws.client("sqs")
+        moved = redrive(
+            sqs,
+            source_url=sqs.get_queue_url(QueueName=f"stock_dlq_{environment}")["QueueUrl"],
+            target_url=sqs.get_queue_url(QueueName=f"stock_queue_{environment}")["QueueUrl"],
+        )
     print(f"moved {moved} message(s) from stock_dlq_{environment} to stock_queue_{environment}")
 
 

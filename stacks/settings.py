@@ -55,8 +55,8 @@ class ManagedDatabase:
 class ExistingDatabase:
     """A MariaDB 10.11 server that exists already. README.md lists the rights that its owner has to grant.
 
-    The functions run in the server's VPC. The schema `shop` must exist. The migration creates in it the tables and
-    procedures, and on the server one user per function, named after DATABASE_USERS with `_password` appended
+    The functions run in the server's VPC. The migration creates the schema `shop` with its tables and procedures, and
+    on the server one user per function, named after DATABASE_USERS with `_password` appended
     (`shop_sales_password`); the passwords are kept in Secrets Manager, in one new secret per function.
     """
 

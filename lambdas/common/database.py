@@ -103,15 +103,15 @@ def _tls(ca_path: str) -> ssl.SSLContext:
     return context
 
 
-def secret(arn: str) -> dict[str, Any]:
+def secret(arn: str, times: deadline.SecretTimes = deadline.SECRET) -> dict[str, Any]:
     """Return the JSON of a Secrets Manager secret. Raises botocore's BotoCoreError or ClientError."""
     import boto3
     from botocore.config import Config
 
     config = Config(
-        connect_timeout=deadline.SECRET_CONNECT,
-        read_timeout=deadline.SECRET_READ,
-        retries={"total_max_attempts": 2},
+        connect_timeout=times.connect,
+        read_timeout=times.read,
+        retries={"total_max_attempts": times.attempts},
     )
     client = boto3.client("secretsmanager", config=config)
     return json.loads(client.get_secret_value(SecretId=arn)["SecretString"])

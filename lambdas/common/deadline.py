@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -28,8 +29,20 @@ PUBLISH_CONNECT = 1.0
 PUBLISH_READ = 1.0
 """For each read: an answer may consist of many."""
 
-SECRET_CONNECT = 1.0
-SECRET_READ = 1.0
+
+@dataclass(frozen=True, kw_only=True)
+class SecretTimes:
+    """Seconds for each attempt to read a secret, and how many attempts there are."""
+
+    connect: float
+    read: float
+    attempts: int
+
+
+SECRET = SecretTimes(connect=1, read=1, attempts=2)
+"""Within a request."""
+PATIENT_SECRET = SecretTimes(connect=10, read=10, attempts=5)
+"""In the migration, which nobody waits for: one that fails undoes the whole deployment."""
 
 CLOCK_TOLERANCE = 0.5
 """A backward step of the server's clock up to this long goes unnoticed, so it is taken off the statement's window."""

@@ -1,4 +1,4 @@
-"""Brings the database up to date before the other functions are deployed: tables and data, procedures, users.
+"""Brings the database up to date before the other functions are deployed: schema, tables, data, procedures, users.
 
 Numbered files in migrations/ are applied in order and once each. Files in procedures/, one per procedure, are applied
 whenever their text differs from the server's. database_users.json lists each function's user and its grants.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from common import environment
+from common import deadline, environment
 from common.database import connect, secret
 
 FOLDER = Path(__file__).parent
@@ -22,6 +22,7 @@ PROCEDURES = FOLDER / "procedures"
 DATABASE_USERS = json.loads((FOLDER / "database_users.json").read_text())
 LOCK_SECONDS = 60
 MIGRATION_SECONDS = 13 * 60
+"""The function itself is stopped a minute later."""
 log = logging.getLogger(__name__)
 
 BOOKKEEPING = """
@@ -30,6 +31,10 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at DATETIME(6)  NOT NULL COMMENT 'UTC'
 ) ENGINE = InnoDB
 """
+
+
+# What a database server of somebody else's has for defaults decides nothing here. An existing schema is left alone.
+SCHEMA = "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
 
 
 class MigrationFailed(Exception):
@@ -129,16 +134,19 @@ def handler(event: object, context: object) -> None:
     name = config.database_name
     if not re.fullmatch(r"[a-z_]+", name):
         raise ValueError(f"database name {name!r}")
-    master = secret(config.database_secret_arn)
-    # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
-    logins = [secret(arn) for arn in config.user_secret_arns.split(",")] if config.user_secret_arns else []
-    passwords = {login["username"]: login["password"] for login in logins}
     until = time.monotonic() + MIGRATION_SECONDS
-    connection = connect(config, user=master["username"], password=master["password"], name=name, until=until)
+    master = secret(config.database_secret_arn, deadline.PATIENT_SECRET)
+    # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
+    user_secret_arns = config.user_secret_arns.split(",") if config.user_secret_arns else []
+    logins = [secret(arn, deadline.PATIENT_SECRET) for arn in user_secret_arns]
+    passwords = {login["username"]: login["password"] for login in logins}
+    connection = connect(config, user=master["username"], password=master["password"], name=None, until=until)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('migrate', %s)", (LOCK_SECONDS,))
         if cursor.fetchone() != (1,):
             raise MigrationFailed(f"another migration has held the lock for {LOCK_SECONDS} s")
+        cursor.execute(SCHEMA.format(name=name))
+        cursor.execute(f"USE `{name}`")
         applied = [*apply_migrations(cursor), *apply_procedures(cursor)]
         for entry in DATABASE_USERS.values():
             user = f"{entry['user']}_password" if passwords else entry["user"]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from common import database, environment
+from common import database, deadline, environment
 from local.mariadb import MariaDb
 from local.rds import create_master
 from migrate import handler as migrate
@@ -15,6 +15,11 @@ SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}}
     function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
     for function, entry in migrate.DATABASE_USERS.items()
 }
+
+
+def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
+    """Stand in for Secrets Manager, with the functions' names for ARNs."""
+    return SECRETS[arn]
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +50,8 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setenv("DATABASE_CA_FILE", login.database_ca_file)
     monkeypatch.setenv("DATABASE_SECRET_ARN", "master")
     monkeypatch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
-    monkeypatch.setattr(database, "secret", SECRETS.__getitem__)
-    monkeypatch.setattr(migrate, "secret", SECRETS.__getitem__)
+    monkeypatch.setattr(database, "secret", secret)
+    monkeypatch.setattr(migrate, "secret", secret)
     shop = Shop(server=server, database=login, secrets=SECRETS)
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")

@@ -67,6 +67,22 @@ def test_a_failing_file_is_named_with_the_databases_words(empty_shop: Shop, tmp_
         assert migrate.apply_migrations(cursor, tmp_path) == ["0002_bad.sql", "0003_never.sql"]
 
 
+def test_missing_schema_is_created(empty_shop: Shop) -> None:
+    with empty_shop.owner() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE shop")
+    at_once(*[empty_shop.migrate] * 2)
+    charset = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
+    assert empty_shop.sql(f"{charset} WHERE schema_name = %s", (NAME,)) == [("utf8mb4", "utf8mb4_unicode_ci")]
+    assert_texts_survive(empty_shop)
+
+
+def test_schema_that_exists_keeps_its_defaults(empty_shop: Shop) -> None:
+    """It may hold an owner's own tables."""
+    empty_shop.sql("ALTER DATABASE shop CHARACTER SET latin1")
+    empty_shop.migrate()
+    assert empty_shop.sql("SELECT @@character_set_database") == [("latin1",)]
+
+
 def test_two_deployments_at_once_apply_each_file_once(empty_shop: Shop) -> None:
     at_once(*[empty_shop.migrate] * 4)
     applied = empty_shop.sql("SELECT file FROM schema_migration ORDER BY file")

@@ -10,6 +10,7 @@ import boto3
 import pymysql
 import pytest
 
+from common import database as database_module
 from common import deadline
 
 
@@ -27,7 +28,7 @@ class Database:
         self.grants: dict[str, list[str]] = {}
         self.failing: dict[str, pymysql.MySQLError] = {}
         self.statements: list[str] = []
-        self.logins: list[tuple[str, str, str]] = []
+        self.logins: list[tuple[str, str, str | None]] = []
         self._rows: list[tuple[Any, ...]] = []
 
     @property
@@ -237,7 +238,7 @@ def database(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Holds all migrations already."""
     database = Database(applied={path.name for path in migrate.MIGRATIONS.glob("*.sql")})
 
-    def connect(config: object, *, user: str, password: str, name: str, until: float) -> Database:
+    def connect(config: object, *, user: str, password: str, name: str | None, until: float) -> Database:
         database.logins.append((user, password, name))
         left = until - time.monotonic()
         assert left > deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT, "a migration takes longer than a checkout"
@@ -253,7 +254,56 @@ def statements(database: Database, *starts: str) -> list[str]:
 
 def test_logs_in_as_the_master(migrate: ModuleType, secrets: None, database: Database) -> None:
     migrate.handler({}, None)
-    assert database.logins == [("admin", "master-password", "shop")]
+    assert database.logins == [("admin", "master-password", None)]
+
+
+def test_schema_is_created_when_it_is_missing(migrate: ModuleType, secrets: None, database: Database) -> None:
+    """An existing database may be without it; the lock comes first, so that two migrations do not race for it."""
+    migrate.handler({}, None)
+    _, create, use, *rest = database.statements
+    assert create.startswith("CREATE DATABASE IF NOT EXISTS `shop`")
+    assert use == "USE `shop`"
+    assert rest
+
+
+def test_secrets_are_read_with_patience(
+    migrate: ModuleType, secrets: None, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deployment fails with its migration, which reads them in a cold function over a new network interface."""
+    read: list[deadline.SecretTimes | None] = []
+
+    def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
+        read.append(times)
+        return database_module.secret(arn)
+
+    monkeypatch.setattr(migrate, "secret", secret)
+    migrate.handler({}, None)
+    patient = deadline.SecretTimes(connect=10, read=10, attempts=5)
+    assert read == [patient] * (1 + len(PASSWORDS))
+
+
+def test_time_to_read_the_secrets_counts(
+    migrate: ModuleType, secrets: None, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long they take, the migration ends before the function does, and says why."""
+    clock = time.monotonic()
+    ends: list[float] = []
+
+    def secret(arn: str, times: deadline.SecretTimes) -> dict[str, str]:
+        nonlocal clock
+        clock += times.attempts * (times.connect + times.read)
+        return database_module.secret(arn)
+
+    def connect(config: object, *, until: float, **login: str) -> Database:
+        ends.append(until)
+        return database
+
+    began = clock
+    monkeypatch.setattr(migrate.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(migrate, "secret", secret)
+    monkeypatch.setattr(migrate, "connect", connect)
+    migrate.handler({}, None)
+    assert ends == [began + migrate.MIGRATION_SECONDS]
 
 
 def test_each_function_gets_its_own_password(migrate: ModuleType, secrets: None, database: Database) -> None:

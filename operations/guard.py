@@ -1,0 +1,95 @@
+"""Stop a command for an account that must not, or can't, go on: before anything is synthesized or changed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import aws
+from stacks.settings import ENVIRONMENTS, Settings
+
+TERMINAL = "/dev/tty"
+
+
+class Stop(Exception):
+    """Says in one sentence why the command does not go on."""
+
+
+def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, Any]:
+    """Return whose credentials they are, as STS does. Raises Stop."""
+    try:
+        return dict(client("sts").get_caller_identity())
+    except (BotoCoreError, ClientError) as error:
+        text = aws.sentence(error)
+        raise Stop(
+            text if text.startswith("no AWS credentials") else f"no AWS credentials that work: {text}"
+        ) from error
+
+
+def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -> None:
+    """Raise Stop if alarms would reach nobody. assembly: what `cdk synth` wrote, if that is what is deployed."""
+    if not settings.requires_alarm_email or (has_address(settings, assembly) if assembly else settings.alarm_email):
+        return
+    name = settings.environment
+    remedy = f"`make synth ENV={name} ALARM_EMAIL=...`" if assembly else "ALARM_EMAIL=... on the command line"
+    raise Stop(f"{name}'s alarms would reach nobody: give an address with {remedy}, or as alarm_email in the settings")
+
+
+def has_address(settings: Settings, assembly: Path) -> bool:
+    """Return whether the synthesized template of the alarms sends them by e-mail. Raises OSError, ValueError."""
+    template = json.loads((assembly / f"donut-shop-monitoring-{settings.environment}.template.json").read_text())
+    resources = template["Resources"].values()
+    subscriptions = (resource for resource in resources if resource["Type"] == "AWS::SNS::Subscription")
+    return any(subscription["Properties"]["Protocol"] == "email" for subscription in subscriptions)
+
+
+def require_confirmation(settings: Settings) -> None:
+    """Have a person at a terminal type the environment's name. Input from a pipe does not count. Raises Stop."""
+    name = settings.environment
+    try:
+        with open(TERMINAL, "w") as prompt, open(TERMINAL) as keyboard:
+            print(f"This destroys {name}. Type its name to go on: ", end="", file=prompt, flush=True)
+            typed = keyboard.readline().strip()
+    except OSError:
+        raise Stop(
+            f"Nothing was destroyed: {name} is destroyed only from a terminal, where its name is typed."
+        ) from None
+    except KeyboardInterrupt:
+        typed = ""
+    if typed != name:
+        raise Stop("Nothing was destroyed.")
+
+
+def guard(command: str, environments: list[Settings], *, assembly: Path | None) -> None:
+    """Raises Stop."""
+    for settings in environments:
+        if command == "deploy":
+            require_alarm_address(settings, assembly=assembly)
+        if command == "destroy" and settings.termination_protection:
+            require_confirmation(settings)
+    require_credentials()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m operations.guard", description=__doc__)
+    parser.add_argument("command")
+    parser.add_argument("environments", help="separated by commas")
+    parser.add_argument("--alarm-email", default="")
+    parser.add_argument("--app", default="", help="a directory that `cdk synth` wrote")
+    arguments = parser.parse_args()
+    try:
+        environments = [
+            ENVIRONMENTS[name].override({"alarm_email": arguments.alarm_email})
+            for name in arguments.environments.replace(",", " ").split()
+        ]
+        guard(arguments.command, environments, assembly=Path(arguments.app) if arguments.app else None)
+    except (Stop, OSError, ValueError) as reason:
+        sys.exit(str(reason))
+
+
+if __name__ == "__main__":
+    main()
