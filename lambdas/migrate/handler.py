@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pymysql
 
-from common import deadline, environment
+from common import deadline, environment, failures
 from common.database import connect, secret
 
 FOLDER = Path(__file__).parent
@@ -38,7 +38,7 @@ SCHEMA = "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE u
 
 
 class MigrationFailed(Exception):
-    """Names the file and repeats the database's message: the deployment fails with this text."""
+    """Names the file and repeats the database's message, but for data: the deployment fails with this text."""
 
 
 def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[str]:
@@ -79,10 +79,22 @@ def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURE
 
 def execute_file(cursor: pymysql.cursors.Cursor, path: Path) -> None:
     """Execute the one statement in the file. Raises MigrationFailed."""
+    source = path.read_text(encoding="utf-8")
     try:
-        cursor.execute(path.read_text(encoding="utf-8"))
+        cursor.execute(source)
     except pymysql.MySQLError as error:
-        raise MigrationFailed(f"{path.name}: {error.args[-1]}") from error
+        raise MigrationFailed(f"{path.name}: {without_data(str(error.args[-1]), source)}") from error
+
+
+def without_data(message: str, source: str) -> str:
+    """Return the database's message without what it quotes, unless all of that is from the file itself.
+
+    Anything else may be from a customer's row: `Duplicate entry '...' for key`.
+    """
+    before, quote, rest = message.partition("'")
+    quoted, _, after = rest.rpartition("'")
+    known = all(part in source for part in quoted.split("'")[::2])
+    return message if not quote or known else f"{before}'…'{after}"
 
 
 def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | None) -> None:
@@ -128,12 +140,14 @@ def account_of(cursor: pymysql.cursors.Cursor, user: str) -> str:
     return f"{cursor.connection.escape(user)}@'%'"
 
 
+@failures.guarded(MigrationFailed)
 def handler(event: object, context: object) -> None:
+    """Bring the database up to date. Raises MigrationFailed and Failed."""
     config = environment.read(environment.Migrate)
     assert config.database_secret_arn, "migrate logs in with the master secret"
     name = config.database_name
     if not re.fullmatch(r"[a-z_]+", name):
-        raise ValueError(f"database name {name!r}")
+        raise MigrationFailed(f"database name {name!r}")
     until = time.monotonic() + MIGRATION_SECONDS
     master = secret(config.database_secret_arn, deadline.PATIENT_SECRET)
     # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
@@ -150,6 +164,8 @@ def handler(event: object, context: object) -> None:
         applied = [*apply_migrations(cursor), *apply_procedures(cursor)]
         for entry in DATABASE_USERS.values():
             user = f"{entry['user']}_password" if passwords else entry["user"]
+            if passwords and user not in passwords:
+                raise MigrationFailed(f"no secret is the login of {user}")
             create_user(cursor, user, password=passwords[user] if passwords else None)
             set_grants(cursor, user, entry["grants"], name=name)
     log.info("migrated", extra={"applied": applied})

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common import environment, messages
+from common import environment, failures, messages
+from common.database import DatabaseUnavailable
 from common.store import Store
 
 CLAIM = 20
@@ -103,8 +104,9 @@ def in_portions(statement: Callable[..., int], *, until: float, **arguments: int
     return total
 
 
+@failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Handle EventBridge's event of each minute. Raises DatabaseUnavailable."""
+    """Handle EventBridge's event of each minute. Raises DatabaseUnavailable and Failed."""
     start = time.monotonic()
     end = start + context.get_remaining_time_in_millis() / 1000
     publish_until, purge_until = end - PUBLISH_RESERVE, end - PURGE_RESERVE

@@ -12,10 +12,10 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl, unquote
 
 import pytest
+from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from common import limits, messages
 from common.store import Store
-from local.function_logging import LambdaJsonFormatter
 from tests.hostile import (
     AROUND,
     CANARY,
@@ -52,7 +52,7 @@ def event(input: Input) -> dict[str, Any]:
 
 
 class Functions:
-    """Both handlers; whatever is logged in a call is looked at after it, in the form that Lambda logs it."""
+    """Both handlers; whatever is logged in a call is looked at after it, as Lambda's own formatter writes it."""
 
     def __init__(self) -> None:
         self.sales = importlib.reload(importlib.import_module("sales.handler"))
@@ -61,7 +61,7 @@ class Functions:
     def call(self, event: dict[str, Any]) -> Answer:
         function = self.restock if event["routeKey"] == "POST /product/{slug}" else self.sales
         handler = logging.StreamHandler(io.StringIO())
-        handler.setFormatter(LambdaJsonFormatter())
+        handler.setFormatter(JsonFormatter())
         with patch.object(logging.root, "handlers", [handler]):
             answer = function.handler(event, None)
         log = handler.stream.getvalue()

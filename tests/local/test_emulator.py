@@ -199,7 +199,8 @@ def test_templates_use_what_ministack_lacks(cloud: Cloud) -> None:
 
 def log_lines(cloud: Cloud) -> list[dict[str, Any]]:
     events = cloud.client("logs").filter_log_events(logGroupName="echo-logs")["events"]
-    return [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+    lines = [json.loads(event["message"]) for event in events if event["message"].startswith("{")]
+    return [line for line in lines if "level" in line]
 
 
 @contextmanager

@@ -1,0 +1,43 @@
+"""Read-only directories: unpacked from archives as Lambda does it, and deleted again."""
+
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+
+_unpacking = threading.Lock()
+
+
+def unpack(archives: Sequence[bytes], *, under: Path) -> Path:
+    """Unpack ZIP archives over each other into a read-only directory, and return it.
+
+    The same archives always give the same directory, which is written only once.
+    """
+    digest = sha256(b"".join(sha256(archive).digest() for archive in archives)).hexdigest()
+    directory = under / digest[:32]
+    with _unpacking:
+        if not directory.exists():
+            under.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=under))
+            for archive in archives:
+                with zipfile.ZipFile(BytesIO(archive)) as opened:
+                    opened.extractall(temporary)
+            for path in temporary.rglob("*"):
+                path.chmod(0o555)
+            temporary.rename(directory)
+            directory.chmod(0o555)
+    return directory
+
+
+def delete_tree(directory: Path) -> None:
+    """Delete a directory with everything in it. Read-only directories are no obstacle, nor is a missing one."""
+    for folder, _, _ in os.walk(directory):
+        with suppress(OSError):
+            os.chmod(folder, 0o700)
+    shutil.rmtree(directory, ignore_errors=True)
