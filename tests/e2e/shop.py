@@ -10,6 +10,8 @@ from local.factory import Factory, Order
 from tests.books import Books
 from tests.eventually import eventually
 
+ANSWERED_WITHIN = 5 + 0.5
+"""Seconds: the contract's 5, and half a second for the gateway and the machine."""
 PATIENCE = 20
 """Seconds: for a message on its way through the queue, retries included."""
 

@@ -11,10 +11,12 @@ from local.faults import Fault
 from tests.at_once import at_once
 from tests.e2e.misbehaving import MISBEHAVIOURS, misbehaving
 from tests.e2e.operations import database_killed, kill_database, make_due, run_relay
-from tests.e2e.shop import PATIENCE, Shop
+from tests.e2e.shop import ANSWERED_WITHIN, PATIENCE, Shop
 from tests.eventually import eventually
 
 UNAVAILABLE = {"message": "데이터베이스 연결 오류"}
+RESTART_SECONDS = 0.3
+"""A killed database is away for longer. A checkout with a key that it interrupts is sent again, and may succeed."""
 
 
 def hold_back(order: Order) -> Answer:
@@ -69,6 +71,7 @@ def test_a_database_killed_under_load_leaves_true_answers_and_balanced_books(sho
     shop.set_stock(1000)
     restarted, numbers = threading.Event(), count()
     answers: dict[str, dict[str, object]] = {}
+    interrupted: list[str] = []
 
     def buy(key: str) -> requests.Response:
         return shop.checkout(7, headers={"Idempotency-Key": key})
@@ -80,9 +83,11 @@ def test_a_database_killed_under_load_leaves_true_answers_and_balanced_books(sho
             key = f"under load {next(numbers)}"
             answer = buy(key)
             answers[key] = answer.json()
+            if answers[key] == UNAVAILABLE or answer.elapsed.total_seconds() > RESTART_SECONDS:
+                interrupted.append(key)
             assert answer.status_code == 200 or (answer.status_code, answer.json()) == (503, UNAVAILABLE)
             assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
-            assert answer.elapsed.total_seconds() < 5
+            assert answer.elapsed.total_seconds() < ANSWERED_WITHIN
 
     def restart() -> None:
         try:
@@ -99,7 +104,7 @@ def test_a_database_killed_under_load_leaves_true_answers_and_balanced_books(sho
             restarted.set()
 
     at_once(restart, *[shop_on] * 6)
-    assert UNAVAILABLE in answers.values(), "it was killed between requests only"
+    assert interrupted, "it was killed between requests only"
     true_answers = {key: buy(key).json() for key in answers}
     assert {key: answer for key, answer in answers.items() if answer not in (UNAVAILABLE, true_answers[key])} == {}
     bought = [answer for answer in true_answers.values() if answer["purchased"]]
@@ -121,7 +126,7 @@ def test_a_delivery_that_finds_the_database_down_is_asked_for_again(shop: Shop) 
     with database_killed(shop):
         answer = deliver(callback)
         assert (answer.status_code, answer.json()) == (503, UNAVAILABLE)
-        assert answer.elapsed.total_seconds() < 5
+        assert answer.elapsed.total_seconds() < ANSWERED_WITHIN
     assert (shop.status(order_id), shop.stock()) == ("published", 10)
 
     shop.factory.answer = lambda order: Answer()

@@ -62,7 +62,7 @@ def fails_in_consumer(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch
 
 def fails_in_migrate(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception) -> ModuleType:
     migrate = load("migrate", DATABASE_SECRET_ARN="master")
-    patch.setattr(migrate, "secret", lambda arn: {"username": "admin", "password": "p"})
+    patch.setattr(migrate, "secret", lambda arn, times: {"username": "admin", "password": "p"})
     patch.setattr(migrate, "connect", failing(error))
     return migrate
 
