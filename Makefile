@@ -115,12 +115,13 @@ snapshots: install ## Renew the templates' snapshots after a change that was mea
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
 
-PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
 STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
 ALARM = $(if $(ALARM_EMAIL),-c alarm_email='$(ALARM_EMAIL)')
 SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
 GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_EMAIL)' --app='$(APP)'
 DIFF = $(SOURCE) --method=template --exclusively
+
+PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
 
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
@@ -144,7 +145,7 @@ destroy: install ## ENV=dev make destroy; prod asks for its name first
 	$(CDK) destroy $(STACKS) $(SOURCE)
 deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
 	@$(GUARD)
-	$(CDK) deploy donut-shop-delivery -c env=$(ENV) -c github_repository=$(GITHUB_REPOSITORY) $(PROVIDER)
+	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 
 .PHONY: cost
 cost: ENV = dev,staging,prod

@@ -1,6 +1,7 @@
 """The environments and their stacks. `cdk synth -c env=dev`, or a comma list; calls no AWS.
 
-With `-c github_repository=OWNER/NAME`, instead, what lets that repository deploy these environments.
+With `-c github_repository=OWNER/NAME` (or `OWNER@ID/NAME@ID`), instead, what lets that repository deploy these
+environments.
 """
 
 import sys
@@ -8,7 +9,7 @@ import sys
 import aws_cdk as cdk
 
 from stacks.data_stack import DataStack
-from stacks.delivery_stack import DeliveryStack
+from stacks.delivery_stack import DeliveryStack, DeploymentRoleStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
@@ -34,7 +35,7 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
     service = ServiceStack(
         app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
     )
-    MonitoringStack(
+    monitoring = MonitoringStack(
         app,
         f"donut-shop-monitoring-{name}",
         settings=settings,
@@ -43,17 +44,35 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
         service=service,
         env=env,
     )
+    for stack in (messaging, data, service, monitoring):
+        tag(stack, environment=name)
+
+
+def tag(stack: cdk.Stack, *, environment: str) -> None:
+    """Mark the stack and all its resources, so that the bill can be split by environment."""
+    cdk.Tags.of(stack).add("app", "donut-shop")
+    cdk.Tags.of(stack).add("environment", environment)
 
 
 def add_delivery(app: cdk.App, repository: str) -> None:
-    """Raises ValueError."""
-    DeliveryStack(
+    """Add what lets GitHub deploy the chosen environments: one stack for all of an account, and one for each.
+
+    The context may name an identity provider that the account has already, as `github_oidc_provider_arn`. Raises
+    ValueError.
+    """
+    env = cdk.Environment(region=REGION)
+    delivery = DeliveryStack(
         app,
         "donut-shop-delivery",
         repository=repository,
-        environments=[settings.environment for settings in chosen(app)],
-        env=cdk.Environment(region=REGION),
+        provider_arn=app.node.try_get_context("github_oidc_provider_arn") or None,
+        env=env,
     )
+    cdk.Tags.of(delivery).add("app", "donut-shop")
+    for settings in chosen(app):
+        name = settings.environment
+        stack = DeploymentRoleStack(app, f"donut-shop-delivery-{name}", environment=name, delivery=delivery, env=env)
+        tag(stack, environment=name)
 
 
 if __name__ == "__main__":

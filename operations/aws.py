@@ -14,9 +14,9 @@ from stacks.settings import REGION
 IN_TIME = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 5})
 
 
-def client(service: str, *, region: str = REGION) -> Any:
+def client(service: str, *, region: str = REGION, config: Config = IN_TIME) -> Any:
     """Return a boto3 client. Raises botocore's BotoCoreError."""
-    return boto3.client(service, region_name=region, config=IN_TIME)
+    return boto3.client(service, region_name=region, config=config)
 
 
 def sentence(error: Exception) -> str:

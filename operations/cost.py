@@ -36,6 +36,7 @@ FREE = frozenset(
         "AWS::Events::Rule",
         "AWS::IAM::Policy",
         "AWS::IAM::Role",
+        "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
         "AWS::Lambda::Function",  # by request and time
         "AWS::Lambda::LayerVersion",
@@ -58,6 +59,8 @@ SECONDS = {"sales": 0.02, "restock": 0.02, "relay": 0.05, "consumer": 0.5, "migr
 """Each function's mean duration; assumed. Migrations run at deployments only."""
 LINE = 400 / 1e9
 """GB of one log line; assumed."""
+LINES = 3
+"""Of one invocation: the function's own, `platform.start` and `platform.report`."""
 LONG_POLLS = 5 * 3 * MINUTES
 """Lambda waits at a queue with five connections, 20 seconds each."""
 
@@ -111,7 +114,8 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
         case "AWS::SecretsManager::Secret":
             return {"Secret": 1}
         case "AWS::CloudWatch::Alarm":
-            return {"CloudWatch alarm": 1}
+            # An alarm on a formula is billed for each metric in it.
+            return {"CloudWatch alarm": sum("MetricStat" in metric for metric in properties.get("Metrics", ())) or 1}
         case "AWS::CloudWatch::Dashboard":
             return {"CloudWatch dashboard": 1}
         case "AWS::Logs::MetricFilter":
@@ -135,7 +139,7 @@ def moving(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
             "HTTP API requests": requests,
             "SNS requests": orders,
             "SQS requests": LONG_POLLS + 3 * orders,
-            "CloudWatch logs": LINE * (sum(invocations.values()) + requests),
+            "CloudWatch logs": LINE * (LINES * sum(invocations.values()) + requests),
         }
     )
 

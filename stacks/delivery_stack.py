@@ -1,4 +1,8 @@
-"""What GitHub Actions may do in an account. Deployed by hand, once: `make deploy-delivery`."""
+"""What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-delivery`.
+
+All that a role may do is assume the CDK's own roles. Each environment's role is in a stack of its own, so that
+deploying one environment's stack can't delete another's role.
+"""
 
 import re
 from collections.abc import Sequence
@@ -13,50 +17,104 @@ QUALIFIER = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
 DEPLOY = ("deploy", "file-publishing", "lookup")
 """The roles of CDK's bootstrap that a deployment assumes. No image-publishing: nothing here is an image."""
 DIFF = ("lookup",)
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
+PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
 
 
 class DeliveryStack(cdk.Stack):
-    """A role for each GitHub environment and one for pull requests; all they may do is assume CDK's own roles.
+    """What an account's environments share: GitHub as an identity provider, and the role for pull requests.
 
-    repository: OWNER/NAME. environments: those that are deployed to this account.
+    repository: as GitHub spells it in the subject of its tokens, `OWNER/NAME` or `OWNER@ID/NAME@ID`. provider_arn: of
+    the identity provider, if the account has GitHub's already; there can't be two. Raises ValueError.
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, repository: str, environments: Sequence[str], env: cdk.Environment
+        self, scope: Construct, id: str, *, repository: str, provider_arn: str | None = None, env: cdk.Environment
     ) -> None:
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-            raise ValueError(f"github_repository {repository!r} is not OWNER/NAME")
-        super().__init__(scope, id, env=env, description="Donut shop: GitHub's way into this account")
-        self._provider = iam.OidcProviderNative(self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE])
-        for name in environments:
-            self._role(f"donut-shop-deploy-{name}", subject=f"repo:{repository}:environment:{name}", assumes=DEPLOY)
-        self._role("donut-shop-diff", subject=f"repo:{repository}:pull_request", assumes=DIFF)
-
-    def _role(self, name: str, *, subject: str, assumes: Sequence[str]) -> None:
-        """subject: what GitHub signs about the job that asks."""
-        id = "".join(word.capitalize() for word in name.removeprefix("donut-shop-").split("-"))
-        role = iam.Role(
+        if not REPOSITORY.fullmatch(repository):
+            raise ValueError(f"github_repository {repository!r} is neither OWNER/NAME nor OWNER@ID/NAME@ID")
+        if provider_arn and not PROVIDER_ARN.fullmatch(provider_arn):
+            raise ValueError(
+                f"github_oidc_provider_arn {provider_arn!r} is not the ARN of GitHub's identity provider, "
+                f"which ends in oidc-provider/{ISSUER}"
+            )
+        super().__init__(scope, id, env=env, description="Donut shop: GitHub's access to this account")
+        self.repository = repository
+        self.provider_arn = provider_arn or self.format_arn(
+            service="iam", region="", resource="oidc-provider", resource_name=ISSUER
+        )
+        role = GitHubRole(
             self,
+            "Diff",
+            name="donut-shop-diff",
+            provider_arn=self.provider_arn,
+            subject=f"repo:{repository}:pull_request",
+            assumes=DIFF,
+            session=cdk.Duration.hours(1),
+        )
+        if not provider_arn:
+            provider = iam.OidcProviderNative(self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE])
+            role.node.add_dependency(provider)
+
+
+class DeploymentRoleStack(cdk.Stack):
+    """The role that GitHub's jobs for one environment assume."""
+
+    def __init__(
+        self, scope: Construct, id: str, *, environment: str, delivery: DeliveryStack, env: cdk.Environment
+    ) -> None:
+        super().__init__(
+            scope, id, env=env, description=f"Donut shop: the role with which GitHub deploys {environment}"
+        )
+        self.add_dependency(delivery)
+        GitHubRole(
+            self,
+            "Deploy",
+            name=f"donut-shop-deploy-{environment}",
+            provider_arn=delivery.provider_arn,
+            subject=f"repo:{delivery.repository}:environment:{environment}",
+            assumes=DEPLOY,
+            session=cdk.Duration.hours(2),
+        )
+
+
+class GitHubRole(iam.Role):
+    """A role for GitHub's jobs with exactly this subject. session: how long a job may keep it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        provider_arn: str,
+        subject: str,
+        assumes: Sequence[str],
+        session: cdk.Duration,
+    ) -> None:
+        super().__init__(
+            scope,
             id,
             role_name=name,
             assumed_by=iam.WebIdentityPrincipal(
-                self._provider.oidc_provider_arn,
+                provider_arn,
                 conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": subject}},
             ),
-            max_session_duration=cdk.Duration.hours(1),
+            max_session_duration=session,
         )
-        role.add_to_policy(
+        stack = cdk.Stack.of(self)
+        self.add_to_policy(
             iam.PolicyStatement(
                 actions=["sts:AssumeRole"],
                 resources=[
-                    self.format_arn(
+                    stack.format_arn(
                         service="iam",
                         region="",
                         resource="role",
-                        resource_name=f"cdk-{QUALIFIER}-{kind}-role-{self.account}-{self.region}",
+                        resource_name=f"cdk-{QUALIFIER}-{kind}-role-{stack.account}-{stack.region}",
                     )
                     for kind in assumes
                 ],
             )
         )
-        cdk.CfnOutput(self, f"{id}RoleArn", value=role.role_arn)
+        cdk.CfnOutput(stack, f"{id}RoleArn", value=self.role_arn)

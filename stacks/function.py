@@ -16,6 +16,7 @@ from constructs import Construct
 from stacks.validation import acknowledge
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
+DEFAULT_MEMORY_MIB = 256
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 
 
@@ -64,7 +65,7 @@ class Function(lambda_.Function):
         layer: lambda_.ILayerVersion,
         timeout: int,
         log_retention: logs.RetentionDays,
-        memory_mib: int = 256,
+        memory_mib: int = DEFAULT_MEMORY_MIB,
         reserved_concurrency: int | None = None,
         vpc: ec2.IVpc | None = None,
         subnets: ec2.SubnetType | None = None,
@@ -102,7 +103,7 @@ class Function(lambda_.Function):
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
-            system_log_level_v2=lambda_.SystemLogLevel.WARN,
+            system_log_level_v2=lambda_.SystemLogLevel.INFO,
             vpc=vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=subnets) if subnets else None,
             ipv6_allowed_for_dual_stack=True if subnets == ec2.SubnetType.PRIVATE_WITH_EGRESS else None,

@@ -18,6 +18,8 @@ from stacks.settings import MAX_CONNECTIONS, ManagedDatabase, Settings
 MINUTE = cdk.Duration.minutes(1)
 FIVE_MINUTES = cdk.Duration.minutes(5)
 GIB = 1024**3
+FEWEST_RESPONSES = 20
+"""Below this number in five minutes, the share of 5xx says nothing."""
 
 
 class MonitoringStack(cdk.Stack):
@@ -69,10 +71,10 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "OldestMessage",
-            "A production order has waited in the queue for half an hour: the factory is down, or the consumer.",
+            "A production order has waited for ten minutes: the consumer does not take messages.",
             run="logs",
             metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(period=MINUTE, statistic="Maximum"),
-            threshold=30 * 60,
+            threshold=10 * 60,
         )
         self._alarm(
             "OldestUnpublishedOrder",
@@ -102,10 +104,10 @@ class MonitoringStack(cdk.Stack):
     def _alarm_on_api(self, service: ServiceStack) -> None:
         self._alarm(
             "ServerErrors",
-            "One answer in twenty is a 5xx.",
+            f"One response in twenty is a 5xx, of at least {FEWEST_RESPONSES} in five minutes.",
             run="logs",
             metric=cloudwatch.MathExpression(
-                expression="100 * errors / answers",
+                expression=f"IF(answers >= {FEWEST_RESPONSES}, 100 * errors / answers, 0)",
                 label="5xx, percent",
                 period=FIVE_MINUTES,
                 using_metrics={
@@ -145,9 +147,11 @@ class MonitoringStack(cdk.Stack):
         """An existing database is its owner's to watch."""
         if not (data.database and isinstance(settings.database, ManagedDatabase)):
             return
+        # The instance's name is another stack's output, which CloudFormation reads only when this stack changes.
+        restored = f" Restored from {settings.snapshot}." if settings.snapshot else ""
         self._alarm(
             "DatabaseCpu",
-            "The database has been busy at 80 % for a quarter of an hour.",
+            f"The database has been busy at 80 % for a quarter of an hour.{restored}",
             run="mysql",
             metric=data.database.metric_cpu_utilization(period=FIVE_MINUTES),
             threshold=80,
@@ -155,7 +159,7 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "DatabaseStorage",
-            "Less than a tenth of the database's storage is free.",
+            f"Less than a tenth of the database's storage is free.{restored}",
             run="mysql",
             metric=data.database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
             threshold=settings.database.storage_gib * GIB / 10,
@@ -163,7 +167,7 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "DatabaseConnections",
-            "Four fifths of the database's connections are taken.",
+            f"Four fifths of the database's connections are taken.{restored}",
             run="mysql",
             metric=data.database.metric_database_connections(period=MINUTE, statistic="Maximum"),
             threshold=MAX_CONNECTIONS[settings.database.instance_class] * 4 // 5,

@@ -13,7 +13,7 @@ from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
 from stacks.data_stack import DATABASE_NAME, DataStack
-from stacks.function import Dependencies, Function
+from stacks.function import DEFAULT_MEMORY_MIB, Dependencies, Function
 from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
 from stacks.settings import DATABASE_USERS, Settings
 from stacks.validation import acknowledge
@@ -29,6 +29,9 @@ ACCESS_LOG_FIELDS = {
     "latency": "$context.responseLatency",
 }
 """No path and no query string: the callback's token is in it."""
+MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512}
+"""Function → memory, where it is not Function's default. The share of a processor grows with it, and the first use of
+boto3 needs one: a cold function published after 2.5 s with 256 MiB, after 0.6 s with 1,024."""
 RETENTION = {1: logs.RetentionDays.ONE_DAY, 7: logs.RetentionDays.ONE_WEEK}
 RETENTION |= {30: logs.RetentionDays.ONE_MONTH, 90: logs.RetentionDays.THREE_MONTHS}
 
@@ -70,7 +73,7 @@ class ServiceStack(cdk.Stack):
             "Sales",
             name="sales",
             environment={
-                "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
+                **self._publisher_variables(messaging),
                 "MAX_ORDER": str(settings.max_order),
                 "PUBLISH_WITHIN": str(settings.publish_within),
                 "OVERDUE": str(settings.overdue),
@@ -95,6 +98,7 @@ class ServiceStack(cdk.Stack):
             layer=self._dependencies,
             timeout=timeout,
             log_retention=self._log_retention,
+            memory_mib=MEMORY_MIB.get(name, DEFAULT_MEMORY_MIB),
             reserved_concurrency=self._settings.reserved_concurrency.get(name),
             vpc=self._data.vpc if in_vpc else None,
             subnets=self._data.function_subnets if in_vpc else None,
@@ -104,12 +108,26 @@ class ServiceStack(cdk.Stack):
         return function
 
     def _database_variables(self) -> dict[str, str]:
-        """Return what every function needs to reach the database."""
+        """Return what every function needs to reach the database.
+
+        Its address comes from another stack's output, which CloudFormation reads only when this stack changes. The
+        snapshot's name is that change, and makes the migration run on the restored database.
+        """
+        snapshot = self._settings.snapshot
         return {
             "DATABASE_HOST": self._data.host,
             "DATABASE_PORT": self._data.port,
             "DATABASE_NAME": DATABASE_NAME,
             "DATABASE_CA_FILE": self._settings.database_ca_file,
+            **({"DATABASE_GENERATION": snapshot} if snapshot else {}),
+        }
+
+    def _publisher_variables(self, messaging: MessagingStack) -> dict[str, str]:
+        """Return what a function needs to publish. The SDK itself reads the endpoint."""
+        endpoint = self._settings.sns_endpoint
+        return {
+            "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
+            **({"AWS_ENDPOINT_URL_SNS": endpoint} if endpoint else {}),
         }
 
     def _login_variables(self, name: str) -> dict[str, str]:
@@ -154,7 +172,7 @@ class ServiceStack(cdk.Stack):
             "Relay",
             name="relay",
             environment={
-                "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
+                **self._publisher_variables(messaging),
                 "OVERDUE": str(self._settings.overdue),
                 "MAX_REPEATS": str(self._settings.max_repeats),
                 "IDEMPOTENCY_RETENTION": str(self._settings.idempotency_retention),
@@ -162,6 +180,8 @@ class ServiceStack(cdk.Stack):
             timeout=55,
         )
         messaging.stock_empty.grant_publish(relay)
+        # EventBridge invokes asynchronously: Lambda itself would repeat a failed run twice, and a late one for 6 hours.
+        relay.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.seconds(60))
         events.Rule(
             self,
             "EachMinute",
@@ -195,7 +215,12 @@ class ServiceStack(cdk.Stack):
             throttle=apigatewayv2.ThrottleSettings(rate_limit=throttle.rate, burst_limit=throttle.burst),
             access_log_settings=AccessLog(
                 logs.LogGroup(
-                    self, "AccessLogs", retention=self._log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
+                    self,
+                    "AccessLogs",
+                    # One line of the account's resource policy, limited to 5,120 characters, covers this prefix.
+                    log_group_name=f"/aws/vendedlogs/donut-shop-{self._settings.environment}",
+                    retention=self._log_retention,
+                    removal_policy=cdk.RemovalPolicy.DESTROY,
                 )
             ),
         )

@@ -1,6 +1,7 @@
 """All that differs between environments. Imports nothing from the CDK, so that local tools can read it too."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,6 +30,10 @@ Login = Literal["iam", "secret"]
 
 MAX_CONNECTIONS: Mapping[str, int] = {"t4g.micro": 40, "t4g.small": 85, "t4g.medium": 170, "t4g.large": 340}
 """What RDS's default formula gives on each class's memory, rounded down."""
+SPARE_CONNECTIONS = 10
+"""For people and the migration."""
+REQUEST_SECONDS = 0.25
+"""How long a request holds its connection while the database is well. When it is not, the answer is 503 anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +89,14 @@ class Settings:
 
     environment: str
     database: ManagedDatabase | ExistingDatabase
-    availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}b")
+    availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}c")
+    """Not ap-northeast-2b, which lacks several instance families."""
     endpoint_zones: int = 1
     """How many availability zones have interface endpoints, each to one topic and this shop's secrets. 0: none; the
     functions reach SNS and Secrets Manager by IPv6 through an egress-only internet gateway, which costs nothing."""
+    dual_stack_sns: bool = True
+    """Where the functions have IPv6 only, publish to SNS's dual-stack host name; see `sns_endpoint`. False: the
+    functions get the addresses of all services from the machine that they run on."""
     database_ca_file: str = f"common/rds-ca-{REGION}.pem"
     """Roots that the database's certificate is verified against, relative to the function's code or absolute."""
 
@@ -130,6 +139,36 @@ class Settings:
         for problem in self._problems():
             raise ValueError(f"environment {self.environment}: {problem}")
 
+    @property
+    def sns_endpoint(self) -> str | None:
+        """Return the URL that the functions publish to; None: the SDK's own choice.
+
+        The ordinary name, `sns.REGION.amazonaws.com`, has been seen with IPv4 addresses only. Where the functions have
+        no IPv4 route they need the dual-stack name. An interface endpoint answers for the ordinary name only.
+        """
+        if self.dual_stack_sns and self.endpoint_zones == 0 and isinstance(self.database, ManagedDatabase):
+            return f"https://sns.{REGION}.api.aws"
+        return None
+
+    @property
+    def snapshot(self) -> str | None:
+        """Return the name of the snapshot that the database is restored from; None: it never was."""
+        return self.database.snapshot if isinstance(self.database, ManagedDatabase) else None
+
+    def most_connections(self) -> float:
+        """Return how many connections to the database there may be at once.
+
+        A deployment leaves the connections of the old functions open for a while, so a reservation counts twice. A
+        function without one runs as often as its throttle admits requests while the first of them still runs.
+        """
+        throttles = {"sales": self.throttle, "restock": self.callback_throttle}
+        unreserved = {name: throttle.burst + throttle.rate * REQUEST_SECONDS for name, throttle in throttles.items()}
+        unreserved["relay"] = 2  # one run each minute, and one that a deployment has not ended
+        return SPARE_CONNECTIONS + sum(
+            2 * self.reserved_concurrency[name] if name in self.reserved_concurrency else count
+            for name, count in unreserved.items()
+        )
+
     def _problems(self) -> list[str]:
         factory = urlsplit(self.factory_url)
         problems = []
@@ -151,6 +190,8 @@ class Settings:
             problems.append("idempotency_retention must be at least 24 hours, as the contract promises")
         if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
             problems.append(f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database")
+        if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
+            problems.append(f"alarm_email {self.alarm_email!r} is not an e-mail address")
         problems += self._database_problems()
         if not 1 <= self.max_order <= 1_000_000:
             problems.append("max_order must be between 1 and 1,000,000")
@@ -164,10 +205,12 @@ class Settings:
             return []
         if database.instance_class not in MAX_CONNECTIONS:
             return [f"instance_class {database.instance_class!r} is not one of {', '.join(MAX_CONNECTIONS)}"]
-        # A deployment leaves the old connections open for a while; 10 are for people and the migration.
-        connections = 2 * sum(self.reserved_concurrency.values()) + 10
+        connections = self.most_connections()
         if connections >= MAX_CONNECTIONS[database.instance_class]:
-            return [f"reserved_concurrency may open {connections} connections, too many for {database.instance_class}"]
+            return [
+                f"the functions may open {connections:.0f} connections, too many for {database.instance_class}: "
+                "reserve less, or lower the throttles"
+            ]
         if database.login not in get_args(Login):
             return [f"the database's login {database.login!r} is not one of {', '.join(get_args(Login))}"]
         if not 1 <= database.backup_days <= 35:
@@ -187,27 +230,35 @@ class Settings:
 OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
 """database_login: the managed database's; which one the local database knows is for the machine to say."""
 
+SMALL_THROTTLE, SMALL_CALLBACK_THROTTLE = Throttle(rate=20, burst=15), Throttle(rate=5, burst=5)
+"""What the 40 connections of a t4g.micro bear without a reservation, if every request takes REQUEST_SECONDS."""
+
 ENVIRONMENTS: Mapping[str, Settings] = {
     settings.environment: settings
     for settings in (
         Settings(
             environment="local",
-            database=ManagedDatabase(instance_class="t4g.micro", login="secret"),
+            database=ManagedDatabase(instance_class="t4g.micro", backup_days=1, login="secret"),
             endpoint_zones=0,
+            dual_stack_sns=False,
             allow_http_factory=True,
             factory_deadline=3,
             consumer_timeout=5,
             publish_within=2,
             overdue=30,
             retry_delay=1,
+            throttle=SMALL_THROTTLE,
+            callback_throttle=SMALL_CALLBACK_THROTTLE,
             log_retention_days=1,
             retain_data=False,
         ),
         Settings(
             environment="dev",
-            database=ManagedDatabase(instance_class="t4g.micro"),
+            database=ManagedDatabase(instance_class="t4g.micro", backup_days=1),
             endpoint_zones=0,
             allow_http_factory=True,
+            throttle=SMALL_THROTTLE,
+            callback_throttle=SMALL_CALLBACK_THROTTLE,
             log_retention_days=7,
             retain_data=False,
         ),
@@ -215,6 +266,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             environment="staging",
             database=ManagedDatabase(instance_class="t4g.small"),
             allow_http_factory=True,
+            reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),
         Settings(
             environment="prod",

@@ -128,7 +128,7 @@ def reset(sock: socket.socket) -> None:
     with suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         sock.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
-        sock.close()
+    sock.close()
 
 
 @contextmanager

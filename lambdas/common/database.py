@@ -2,11 +2,9 @@
 
 import functools
 import json
-import queue
 import select
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +12,6 @@ from typing import Any, TypeVar
 
 import pymysql
 from pymysql.constants import CR, ER
-from pymysql.cursors import DictCursor
 
 from common import deadline, environment, iam_login
 
@@ -62,7 +59,7 @@ class _Timed:
 
     def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
-            self.settimeout(_left(self.until))  # type: ignore[attr-defined]
+            self.settimeout(deadline.left(self.until))  # type: ignore[attr-defined]
             return operation(*arguments)
         except TimeoutError:
             with suppress(OSError):
@@ -148,15 +145,18 @@ def connect(
         raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
     try:
         connection.connect(sock)
-    except BaseException:
+    except pymysql.MySQLError:
         (sock.wrapped or sock).abandon()
         raise
+    except Exception as error:  # PyMySQL could not make sense of the greeting
+        (sock.wrapped or sock).abandon()
+        raise pymysql.OperationalError(CR.CR_MALFORMED_PACKET, type(error).__name__) from error
     return connection
 
 
 def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
     """Connect to the first of the host's addresses that answers."""
-    addresses = _in_thread(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until)
+    addresses = deadline.wait_for(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until)
     problem: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         sock = _TcpSocket(family, kind, protocol)
@@ -172,44 +172,17 @@ def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
     raise problem or OSError("the host has no address")
 
 
-def _in_thread(call: Callable[[], T], *, until: float) -> T:
-    """Return what `call` returns, for calls that know no deadline. Raises TimeoutError, and what `call` raises."""
-    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            outcome.put((True, call()))
-        except BaseException as error:
-            outcome.put((False, error))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        succeeded, result = outcome.get(timeout=_left(until))
-    except queue.Empty:
-        raise TimeoutError("past the deadline") from None
-    if not succeeded:
-        raise result
-    return result
-
-
-def _left(until: float) -> float:
-    """Return the seconds left. Raises TimeoutError if there are none."""
-    left = until - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("past the deadline")
-    return left
-
-
 def _socket_of(connection: pymysql.Connection) -> _TlsSocket:
     """Return the connection's socket. PyMySQL has no public name for it; its version is pinned."""
     return connection._sock  # type: ignore[attr-defined]
 
 
 class ServerClock:
-    """The server's clock, as far as the times of its answers tell: its lead over our monotonic clock.
+    """The lead of the server's clock over the function's monotonic clock, as far as the server's answers tell.
 
-    Each answer says that the lead was between two values. A quick answer narrows it down; a late one says little, and
-    changes nothing; a step of either clock moves it.
+    The server reads its clock between the moment a statement is sent and the moment its answer is received, so each
+    answer gives a lowest and a highest possible lead. A lead between them is kept: a late answer says little. One that
+    is outside them is wrong, because a clock has stepped; it moves to the nearer of the two.
     """
 
     def __init__(self) -> None:
@@ -233,7 +206,7 @@ class ServerClock:
 
 
 class Connection:
-    """A connection in use: its cursor returns rows as dicts.
+    """A connection in use.
 
     until: on the monotonic clock, the end of the time for what is sent now. broken: it can't be used again.
     """
@@ -241,27 +214,31 @@ class Connection:
     def __init__(self, connection: pymysql.Connection) -> None:
         self._connection = connection
         self._socket = _socket_of(connection)
+        self._poll = select.poll()  # select.select fails from the 1,024th file descriptor on
+        self._poll.register(self._socket, select.POLLIN)
         self._clock = ServerClock()
         self.until = 0.0
         self.broken = False
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._poll.poll(0))
 
     def extend(self, until: float) -> None:
         """Let operations on the connection last until then."""
         self.until = self._socket.until = until
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Send a statement and return its first result.
+        """Send a statement and return its first result, each row by column name.
 
         After that a procedure sends its status, which may come in a packet of its own. Every procedure commits before
         it selects, so what it selected is true even if the status does not arrive. Then the connection is broken.
         """
-        cursor = self._connection.cursor(DictCursor)
+        cursor = self._connection.cursor()  # a DictCursor takes 5 µs longer
         cursor.execute(sql, values)
-        rows = list(cursor.fetchall())
+        found = cursor.fetchall()
+        names = [column[0] for column in cursor.description or ()]
+        rows = [dict(zip(names, row, strict=True)) for row in found]
         try:
             cursor.close()
         except pymysql.MySQLError:
@@ -373,7 +350,7 @@ class Database:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return _in_thread(lambda: secret(arn), until=until)
+            return deadline.wait_for(lambda: secret(arn), until=until)
         except (BotoCoreError, ClientError, TimeoutError) as error:
             raise DatabaseUnavailable(f"secret: {type(error).__name__}") from error
 

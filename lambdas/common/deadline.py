@@ -3,23 +3,31 @@
 A request begins when the handler is entered. A cold start and the gateway's queue come before that.
 """
 
+import queue
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 FIRST_ATTEMPT = 3.4
 """From the beginning: to connect, to send the statement and to read its result."""
 SECOND_ATTEMPT = 1.1
 """After that, on a new connection: to find out what became of the statement, or to send it again."""
-RESERVE = 0.5
+RESERVE = 0.4
 """For the function's own work, before and after."""
 
 PUBLISH_START = 1.5
 """From the beginning: later, a new order's notification is left to the relay."""
+PUBLISH_WITHIN = 2.5
+"""For a publication as a whole, a cold client included; after that it is left to the relay, too."""
 PUBLISH_CONNECT = 1.0
 PUBLISH_READ = 1.0
+"""For each read: an answer may consist of many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,3 +66,34 @@ def began() -> float:
     """Return when the request began, on the monotonic clock. Outside a request: now."""
     moment = _request_began.get()
     return time.monotonic() if moment is None else moment
+
+
+def left(until: float) -> float:
+    """Return the seconds left until a moment of the monotonic clock. Raises TimeoutError if there are none."""
+    seconds = until - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError("past the deadline")
+    return seconds
+
+
+def wait_for(call: Callable[[], T], *, until: float) -> T:
+    """Return what `call` returns, for calls that know no deadline of their own.
+
+    Raises TimeoutError if it takes too long, and leaves it to itself; and raises what `call` raises.
+    """
+    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((True, call()))
+        except BaseException as error:
+            outcome.put((False, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        succeeded, result = outcome.get(timeout=left(until))
+    except queue.Empty:
+        raise TimeoutError("past the deadline") from None
+    if not succeeded:
+        raise result
+    return result

@@ -21,6 +21,9 @@ class Database:
     """Secret with `username` and `password`; None: IAM authentication as database_user."""
     database_user: str | None = None
     """User with IAM authentication."""
+    database_generation: str | None = None
+    """The snapshot that the database was restored from. No function uses it: a new value makes CloudFormation update
+    the functions, which then find the restored instance."""
 
     @property
     def ca_path(self) -> Path:

@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,15 +52,16 @@ def _sns() -> Any:
 
 
 def publish(order: ProductionOrder, *, topic_arn: str) -> None:
-    """Notify the topic. Raises botocore's BotoCoreError or ClientError."""
-    _sns().publish(
-        TopicArn=topic_arn,
-        Subject=SUBJECT,
-        Message=MESSAGE.format(time=datetime.now(UTC).isoformat(timespec="milliseconds")),
-        MessageAttributes={
-            ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)}
-            for field, value in asdict(order).items()
-        },
+    """Notify the topic. Raises botocore's BotoCoreError or ClientError, or TimeoutError: it may be published later."""
+    values = {ATTRIBUTES[field]: str(value) for field, value in asdict(order).items()}
+    deadline.wait_for(
+        lambda: _sns().publish(
+            TopicArn=topic_arn,
+            Subject=SUBJECT,
+            Message=MESSAGE.format(time=datetime.now(UTC).isoformat(timespec="milliseconds")),
+            MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in values.items()},
+        ),
+        until=time.monotonic() + deadline.PUBLISH_WITHIN,
     )
 
 

@@ -117,9 +117,11 @@ class Store:
         return Checkout(**{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))})
 
     def _call_checkout(self, connection: Connection, values: tuple[object, ...]) -> dict[str, Any]:
-        """Let the server commit for half of the time that is left, so that the answer has the other half to arrive.
+        """Call the procedure with the window of the server's clock within which it may commit.
 
-        Raises DatabaseUnavailable if there is no time left to send it.
+        The window ends after half of the time that is left: whatever reaches the server by then has the other half for
+        its answer to come back. A step of the clock that goes unnoticed, up to CLOCK_TOLERANCE, would make the window
+        longer, so it is taken off before. Raises DatabaseUnavailable if no time is left to send the call.
         """
         clock = connection.clock()
         sent = time.monotonic()

@@ -90,3 +90,14 @@ def test_a_wrong_choice_ends_in_one_sentence(tmp_path: Path) -> None:
     assert synth.returncode != 0
     assert synth.stderr.startswith("error: unknown environment production: ")
     assert "Traceback" not in synth.stderr
+
+
+def test_everything_is_tagged_with_app_and_environment(assembly: Assembly) -> None:
+    """So that the bill can be split by environment."""
+    expected = {"app": "donut-shop", "environment": assembly.name}
+    tagged = dict(assembly.functions())
+    for kind in ("AWS::RDS::DBInstance", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::EC2::VPC", "AWS::Logs::LogGroup"):
+        tagged |= assembly.resources(kind)
+    for id, resource in tagged.items():
+        tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
+        assert tags.items() >= expected.items(), id

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> 
     assert assembly.origin(database["DBSubnetGroupName"]) == group
     subnets = assembly.resources("AWS::EC2::Subnet")
     zones = {subnets[assembly.origin(subnet)]["Properties"]["AvailabilityZone"] for subnet in properties["SubnetIds"]}
-    assert zones == {"ap-northeast-2a", "ap-northeast-2b"}
+    assert zones == {"ap-northeast-2a", "ap-northeast-2c"}
     assert not any(subnet["Properties"]["MapPublicIpOnLaunch"] for subnet in subnets.values())
     for way_out in ("InternetGateway", "NatGateway", "EIP"):
         assert not assembly.resources(f"AWS::EC2::{way_out}")
@@ -69,6 +70,13 @@ def test_the_version_changes_only_when_we_say_so(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["AutoMinorVersionUpgrade"] is False
     assert database["EngineVersion"].startswith("10.11.")
+
+
+def test_backups_are_kept_as_long_as_the_settings_say(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    settings = ENVIRONMENTS[assembly.name].database
+    assert isinstance(settings, ManagedDatabase)
+    assert database["BackupRetentionPeriod"] == settings.backup_days
 
 
 def test_data_that_matters_outlives_its_stack(assembly: Assembly) -> None:
@@ -127,3 +135,27 @@ def test_a_snapshot_is_restored_without_what_it_brings_along(tmp_path: Path) -> 
     _, database = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path).one("AWS::RDS::DBInstance")
     assert database["DBSnapshotIdentifier"] == "last-night"
     assert not {"DBName", "MasterUsername", "StorageEncrypted"} & database.keys()
+
+
+def test_restore_changes_every_template_that_refers_to_the_database(
+    tmp_path: Path, assembly_of: Callable[[str], Assembly]
+) -> None:
+    """CloudFormation resolves Fn::GetStackOutput only when the stack that reads it is updated.
+
+    Without a change of their own, the functions and alarms would stay with the old instance.
+    """
+    dev = ENVIRONMENTS["dev"]
+    assert isinstance(dev.database, ManagedDatabase)
+    before = assembly_of("dev")
+    after = synth(replace(dev, database=replace(dev.database, snapshot="last-night")), tmp_path)
+    changed = {name for name in before.templates if before.templates[name] != after.templates[name]}
+    assert changed == {f"donut-shop-{stack}-dev" for stack in ("data", "service", "monitoring")}
+    for name in ("sales", "restock", "relay", "migrate"):
+        assert "DATABASE_GENERATION" not in before.environment(name)
+        assert after.environment(name)["DATABASE_GENERATION"] == "last-night"
+    (old,), (new,) = (assembly.resources("Custom::Trigger").values() for assembly in (before, after))
+    assert old["Properties"]["HandlerArn"] != new["Properties"]["HandlerArn"], "the migration would not run"
+    alarms = after.resources("AWS::CloudWatch::Alarm").values()
+    restored = [alarm["Properties"]["AlarmDescription"] for alarm in alarms if "last-night" in str(alarm)]
+    assert len(restored) == 3
+    assert all(" Restored from last-night." in description for description in restored)

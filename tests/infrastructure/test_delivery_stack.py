@@ -1,66 +1,120 @@
 """What GitHub may do: assume CDK's own roles, each job its own share of them."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
+import yaml
 
 from app import add_delivery
-from tests.infrastructure.conftest import CONTEXT, Assembly
+from tests.infrastructure.conftest import CONTEXT, ROOT, Assembly
 from tests.infrastructure.test_app import run
 
 GITHUB = "token.actions.githubusercontent.com"
 
 
-def delivery(repository: str, environments: str) -> dict[str, Any]:
-    app = cdk.App(context={**CONTEXT, "env": environments})
+Templates = dict[str, dict[str, Any]]
+
+
+def delivery(repository: str, environments: str, **context: str) -> Templates:
+    """Synthesize what lets a repository deploy. Return the templates by stack name."""
+    app = cdk.App(context={**CONTEXT, "env": environments, **context})
     add_delivery(app, repository)
-    (stack,) = app.synth().stacks
-    template: dict[str, Any] = stack.template
-    return template
+    return {stack.stack_name: stack.template for stack in app.synth().stacks}
 
 
-def of_kind(template: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {id: resource["Properties"] for id, resource in template["Resources"].items() if resource["Type"] == kind}
-
-
-@pytest.fixture(scope="module")
-def template() -> dict[str, Any]:
-    return delivery("owner/donut-shop", "dev,prod")
-
-
-def test_each_job_has_a_role_that_only_it_may_assume(template: dict[str, Any]) -> None:
-    subjects = {}
-    ((provider, properties),) = of_kind(template, "AWS::IAM::OIDCProvider").items()
-    assert (properties["Url"], properties["ClientIdList"]) == (f"https://{GITHUB}", ["sts.amazonaws.com"])
-    for role in of_kind(template, "AWS::IAM::Role").values():
-        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
-        assert provider in json.dumps(trust["Principal"])
-        assert list(trust["Condition"]) == ["StringEquals"]
-        conditions = trust["Condition"]["StringEquals"]
-        assert conditions.pop(f"{GITHUB}:aud") == "sts.amazonaws.com"
-        subjects[role["RoleName"]] = conditions.pop(f"{GITHUB}:sub")
-        assert not conditions
-        assert not {"ManagedPolicyArns", "Policies"} & role.keys()
-    assert subjects == {
-        "donut-shop-deploy-dev": "repo:owner/donut-shop:environment:dev",
-        "donut-shop-deploy-prod": "repo:owner/donut-shop:environment:prod",
-        "donut-shop-diff": "repo:owner/donut-shop:pull_request",
+def of_kind(templates: Templates, kind: str) -> dict[str, Any]:
+    """Return the resources' properties by stack name and logical id."""
+    return {
+        f"{name}/{id}": resource["Properties"]
+        for name, template in templates.items()
+        for id, resource in template["Resources"].items()
+        if resource["Type"] == kind
     }
 
 
-def test_a_role_may_assume_the_cdks_own_and_nothing_else(template: dict[str, Any]) -> None:
-    roles = of_kind(template, "AWS::IAM::Role")
+def subjects(templates: Templates) -> dict[str, str]:
+    """Return what each role trusts, after checking that it trusts nothing else."""
+    found = {}
+    for role in of_kind(templates, "AWS::IAM::Role").values():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
+        assert list(trust["Condition"]) == ["StringEquals"]
+        conditions = trust["Condition"]["StringEquals"]
+        assert conditions.keys() == {f"{GITHUB}:aud", f"{GITHUB}:sub"}
+        assert conditions[f"{GITHUB}:aud"] == "sts.amazonaws.com"
+        assert not {"ManagedPolicyArns", "Policies"} & role.keys()
+        found[role["RoleName"]] = conditions[f"{GITHUB}:sub"]
+    return found
+
+
+def trusted_providers(templates: Templates) -> set[str]:
+    """Return the ARNs of the identity providers in the roles' trust policies, with ${} for the account."""
+    providers = set()
+    for role in of_kind(templates, "AWS::IAM::Role").values():
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        arn = trust["Principal"]["Federated"]
+        parts = [arn] if isinstance(arn, str) else arn["Fn::Join"][1]
+        providers.add("".join(part if isinstance(part, str) else "${}" for part in parts))
+    return providers
+
+
+@pytest.fixture(scope="module")
+def templates() -> Templates:
+    return delivery("owner/donut-shop", "dev,prod")
+
+
+@pytest.mark.parametrize("repository", ["owner/donut-shop", "owner@123456/donut-shop@456789"])
+def test_each_job_has_a_role_that_only_it_may_assume(repository: str) -> None:
+    """GitHub signs the numbers for repositories that were created, renamed or moved after 2026-07-15."""
+    assert subjects(delivery(repository, "dev,prod")) == {
+        "donut-shop-deploy-dev": f"repo:{repository}:environment:dev",
+        "donut-shop-deploy-prod": f"repo:{repository}:environment:prod",
+        "donut-shop-diff": f"repo:{repository}:pull_request",
+    }
+
+
+def test_github_is_the_accounts_one_identity_provider(templates: Templates) -> None:
+    (provider,) = of_kind(templates, "AWS::IAM::OIDCProvider").values()
+    assert (provider["Url"], provider["ClientIdList"]) == (f"https://{GITHUB}", ["sts.amazonaws.com"])
+    assert trusted_providers(templates) == {f"arn:aws:iam::${{}}:oidc-provider/{GITHUB}"}
+
+
+EXISTING = f"arn:aws:iam::123456789012:oidc-provider/{GITHUB}"
+
+
+def test_existing_identity_provider_is_used() -> None:
+    """An account has one provider per issuer: creating a second one fails with EntityAlreadyExists."""
+    templates = delivery("owner/donut-shop", "dev", github_oidc_provider_arn=EXISTING)
+    assert not of_kind(templates, "AWS::IAM::OIDCProvider")
+    assert trusted_providers(templates) == {EXISTING}
+
+
+@pytest.mark.parametrize("arn", [GITHUB, EXISTING.replace(GITHUB, "accounts.google.com"), f"{EXISTING}/", "arn:*"])
+def test_another_identity_provider_is_rejected(arn: str) -> None:
+    with pytest.raises(ValueError, match="is not the ARN of GitHub's identity provider"):
+        delivery("owner/donut-shop", "dev", github_oidc_provider_arn=arn)
+
+
+def test_deploying_for_one_environment_leaves_the_others_alone(templates: Templates) -> None:
+    """A stack of its own holds each environment's role, and the shared stack is the same whoever deploys it."""
+    dev, prod = delivery("owner/donut-shop", "dev"), delivery("owner/donut-shop", "prod")
+    assert dev.keys() == {"donut-shop-delivery", "donut-shop-delivery-dev"}
+    assert prod.keys() == {"donut-shop-delivery", "donut-shop-delivery-prod"}
+    assert dev["donut-shop-delivery"] == prod["donut-shop-delivery"] == templates["donut-shop-delivery"]
+    assert templates == dev | prod
+
+
+def test_a_role_may_assume_the_cdks_own_and_nothing_else(templates: Templates) -> None:
+    roles = of_kind(templates, "AWS::IAM::Role")
     assumes = {}
-    for policy in of_kind(template, "AWS::IAM::Policy").values():
+    for path, policy in of_kind(templates, "AWS::IAM::Policy").items():
         (statement,) = policy["PolicyDocument"]["Statement"]
         assert (statement["Effect"], statement["Action"]) == ("Allow", "sts:AssumeRole")
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        ((role,),) = ([reference["Ref"] for reference in policy["Roles"]],)
+        (role,) = [f"{path.partition('/')[0]}/{role['Ref']}" for role in policy["Roles"]]
         assumes[roles[role]["RoleName"]] = ["".join(map(str, arn["Fn::Join"][1])) for arn in resources]
     account = "{'Ref': 'AWS::AccountId'}"
     arn = f"arn:aws:iam::{account}:role/cdk-hnb659fds-%s-role-{account}-ap-northeast-2"
@@ -72,9 +126,32 @@ def test_a_role_may_assume_the_cdks_own_and_nothing_else(template: dict[str, Any
     }
 
 
-@pytest.mark.parametrize("repository", ["donut-shop", "https://github.com/owner/donut-shop", "owner/*", "owner/a:b"])
+def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
+    """A multi-AZ database, a failed migration and the wait for network interfaces take more than an hour together."""
+    job = yaml.safe_load((ROOT / ".github/workflows/deploy-to.yml").read_text())["jobs"]["deploy"]
+    (credentials,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
+    assert job["timeout-minutes"] == 120
+    assert credentials["role-duration-seconds"] == 7200
+    durations = {role["RoleName"]: role["MaxSessionDuration"] for role in of_kind(templates, "AWS::IAM::Role").values()}
+    assert durations == {"donut-shop-deploy-dev": 7200, "donut-shop-deploy-prod": 7200, "donut-shop-diff": 3600}
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [
+        "donut-shop",
+        "https://github.com/owner/donut-shop",
+        "owner/*",
+        "owner/a:b",
+        "owner@1/donut-shop",
+        "owner/donut-shop@1",
+        "owner@*/donut-shop@*",
+        "owner@x/donut-shop@1",
+        "repo:owner@1/donut-shop@2",
+    ],
+)
 def test_a_wrong_repository_is_named(repository: str) -> None:
-    with pytest.raises(ValueError, match="is not OWNER/NAME"):
+    with pytest.raises(ValueError, match="is neither OWNER/NAME nor OWNER@ID/NAME@ID"):
         delivery(repository, "dev")
 
 
@@ -89,6 +166,9 @@ def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> No
 
 def test_the_context_asks_for_it_and_for_nothing_else(tmp_path: Path) -> None:
     assert run(tmp_path, env="dev", github_repository="owner/donut-shop").returncode == 0
-    assert [path.name for path in tmp_path.glob("*.template.json")] == ["donut-shop-delivery.template.json"]
+    assert {path.name for path in tmp_path.glob("*.template.json")} == {
+        "donut-shop-delivery.template.json",
+        "donut-shop-delivery-dev.template.json",
+    }
     wrong = run(tmp_path, env="dev", github_repository="donut-shop")
-    assert wrong.stderr.startswith("error: github_repository 'donut-shop' is not OWNER/NAME")
+    assert wrong.stderr.startswith("error: github_repository 'donut-shop' is neither OWNER/NAME nor")

@@ -36,9 +36,10 @@ def test_no_account_is_typed(assembly: Assembly) -> None:
         assert not re.search(r"\b\d{12}\b", text), text
 
 
-def test_the_only_url_is_the_factorys(assembly: Assembly) -> None:
+def test_only_urls_are_the_factorys_and_the_sns_endpoint(assembly: Assembly) -> None:
     urls = {text for text in leaves(assembly.templates) if re.search(r"://|amazonaws\.com/", text)}
-    assert urls == {ENVIRONMENTS[assembly.name].factory_url}
+    settings = ENVIRONMENTS[assembly.name]
+    assert urls == {settings.factory_url} | ({settings.sns_endpoint} if settings.sns_endpoint else set())
 
 
 def test_no_password_is_typed(assembly: Assembly) -> None:

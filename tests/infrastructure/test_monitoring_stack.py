@@ -1,6 +1,8 @@
 import re
+from pathlib import Path
 
-from tests.infrastructure.conftest import ROOT, Assembly, construct
+from stacks.settings import ENVIRONMENTS
+from tests.infrastructure.conftest import ROOT, Assembly, construct, synth
 
 
 def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:
@@ -33,6 +35,40 @@ def test_one_dead_letter_is_enough(assembly: Assembly) -> None:
     assert (dimension["Name"], assembly.origin(dimension["Value"])) == ("QueueName", dlq)
     assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateNumberOfMessagesVisible", 1)
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+def test_oldest_message_alarm_fires_only_if_the_consumer_receives_nothing(assembly: Assembly) -> None:
+    """SQS leaves a message that was received three times out of the metric.
+
+    A message that the factory rejects is received for the third time after the first two delays, so the threshold must
+    be later than that.
+    """
+    _, alarm = assembly.one("AWS::CloudWatch::Alarm", "OldestMessage")
+    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateAgeOfOldestMessage", 10 * 60)
+    assert "the consumer does not take messages" in alarm["AlarmDescription"]
+    assert "factory" not in alarm["AlarmDescription"]
+    settings = ENVIRONMENTS[assembly.name]
+    delays = settings.retry_delay + 2 * settings.retry_delay
+    assert delays + 3 * settings.consumer_timeout < alarm["Threshold"]
+
+
+def test_server_errors_need_a_minimum_of_responses(assembly: Assembly) -> None:
+    """Otherwise one 5xx among ten requests at night wakes somebody up."""
+    _, alarm = assembly.one("AWS::CloudWatch::Alarm", "ServerErrors")
+    (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
+    assert expression == "IF(answers >= 20, 100 * errors / answers, 0)"
+
+
+def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:
+    settings = ENVIRONMENTS["prod"].override({"alarm_email": "ops@shop.test"})
+    assembly = synth(settings, tmp_path)
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    subscriptions = [
+        (resource["Properties"]["Protocol"], resource["Properties"]["Endpoint"])
+        for resource in assembly.resources("AWS::SNS::Subscription").values()
+        if resource["Properties"]["TopicArn"] == {"Ref": topic}
+    ]
+    assert subscriptions == [("email", "ops@shop.test")]
 
 
 def test_a_silent_relay_alarms(assembly: Assembly) -> None:

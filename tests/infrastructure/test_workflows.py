@@ -87,7 +87,48 @@ def test_one_assembly_goes_from_environment_to_environment() -> None:
     assert {deploy[name]["uses"] for name in order[2:]} == {"./.github/workflows/deploy-to.yml"}
     assert [deploy[name]["with"]["environment"] for name in order[2:]] == order[2:]
     commands = [step["run"] for name in ("deploy.yml", "deploy-to.yml") for step in steps(name) if "run" in step]
-    assert commands == [f"make synth ENV={','.join(order[2:])}", "make deploy APP=cdk.out", "make smoke"]
+    assert commands == [
+        f"make synth ENV={','.join(order[2:])}",
+        *("make install", "make deploy APP=cdk.out", "make smoke"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["diff.yml", "deploy-to.yml"])
+def test_credentials_come_after_installation_and_synthesis(name: str) -> None:
+    """pip and app.py run code from the pull request, or of a dependency; they need no credentials."""
+    found = list(steps(name))
+    (credentials,) = [index for index, step in enumerate(found) if "role-to-assume" in step.get("with", {})]
+    before = [step["run"] for step in found[:credentials] if "run" in step]
+    after = [step["run"] for step in found[credentials:] if step.get("run", "").startswith("make ")]
+    assert "make install" in before
+    assert not [command for command in after if re.match("make (install|synth|test)", command)]
+    for command in after:
+        assert "APP=cdk.out" in command or command == "make smoke", command
+
+
+def test_runs_wait_for_each_other_in_each_environment_only() -> None:
+    """One group for the whole pipeline would keep every merge from dev while prod waits for its approval."""
+    assert "concurrency" not in workflow("deploy.yml")
+    assert "concurrency" not in workflow("deploy-to.yml")
+    groups = {job: content.get("concurrency") for job, content in jobs("deploy.yml").items()}
+    waits = {"cancel-in-progress": False}
+    assert groups == {
+        "test": {"group": "deploy-test", **waits},
+        "synth": {"group": "deploy-synth", **waits},
+        **{name: None for name in ENVIRONMENTS if name != "local"},
+    }
+    assert jobs("deploy-to.yml")["deploy"]["concurrency"] == {"group": "deploy-${{ inputs.environment }}", **waits}
+
+
+def test_alarm_address_reaches_the_assembly_and_the_deployment() -> None:
+    for name, job in (("diff.yml", "diff"), ("deploy.yml", "synth"), ("deploy-to.yml", "deploy")):
+        assert jobs(name)[job]["env"]["ALARM_EMAIL"] == "${{ vars.ALARM_EMAIL }}"
+
+
+def test_python_action_runs_on_a_supported_node() -> None:
+    """setup-python 5 declares node20, which the runners no longer have."""
+    used = {step["uses"] for file in FILES for step in steps(file.name) if "setup-python" in step.get("uses", "")}
+    assert used == {"actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"}  # v6.2.0
 
 
 def test_roles_come_from_github_and_keys_from_nowhere() -> None:

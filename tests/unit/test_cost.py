@@ -37,6 +37,11 @@ def database(**properties: Any) -> dict[str, Any]:
         ),
         ("AWS::SecretsManager::Secret", {}, {"Secret": 1}),
         ("AWS::CloudWatch::Alarm", {}, {"CloudWatch alarm": 1}),
+        (
+            "AWS::CloudWatch::Alarm",
+            {"Metrics": [{"Expression": "a / b"}, {"MetricStat": {}}, {"MetricStat": {}}]},
+            {"CloudWatch alarm": 2},
+        ),
         ("AWS::CloudWatch::Dashboard", {}, {"CloudWatch dashboard": 1}),
         ("AWS::Logs::MetricFilter", {}, {"CloudWatch metric": 1}),
         ("AWS::EC2::EgressOnlyInternetGateway", {}, {}),
@@ -78,7 +83,7 @@ def test_traffic_is_billed_on_top() -> None:
         "Lambda arm64": 3000 * 0.02 + 100 * 0.02 + 100 * 0.5,
         "SNS requests": 100,
         "SQS requests": 300,
-        "CloudWatch logs": cost.LINE * (3200 + 3100),
+        "CloudWatch logs": cost.LINE * (3 * 3200 + 3100),
     }
 
 

@@ -28,6 +28,12 @@ def test_an_optional_key_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None
     assert environment.read(environment.Restock).database_secret_arn == "a-secret"
 
 
+def test_database_generation_is_for_the_template_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.read(environment.Sales).database_generation is None
+    monkeypatch.setenv("DATABASE_GENERATION", "last-night")
+    assert environment.read(environment.Sales).database_generation == "last-night"
+
+
 def test_names_every_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("FACTORY_URL", "RETRY_DELAY"):
         monkeypatch.delenv(key)

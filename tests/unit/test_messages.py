@@ -2,10 +2,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import boto3
 import botocore.exceptions
 import pytest
+from botocore.config import Config
 
 from common import messages
+from stacks.settings import ENVIRONMENTS
 from tests.unit.conftest import Pipe
 
 ORDER = messages.ProductionOrder(
@@ -42,6 +45,17 @@ def test_the_client_waits_briefly_and_tries_once(aws: None) -> None:
     config = messages._sns().meta.config
     assert (config.connect_timeout, config.read_timeout) == (1, 1)
     assert config.retries["total_max_attempts"] == 1
+
+
+def test_publishes_to_the_dual_stack_endpoint_where_it_is_given(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the name that the SDK itself chooses for dual stack, and Secrets Manager's stays as it is."""
+    endpoint = ENVIRONMENTS["dev"].sns_endpoint
+    assert endpoint == boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", endpoint)
+    messages._sns.cache_clear()
+    client = messages._sns()
+    assert (client.meta.endpoint_url, client.meta.region_name) == (endpoint, "ap-northeast-2")
+    assert boto3.client("secretsmanager").meta.endpoint_url == "https://secretsmanager.ap-northeast-2.amazonaws.com"
 
 
 def envelope(**attributes: Any) -> str:

@@ -3,7 +3,15 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS, ExistingDatabase, ManagedDatabase, Settings
+from stacks.settings import (
+    ENVIRONMENTS,
+    MAX_CONNECTIONS,
+    REQUEST_SECONDS,
+    ExistingDatabase,
+    ManagedDatabase,
+    Settings,
+    Throttle,
+)
 
 DEV = ENVIRONMENTS["dev"]
 MANAGED = ManagedDatabase(instance_class="t4g.micro", backup_days=35)
@@ -52,9 +60,14 @@ EXISTING = ExistingDatabase(
             "reserved_concurrency names consumer, not a function with a database",
         ),
         (
-            {"reserved_concurrency": {"sales": 10, "relay": 5}},
-            "reserved_concurrency may open 40 connections, too many for t4g.micro",
+            {"reserved_concurrency": {"sales": 10, "restock": 4, "relay": 1}},
+            "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
         ),
+        (
+            {"throttle": Throttle(rate=200, burst=50)},
+            "the functions may open 118 connections, too many for t4g.micro: reserve less, or lower the throttles",
+        ),
+        ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
         (
             {"database": replace(MANAGED, instance_class="m7i.large")},
             "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
@@ -86,7 +99,8 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None
         {"max_order": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
-        {"reserved_concurrency": {"sales": 10, "relay": 4}},
+        {"reserved_concurrency": {"sales": 9, "restock": 4, "relay": 1}},
+        {"alarm_email": "ops@shop.test"},
         {"database": MANAGED},
         {"database": EXISTING},
     ],
@@ -132,3 +146,62 @@ def test_data_outlives_the_stack_where_it_matters(name: str) -> None:
     settings: Settings = ENVIRONMENTS[name]
     assert settings.retain_data
     assert settings.idempotency_retention >= 24 * 3600
+
+
+def test_dev_fits_an_account_on_the_free_plan() -> None:
+    """RDS refuses more than one day of backups there, and a new account has no concurrency to reserve."""
+    assert isinstance(DEV.database, ManagedDatabase)
+    assert DEV.database.backup_days == 1
+    assert DEV.database.instance_class == "t4g.micro"
+    assert not DEV.reserved_concurrency
+
+
+@pytest.mark.parametrize("name", ["staging", "prod"])
+def test_backups_are_kept_for_a_week_where_data_matters(name: str) -> None:
+    database = ENVIRONMENTS[name].database
+    assert isinstance(database, ManagedDatabase)
+    assert database.backup_days >= 7
+
+
+@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_zones_are_those_with_every_instance_family(settings: Settings) -> None:
+    """ap-northeast-2b lacks several families: t2, m4 and t3a are refused there."""
+    assert settings.availability_zones == ("ap-northeast-2a", "ap-northeast-2c")
+
+
+@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
+    """With a reservation: twice it, for a deployment. Without: what the throttle admits while the first still runs."""
+    assert isinstance(settings.database, ManagedDatabase)
+    reserved = settings.reserved_concurrency
+    connections: float = 10  # people and the migration
+    for function, throttle in (("sales", settings.throttle), ("restock", settings.callback_throttle)):
+        admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
+        connections += 2 * reserved[function] if function in reserved else admitted
+    connections += 2 * reserved.get("relay", 1)  # one run each minute
+    assert connections == settings.most_connections()
+    assert connections < MAX_CONNECTIONS[settings.database.instance_class]
+
+
+def test_alarm_address_is_required_in_prod_only() -> None:
+    required = {name for name, settings in ENVIRONMENTS.items() if settings.requires_alarm_email}
+    assert required == {"prod"}
+
+
+def test_command_line_gives_the_alarm_address() -> None:
+    assert DEV.override({"alarm_email": "ops@shop.test"}).alarm_email == "ops@shop.test"
+    with pytest.raises(ValueError, match="alarm_email 'ops' is not an e-mail address"):
+        DEV.override({"alarm_email": "ops"})
+
+
+def test_only_dev_needs_the_dual_stack_endpoint_of_sns() -> None:
+    """Interface endpoints answer for the ordinary name only, and local functions call the emulator."""
+    endpoints = {name: settings.sns_endpoint for name, settings in ENVIRONMENTS.items()}
+    assert endpoints == {
+        "local": None,
+        "dev": "https://sns.ap-northeast-2.api.aws",
+        "staging": None,
+        "prod": None,
+    }
+    assert replace(DEV, endpoint_zones=1).sns_endpoint is None
+    assert replace(DEV, database=EXISTING).sns_endpoint is None

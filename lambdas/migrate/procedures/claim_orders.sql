@@ -1,6 +1,6 @@
 -- Leases due orders to the relay: nobody else sees them until the lease ends. The orders have been published p_publications
--- times. p_newest: FALSE takes the oldest; TRUE takes the newest of those that the relay has not tried since their last
--- publication, so that orders which come back after a failure never stand in front of new ones.
+-- times. p_newest FALSE takes the oldest. TRUE takes the newest of those that the relay has not tried since their last
+-- publication: a failed order comes due again later than a new one, and would otherwise count as newer.
 -- An order whose product is gone can't be published: it becomes stuck.
 -- Returns one row per claimed order. slug and product_id are NULL if the order became stuck.
 CREATE OR REPLACE PROCEDURE claim_orders(

@@ -1,4 +1,4 @@
--- The notification is out: the relay looks again when the delivery is overdue. An order that has arrived stays arrived.
+-- Records a publication of the order. The relay looks at it again after p_overdue. An order that has arrived stays arrived.
 CREATE OR REPLACE PROCEDURE mark_published(
     IN p_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
     IN p_overdue  INT    -- seconds

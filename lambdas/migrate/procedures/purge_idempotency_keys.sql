@@ -1,4 +1,4 @@
--- A bounded bite of the keys older than the retention, by index. Answers one row: how many went.
+-- Deletes up to p_limit keys older than the retention, oldest first. Returns one row: the number deleted.
 CREATE OR REPLACE PROCEDURE purge_idempotency_keys(
     IN p_retention INT,    -- seconds
     IN p_limit     INT
