@@ -8,8 +8,10 @@ import pytest
 from local.cloud import PROJECT
 from local.factory import Answer
 from local.faults import Fault
+from operations.smoke import depth
 from tests.e2e.operations import make_due, run, run_relay, shell_environment
-from tests.e2e.shop import Shop
+from tests.e2e.shop import PATIENCE, Shop
+from tests.eventually import eventually
 
 WITHIN = 4
 OVERHEAD = 15
@@ -82,3 +84,15 @@ def test_order_that_does_not_arrive_is_named(shop: Shop, answer: Answer) -> None
     assert "queue → consumer → factory → callback" in sentence
     assert "in the dead-letter queue" in sentence
     assert "`published`" in sentence
+
+    shop.factory.answer = lambda order: Answer()
+    make_due(shop)
+    run_relay(shop)
+    ((order_id,),) = shop.sql("SELECT order_id FROM production_order")
+    shop.wait_for(order_id)  # nothing of it is left in the queues for the next test
+    eventually(lambda: queues_are_empty(shop), within=PATIENCE)
+
+
+def queues_are_empty(shop: Shop) -> None:
+    sqs = shop.cloud.client("sqs")
+    assert [depth(sqs, f"{name}_local") for name in ("stock_queue", "stock_dlq")] == [0, 0]
