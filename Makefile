@@ -115,6 +115,7 @@ snapshots: install ## Renew the templates' snapshots after a change that was mea
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
 
+PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
 STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
 ALARM = $(if $(ALARM_EMAIL),-c alarm_email='$(ALARM_EMAIL)')
 SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
