@@ -47,9 +47,9 @@ node_modules/installed: .venv/installed package-lock.json
 	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.venv/emulator/installed: .venv/installed local/requirements.txt
+.venv/emulator/installed: .venv/installed local/emulator/requirements.txt
 	$(PYTHON) -m venv .venv/emulator
-	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/requirements.txt
+	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
 	@touch $@
 
 .PHONY: install
@@ -158,6 +158,6 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 .PHONY: lock
 lock: .venv/installed ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
-	$(COMPILE) --upgrade local/requirements.in -o local/requirements.txt
+	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
 	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

@@ -8,12 +8,12 @@ import sys
 
 import aws_cdk as cdk
 
+from settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
 from stacks.data_stack import DataStack
 from stacks.delivery_stack import DeliveryStack, DeploymentRoleStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
-from stacks.settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
 
 
 def chosen(app: cdk.App) -> list[Settings]:

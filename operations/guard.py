@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, Settings
 
 TERMINAL = "/dev/tty"
 

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.config import Config
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS
+from settings import ENVIRONMENTS
 
 BACK_SECONDS = 15 * 60
 LATE_SECONDS = 60

@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
 from operations.guard import Stop, require_alarm_address, require_credentials
-from stacks.settings import ENVIRONMENTS, REGION, ManagedDatabase, Settings
+from settings import ENVIRONMENTS, REGION, ManagedDatabase, Settings
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8

@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS
+from settings import ENVIRONMENTS
 
 WAIT_SECONDS = 2
 

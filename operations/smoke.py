@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, Settings
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.settings import DATABASE_PARAMETERS, DATABASE_USERS, ExistingDatabase, ManagedDatabase, Settings
-from stacks.validation import acknowledge
+from settings import DATABASE_PARAMETERS, DATABASE_USERS, ExistingDatabase, ManagedDatabase, Settings
+from stacks.acknowledgments import acknowledge
 
 DATABASE_NAME = "shop"
 DATABASE_PORT = 13306

@@ -13,7 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.validation import acknowledge
+from stacks.acknowledgments import acknowledge
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
 DEFAULT_MEMORY_MIB = 256

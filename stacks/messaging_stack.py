@@ -6,7 +6,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.settings import Settings
+from settings import Settings
 
 MAX_RECEIVES = 5
 VISIBILITY_FACTOR = 6

@@ -9,11 +9,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from settings import MAX_CONNECTIONS, ManagedDatabase, Settings
 from stacks.data_stack import DataStack
 from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
-from stacks.settings import MAX_CONNECTIONS, ManagedDatabase, Settings
 
 MINUTE = cdk.Duration.minutes(1)
 FIVE_MINUTES = cdk.Duration.minutes(5)

@@ -12,11 +12,11 @@ from aws_cdk import triggers
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from settings import DATABASE_USERS, Settings
+from stacks.acknowledgments import acknowledge
 from stacks.data_stack import DATABASE_NAME, DataStack
 from stacks.function import DEFAULT_MEMORY_MIB, Dependencies, Function
 from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
-from stacks.settings import DATABASE_USERS, Settings
-from stacks.validation import acknowledge
 
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",

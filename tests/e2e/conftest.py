@@ -5,7 +5,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.factory import Answer, Factory
-from tests.e2e.shop import Shop
+from tests.support.deployed_shop import Shop
 
 
 @pytest.fixture(scope="session")

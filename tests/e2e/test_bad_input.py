@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.factory import Answer as FactoryAnswer
-from tests.e2e.shop import Shop
-from tests.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
+from tests.support.deployed_shop import Shop
+from tests.support.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
 
 
 def test_bad_input_changes_nothing_and_learns_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,13 +18,13 @@ import pymysql
 import pytest
 import requests
 
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
 from operations import redrive
-from tests.at_once import at_once
-from tests.e2e.operations import kill_database, make_due, run_relay
-from tests.e2e.shop import Shop
-from tests.eventually import eventually
+from tests.support.accidents import kill_database, make_due, run_relay
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import Shop
+from tests.support.polling import eventually
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CHAOS_SEEDS", "1")))

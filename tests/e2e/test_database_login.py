@@ -10,11 +10,11 @@ import pytest
 from common import environment, iam_login
 from common.database import connect
 from local.cloud import Cloud
-from local.rds import create_iam_user
-from stacks.settings import REGION
-from tests.books import NAME
-from tests.e2e.shop import Shop
-from tests.grants import GRANTS, readable
+from local.database.rds import create_iam_user
+from settings import REGION
+from tests.support.books import NAME
+from tests.support.deployed_shop import Shop
+from tests.support.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
 USERS = {"sales": "shop_sales", "restock": "shop_restock", "relay": "shop_relay"}

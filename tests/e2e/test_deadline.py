@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from local.factory import Answer
-from tests.at_once import at_once
-from tests.e2e.shop import ANSWERED_WITHIN, Shop
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import ANSWERED_WITHIN, Shop
 
 AWAKE = 0.004
 

@@ -13,8 +13,8 @@ import pytest
 
 from local.factory import Answer, Factory, Order
 from operations.redrive import redrive
-from tests.e2e.shop import ANSWERED_WITHIN, PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.deployed_shop import ANSWERED_WITHIN, PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def attributes(shop: Shop, order_id: str) -> dict[str, str]:

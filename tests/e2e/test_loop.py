@@ -7,9 +7,9 @@ import pytest
 import requests
 
 from local.factory import Answer, Order
-from tests.at_once import at_once
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def hold_back(order: Order) -> Answer:

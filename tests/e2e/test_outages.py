@@ -6,13 +6,13 @@ from itertools import count
 import pytest
 import requests
 
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
-from tests.at_once import at_once
-from tests.e2e.misbehaving import MISBEHAVIOURS, misbehaving
-from tests.e2e.operations import database_killed, kill_database, make_due, run_relay
-from tests.e2e.shop import ANSWERED_WITHIN, PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import database_killed, kill_database, make_due, run_relay
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import ANSWERED_WITHIN, PATIENCE, Shop
+from tests.support.misbehaving import MISBEHAVIOURS, misbehaving
+from tests.support.polling import eventually
 
 UNAVAILABLE = {"message": "데이터베이스 연결 오류"}
 RESTART_SECONDS = 0.3

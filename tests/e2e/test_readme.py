@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from local.cloud import PROJECT
-from tests.e2e.documentation import commands, make_targets, makefile_targets
-from tests.e2e.operations import shell_environment
-from tests.e2e.shop import Shop
+from tests.support.accidents import shell_environment
+from tests.support.deployed_shop import Shop
+from tests.support.documentation import commands, make_targets, makefile_targets
 
 README = (PROJECT / "README.md").read_text()
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from common import limits
-from tests.e2e.shop import Shop
+from tests.support.deployed_shop import Shop
 
 JSON = "application/json; charset=utf-8"
 TABLES = ("product", "purchase", "production_order", "idempotency_key")

@@ -5,9 +5,9 @@ import subprocess
 import requests
 
 from local.factory import Answer
-from tests.books import NAME
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.books import NAME
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def client(shop: Shop, program: str, *arguments: str, stdin: bytes = b"") -> bytes:

@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from local.cloud import PROJECT
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
-from tests.e2e.documentation import blocks, commands, make_targets, makefile_targets, sections
-from tests.e2e.operations import make_due, run, run_relay, shell_environment
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import make_due, run, run_relay, shell_environment
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
+from tests.support.polling import eventually
 
 RUNBOOK = sections("docs/runbook.md")
 

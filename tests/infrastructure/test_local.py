@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, synth
 
 SHORTER = {
     "FACTORY_DEADLINE",

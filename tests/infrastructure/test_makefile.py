@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import ROOT
+from settings import ENVIRONMENTS
+from tests.support.assembly import PROJECT
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-delivery"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
@@ -38,11 +38,11 @@ def fresh(tmp_path: Path) -> Path:
     """The project as it was cloned: nothing is installed. Whatever a command runs first would fail, or leave a file."""
     project = tmp_path / "project"
     project.mkdir()
-    shutil.copy(ROOT / "Makefile", project)
+    shutil.copy(PROJECT / "Makefile", project)
     return project
 
 
-def make(*arguments: str, machine: dict[str, str], directory: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def make(*arguments: str, machine: dict[str, str], directory: Path = PROJECT) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(
         command, cwd=directory, env=machine, capture_output=True, text=True, check=False, timeout=SECONDS
@@ -97,7 +97,7 @@ def test_repository_has_to_be_given_to_let_github_deploy(machine: dict[str, str]
 
 
 def test_guard_knows_the_environments_of_the_settings() -> None:
-    (listed,) = re.findall(r"^ACCOUNTS = (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (listed,) = re.findall(r"^ACCOUNTS = (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     assert listed.split() == ACCOUNTS
 
 
@@ -170,7 +170,7 @@ def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple
     program = "import os, sys; os.execvp('make', ['make', *sys.argv[1:]])"
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(ROOT)
+        os.chdir(PROJECT)
         os.execve(sys.executable, [sys.executable, "-c", program, *INSTALLED, *arguments], machine)
     said, asked, deadline = b"", False, time.monotonic() + SECONDS
     try:
@@ -211,7 +211,7 @@ def test_prod_is_destroyed_only_after_its_name_is_typed(machine: dict[str, str])
 def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> None:
     done = subprocess.run(
         ["make", *INSTALLED, "destroy", "ENV=prod"],
-        cwd=ROOT,
+        cwd=PROJECT,
         env=machine,
         input="prod\n",
         capture_output=True,

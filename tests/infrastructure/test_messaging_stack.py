@@ -1,4 +1,4 @@
-from tests.infrastructure.conftest import Assembly
+from tests.support.assembly import Assembly
 
 MAX_VISIBILITY = 12 * 3600
 """SQS's own limit, in seconds."""

@@ -1,13 +1,13 @@
 import re
 from pathlib import Path
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import ROOT, Assembly, construct, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import PROJECT, Assembly, construct, synth
 
 
 def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
-    targets = set(" ".join(re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)).split())
+    targets = set(" ".join(re.findall(r"^([a-z -]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)).split())
     alarms = assembly.resources("AWS::CloudWatch::Alarm")
     assert {construct(id) for id in alarms} >= {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders"}
     for alarm in alarms.values():
@@ -81,7 +81,7 @@ def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
     for metric_filter in assembly.resources("AWS::Logs::MetricFilter").values():
         properties = metric_filter["Properties"]
         folder = construct(assembly.origin(properties["LogGroupName"])).removesuffix("Logs").lower()
-        source = (ROOT / "lambdas" / folder / "handler.py").read_text()
+        source = (PROJECT / "lambdas" / folder / "handler.py").read_text()
         message = re.search(r'\$\.message = "(\w+)"', properties["FilterPattern"])
         assert message
         assert re.search(rf'log\.\w+\(\s*"{message[1]}"', source)
@@ -91,7 +91,7 @@ def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
 
 
 def test_every_alarm_has_its_section_in_the_runbook_and_no_section_lacks_one(assembly: Assembly) -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     sections = {name for heading in headings for name in heading.split(", ")}
     descriptions = [
         alarm["Properties"]["AlarmDescription"] for alarm in assembly.resources("AWS::CloudWatch::Alarm").values()

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from common import limits
-from stacks.settings import ENVIRONMENTS
-from tests.hostile import CHECKOUT, DOCUMENT
-from tests.infrastructure.conftest import Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly
+from tests.support.hostile import CHECKOUT, DOCUMENT
 
 COUNT = "MessageAttributeProductCnt"
 TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, construct, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, construct, synth
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
 CONSUME = {

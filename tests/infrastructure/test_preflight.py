@@ -8,8 +8,8 @@ import pytest
 
 from operations import preflight
 from operations.guard import Stop, require_alarm_address
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, synth
 
 PROD = ENVIRONMENTS["prod"]
 

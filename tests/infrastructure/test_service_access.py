@@ -2,9 +2,8 @@
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly
-from tests.infrastructure.test_data_stack import subnets_with_a_route
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, subnets_with_a_route
 
 IN_VPC = ("sales", "restock", "relay", "migrate")
 

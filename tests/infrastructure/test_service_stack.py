@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common import deadline, environment
+from settings import DATABASE_PARAMETERS, ENVIRONMENTS
 from stacks.function import LAMBDAS
-from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, construct
+from tests.support.assembly import Assembly, construct
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
 ROUTES = {

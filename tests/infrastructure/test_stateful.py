@@ -10,8 +10,8 @@ from typing import Any
 
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from stacks.settings import REGION
-from tests.infrastructure.conftest import Assembly
+from settings import REGION
+from tests.support.assembly import Assembly
 
 ACCEPTED = Path(__file__).with_name("stateful.json")
 STATEFUL = (

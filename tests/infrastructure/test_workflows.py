@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import ROOT
+from settings import ENVIRONMENTS
+from tests.support.assembly import PROJECT
 
-FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 RIGHTS = {
     "test.yml": {"test": {"contents": "read"}},
     "diff.yml": {"diff": {"contents": "read", "id-token": "write", "pull-requests": "write"}},
@@ -25,7 +25,7 @@ RIGHTS = {
 
 
 def workflow(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())
+    content: dict[str, Any] = yaml.safe_load((PROJECT / ".github" / "workflows" / name).read_text())
     return content
 
 

@@ -1,25 +1,14 @@
 import os
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from common import database, deadline, environment
-from local.mariadb import MariaDb
-from local.rds import create_master
+from common import database, environment
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
 from migrate import handler as migrate
-from tests.books import NAME, sql
-from tests.integration.shop import Shop
-
-SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
-    function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
-    for function, entry in migrate.DATABASE_USERS.items()
-}
-
-
-def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
-    """Stand in for Secrets Manager, with the functions' names for ARNs."""
-    return SECRETS[arn]
+from tests.support.books import NAME, sql
+from tests.support.database_shop import SECRETS, Shop, secret
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from common import limits, messages
 from common.store import Store
-from tests.hostile import (
+from tests.support.database_shop import Shop
+from tests.support.hostile import (
     AROUND,
     CANARY,
     INPUTS,
@@ -28,7 +29,6 @@ from tests.hostile import (
     hostile_inputs,
     try_all,
 )
-from tests.integration.shop import Shop
 
 
 def event(input: Input) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
 from common.store import Checkout, Store
-from tests.integration.shop import Shop, buy, order_more
+from tests.support.database_shop import Shop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
 

@@ -16,14 +16,13 @@ from common import deadline
 from common.database import DatabaseUnavailable
 from common.store import Checkout, Store
 from local.cloud import PROJECT
-from local.mariadb import MariaDb
-from local.rds import create_master
-from tests.books import NAME
-from tests.eventually import eventually
-from tests.faketime import SteppedClock, require_library
-from tests.integration.conftest import SECRETS
-from tests.integration.shop import Shop, buy
-from tests.proxy import proxy_to
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
+from tests.support.books import NAME
+from tests.support.database_shop import SECRETS, Shop, buy
+from tests.support.faketime import SteppedClock, require_library
+from tests.support.polling import eventually
+from tests.support.proxy import proxy_to
 
 STEPS = [-3600, -2, -1, 1, 2, 3600]
 ANSWERED_BY = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
@@ -96,7 +95,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     clock = SteppedClock(tmp_path, monotonic=monotonic)
     database = shop.database
     address = (database.database_host, str(database.database_port), database.database_name, database.database_ca_file)
-    command = [sys.executable, "-m", "tests.integration.buyer", *address, *shop.secrets["sales"].values()]
+    command = [sys.executable, "-m", "tests.support.buyer", *address, *shop.secrets["sales"].values()]
     variables = clock.variables | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'lambdas'}"}
     with subprocess.Popen(
         command, cwd=PROJECT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

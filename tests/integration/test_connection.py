@@ -16,11 +16,11 @@ import trustme
 
 from common.database import DatabaseUnavailable, _socket_of
 from common.store import Store
-from local.mariadb import MariaDb
-from local.rds import create_master
-from tests.books import NAME
-from tests.eventually import eventually
-from tests.integration.shop import Shop, arrive, buy, order_more
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
+from tests.support.books import NAME
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.polling import eventually
 
 PATIENCE = 5
 """Seconds: the contract's."""

@@ -14,8 +14,8 @@ import requests
 import trustme
 
 from common import messages
-from tests.integration.test_simulation import ENVIRONMENT
-from tests.unit.test_consumer import ORDER
+from tests.support.orders import ORDER
+from tests.support.variables import SIMULATION
 
 WHOLE = {
     "without a body": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
@@ -91,7 +91,7 @@ def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
     """Return a function that handles one message, and returns the ids of the messages that come back."""
 
     def consume(factory: Factory) -> list[str]:
-        for name, value in {**ENVIRONMENT, "FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}.items():
+        for name, value in {**SIMULATION, "FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}.items():
             monkeypatch.setenv(name, value)
         consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
         monkeypatch.setattr(consumer, "postpone", lambda record: None)

@@ -20,9 +20,9 @@ import pytest
 from common.database import DatabaseUnavailable
 from common.store import Checkout
 from migrate.handler import PROCEDURES
-from tests.eventually import eventually
-from tests.integration.shop import Functions, Shop, buy
-from tests.proxy import Proxy, Side, proxy_to
+from tests.support.database_shop import Functions, Shop, buy
+from tests.support.polling import eventually
+from tests.support.proxy import Proxy, Side, proxy_to
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
 Cut = Literal["client", "server", "killed"]

@@ -18,10 +18,10 @@ import pytest
 
 from common import database, deadline, messages
 from common.database import DatabaseUnavailable
-from local.mariadb import MariaDb
-from tests.integration.shop import Functions, Shop, arrive, buy, order_more
-from tests.integration.test_simulation import ENVIRONMENT
-from tests.proxy import Proxy, proxy_to
+from local.database.mariadb import MariaDb
+from tests.support.database_shop import Functions, Shop, arrive, buy, order_more
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.variables import SIMULATION
 
 CONTRACT = 5
 DELAYS = (0.3, 0.9, 1.3, 2.0, 3.0)
@@ -229,7 +229,7 @@ def test_checkout_is_answered_in_time_when_the_topic_drips(shop: Shop, monkeypat
                 over.wait(0.5)
 
     listener = serve(drip, over)
-    for name, value in ENVIRONMENT.items():
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")

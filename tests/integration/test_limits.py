@@ -3,7 +3,7 @@
 import pytest
 
 from common import limits
-from tests.integration.shop import Shop
+from tests.support.database_shop import Shop
 
 WIDTHS = {
     "product_id": limits.PRODUCT_ID,

@@ -5,11 +5,11 @@ import pytest
 
 from local.cloud import PROJECT
 from migrate import handler as migrate
-from tests.at_once import at_once
-from tests.books import NAME
-from tests.e2e.documentation import blocks
-from tests.grants import GRANTS, readable
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.books import NAME
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.documentation import blocks
+from tests.support.grants import GRANTS, readable
 
 
 def schema(shop: Shop) -> list[str]:

@@ -1,7 +1,6 @@
 import json
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
@@ -9,17 +8,13 @@ from itertools import chain
 import pytest
 
 from common.messages import ProductionOrder
-from common.store import Claim, Store
-from tests.at_once import at_once
-from tests.integration.shop import Shop, arrive, buy, order_more
+from common.store import Store
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, claim_whole, order_more
 
 
 def claim(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Sequence[ProductionOrder]:
     return claim_whole(store, publications=publications, newest=newest, limit=limit).orders
-
-
-def claim_whole(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Claim:
-    return store.claim_orders(str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60)
 
 
 def ids(orders: Sequence[ProductionOrder]) -> set[str]:

@@ -11,9 +11,8 @@ import pytest
 
 from common import messages
 from common.store import Claim, Store
-from tests.integration.shop import Shop, buy, order_more
-from tests.integration.test_outbox import claim_whole
-from tests.integration.test_simulation import ENVIRONMENT
+from tests.support.database_shop import Shop, buy, claim_whole, order_more
+from tests.support.variables import SIMULATION
 
 pytestmark = pytest.mark.usefixtures("undurable")
 
@@ -78,7 +77,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 @pytest.fixture
 def relay(shop: Shop, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "relay")
-    for name, value in ENVIRONMENT.items():
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
     return importlib.reload(importlib.import_module("relay.handler"))
 

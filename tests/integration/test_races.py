@@ -8,9 +8,9 @@ import pytest
 
 from common.store import Checkout, Store
 from migrate.handler import PROCEDURES
-from tests.at_once import at_once
-from tests.eventually import eventually
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.polling import eventually
 
 BUYERS = 32
 

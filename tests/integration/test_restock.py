@@ -1,7 +1,7 @@
 import pytest
 
 from common.database import DatabaseUnavailable
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import Shop, arrive, buy, order_more
 
 
 def test_an_order_adds_its_own_quantity_once(shop: Shop) -> None:

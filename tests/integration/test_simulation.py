@@ -21,27 +21,13 @@ import pytest
 from common import deadline, messages
 from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
-from tests.books import owner
-from tests.integration.shop import Shop
+from tests.support.books import owner
+from tests.support.database_shop import Shop
+from tests.support.variables import MAX_REPEATS, OVERDUE, SIMULATION
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
 STEPS = 40
 EPOCH = 1_800_000_000
-OVERDUE, MAX_REPEATS = 900, 3
-ENVIRONMENT = {
-    "STOCK_EMPTY_TOPIC_ARN": "arn:aws:sns:ap-northeast-2:000000000000:stock_empty_test",
-    "MAX_ORDER": "1000",
-    "PUBLISH_WITHIN": "30",
-    "OVERDUE": str(OVERDUE),
-    "MAX_REPEATS": str(MAX_REPEATS),
-    "IDEMPOTENCY_RETENTION": "864000",
-    "FACTORY_URL": "https://factory.test/api/manufactures",
-    "FACTORY_DEADLINE": "1",
-    "PUBLIC_URL": "https://shop.test",
-    "STOCK_QUEUE_URL": "https://sqs.test/stock_queue",
-    "RETRY_DELAY": "90",
-    "MAX_RECEIVES": "5",
-}
 MODULES = ("sales", "restock", "relay", "consumer")
 
 
@@ -299,7 +285,7 @@ class World:
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
     monkeypatch.setattr(deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10)  # one second attempt, without a pause
-    for name, value in ENVIRONMENT.items():
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
     functions = {name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES}
     for name in ("sales", "restock", "relay"):

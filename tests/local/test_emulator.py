@@ -1,4 +1,4 @@
-"""What local/emulator.py mends in ministack, and how local/front.py serves an HTTP API: seen from outside."""
+"""What local/emulator patches in ministack, and how it serves an HTTP API: seen from outside."""
 
 import http.client
 import io
@@ -15,8 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud import ACCOUNT, Cloud
-from local.faults import Fault
-from stacks.settings import REGION
+from local.emulator.faults import Fault
+from settings import REGION
 
 HANDLER = """
 import json, logging, os

@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 
 from local.files import delete_tree, unpack
-from tests.local.functions import archive
+from tests.support.functions import archive
 
 
 def test_archives_are_unpacked_once_and_read_only(tmp_path: Path) -> None:

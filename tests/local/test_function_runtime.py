@@ -1,4 +1,4 @@
-"""How local/function_runtime.py runs functions: as Lambda's documentation says, under AWS's own runtime client."""
+"""How the emulator runs functions: as Lambda's documentation says, under AWS's own runtime client."""
 
 import json
 import logging
@@ -18,9 +18,9 @@ import pytest
 from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from local.cloud import Cloud
-from stacks.settings import REGION
-from tests.eventually import eventually
-from tests.local.functions import ROLE, archive, create_function, log_lines, log_messages, system_events
+from settings import REGION
+from tests.support.functions import ROLE, archive, create_function, log_lines, log_messages, system_events
+from tests.support.polling import eventually
 
 RUNS_WHAT_IT_IS_SENT = """
 import json, logging, os, sys, time

@@ -16,17 +16,8 @@ import urllib3
 from botocore.stub import Stubber
 
 from common import messages
-from tests.unit.conftest import Pipe
-
-ORDER = messages.ProductionOrder(
-    order_id="order-0",
-    callback_token="s3cr3t-token",
-    slug="donut",
-    product_id="a-product",
-    factory_id="FF-500293",
-    quantity=12,
-    requester="홍길동",
-)
+from tests.support.orders import ORDER
+from tests.support.pipe import Pipe
 
 
 class Factory:

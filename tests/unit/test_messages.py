@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 
 from common import messages
-from stacks.settings import ENVIRONMENTS
-from tests.unit.conftest import Pipe
+from settings import ENVIRONMENTS
+from tests.support.pipe import Pipe
 
 ORDER = messages.ProductionOrder(
     order_id="7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e",

@@ -16,7 +16,8 @@ import pytest
 from common import deadline, limits, messages
 from common.database import DatabaseUnavailable
 from common.store import Checkout
-from tests.unit.conftest import ENVIRONMENT, Pipe
+from tests.support.pipe import Pipe
+from tests.support.variables import ENVIRONMENT
 
 COUNT = "MessageAttributeProductCnt"
 PRODUCT = "MessageAttributeProductId"

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import (
+from settings import (
     ENVIRONMENTS,
     MAX_CONNECTIONS,
     REQUEST_SECONDS,

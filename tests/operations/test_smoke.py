@@ -2,7 +2,6 @@
 
 import re
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -10,6 +9,7 @@ import pytest
 
 from operations import smoke
 from operations.smoke import Failed, depth, require_no_dead_letters, require_relay
+from settings import PROJECT
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -66,10 +66,9 @@ def test_dead_letters_are_counted() -> None:
 
 
 def test_runbook_has_the_words_of_the_command() -> None:
-    root = Path(__file__).parents[2]
-    section = (root / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
+    section = (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
     table, _, prod = section.partition("With `ENV=prod`")
-    source = (root / "operations/smoke.py").read_text()
+    source = (PROJECT / "operations/smoke.py").read_text()
     named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))
     assert named
     for hop in named:

@@ -15,9 +15,8 @@ import pytest
 
 from operations import smoke as operation
 from operations.smoke import Failed, Shop, smoke
-from stacks.settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 
-ROOT = Path(__file__).parents[2]
 LOCAL = ENVIRONMENTS["local"]
 Answer = tuple[int, object]
 
@@ -219,7 +218,7 @@ def run(environment: str, *arguments: str, directory: Path) -> subprocess.Comple
     return subprocess.run(
         command,
         cwd=directory,
-        env={"PYTHONPATH": str(ROOT), "HOME": str(directory), "AWS_EC2_METADATA_DISABLED": "true"},
+        env={"PYTHONPATH": str(PROJECT), "HOME": str(directory), "AWS_EC2_METADATA_DISABLED": "true"},
         capture_output=True,
         text=True,
         check=False,

@@ -20,7 +20,8 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
 }
 """The database's parameter group. RDS's own defaults are latin1 and REPEATABLE READ. Times in seconds."""
 
-DATABASE_USERS_FILE = Path(__file__).parent.parent / "lambdas/migrate/database_users.json"
+PROJECT = Path(__file__).resolve().parent
+DATABASE_USERS_FILE = PROJECT / "lambdas/migrate/database_users.json"
 DATABASE_USERS: Mapping[str, str] = {
     function: entry["user"] for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
 }

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import trustme
 
-from local import iam_plugin
+from local.database import pam_plugin
+from local.database.rds import create_iam_user, run_sql
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
-from local.rds import create_iam_user, run_sql
-from stacks.settings import DATABASE_PARAMETERS, DATABASE_USERS
+from settings import DATABASE_PARAMETERS, DATABASE_USERS
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
@@ -72,7 +72,7 @@ class MariaDb:
 
     def start(self) -> None:
         install()
-        iam_plugin.install()
+        pam_plugin.install()
         self._create_data()
         self._write_certificate()
         running = self.background.process is not None
@@ -121,7 +121,7 @@ class MariaDb:
             "--innodb-buffer-pool-size=64M",
             "--expire-logs-days=1",
             *(f"--{name}={value}" for name, value in parameters.items()),
-            *iam_plugin.options(),
+            *pam_plugin.options(),
             *self.options,
         ]
 

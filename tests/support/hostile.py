@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_from_bytes, unquote
 
@@ -24,12 +23,12 @@ import yaml
 from schemathesis import Case, GenerationMode
 
 from common import limits
-from stacks.settings import ENVIRONMENTS
-from tests.books import Books
+from settings import ENVIRONMENTS, PROJECT
+from tests.support.books import Books
 
 INPUTS = int(os.environ.get("INPUTS", "1000"))
 SEED = int(os.environ.get("SEED") or (random.randrange(2**32) if "INPUTS" in os.environ else 0))
-OPENAPI = Path(__file__).parents[1] / "docs" / "openapi.yaml"
+OPENAPI = PROJECT / "docs" / "openapi.yaml"
 DOCUMENT = yaml.safe_load(OPENAPI.read_text())
 SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 JSON = "application/json; charset=utf-8"

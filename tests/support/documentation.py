@@ -2,7 +2,7 @@
 
 import re
 
-from local.cloud import PROJECT
+from settings import PROJECT
 
 BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 

@@ -5,7 +5,7 @@ import pytest
 
 from operations import cost
 from operations.cost import HOURS, IDLE, MINUTES, Price, Traffic
-from stacks.settings import ENVIRONMENTS, ManagedDatabase
+from settings import ENVIRONMENTS, ManagedDatabase
 
 PRICES = {"alarm": Price(usd=0.5, unit="", seen="documented", source="", free=10)}
 FUNCTIONS = [

@@ -1,17 +1,16 @@
 """RDS's IAM login on a local MariaDB: the PAM plugin, without PAM.
 
 Like RDS's own it asks for the password in clear text over TLS. It leaves the decision to a program beside it, here
-`login_tool.py`: nothing is set up outside the project, and neither PAM nor root has a part in it.
+`pam_helper.py`: nothing is set up outside the project, and neither PAM nor root has a part in it.
 """
 
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from local.debian import unpacked
+from settings import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 DIRECTORY = PROJECT / ".venv/mariadb"
 PLUGIN = DIRECTORY / "auth_pam.so"
 TOOL = DIRECTORY / "auth_pam_tool_dir/auth_pam_tool"
@@ -22,7 +21,7 @@ def install() -> None:
     """On Debian and its kin; elsewhere, or offline, there is none."""
     if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
         TOOL.parent.mkdir(parents=True, exist_ok=True)
-        tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/login_tool.py")])
+        tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")])
         TOOL.write_text(f"#!/bin/sh\nexec {tool}\n")
         TOOL.chmod(0o755)
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")

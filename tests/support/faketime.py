@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import PROJECT
 from local.debian import unpacked
+from settings import PROJECT
 
 LIBRARY = PROJECT / ".venv/faketime/libfaketimeMT.so.1"
 

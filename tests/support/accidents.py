@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psutil
 
 from local.cloud import PROJECT
-from tests.e2e.shop import Shop
+from tests.support.deployed_shop import Shop
 
 
 def run_relay(shop: Shop) -> None:

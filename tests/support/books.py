@@ -5,7 +5,7 @@ from typing import Any
 
 import pymysql
 
-from local.mariadb import MariaDb
+from local.database.mariadb import MariaDb
 
 NAME = "shop"
 

@@ -5,7 +5,7 @@ import sys
 from common import database, environment
 from common.database import DatabaseUnavailable
 from common.store import Store
-from tests.integration.shop import buy
+from tests.support.database_shop import buy
 
 
 def main() -> None:

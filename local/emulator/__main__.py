@@ -26,8 +26,8 @@ from ministack.core.responses import new_uuid
 from ministack.services import ec2, lambda_svc, rds, secretsmanager, sts
 from ministack.services.cloudformation import provisioners
 
-from local import faults, front, function_runtime, iam_verifier
-from local.rds import create_master, managed_password
+from local.database.rds import create_master, managed_password
+from local.emulator import database_login, faults, function_runtime, http_api
 
 MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
@@ -46,7 +46,7 @@ handlers: Handlers = provisioners._RESOURCE_HANDLERS
 
 def expect(condition: object, expectation: str) -> None:
     if not condition:
-        sys.exit(f"ministack {version('ministack')} does not meet what local/emulator.py expects: {expectation}")
+        sys.exit(f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}")
 
 
 def mend_missing_types() -> None:
@@ -256,11 +256,11 @@ def main() -> None:
     patch_function_runtime()
     drop_root_override()
 
-    emulator = iam_verifier.verifying(faults.faulty(ministack.app.app))
+    emulator = database_login.verifying(faults.faulty(ministack.app.app))
 
     async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
         to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
-        await (front.app if to_front else emulator)(scope, receive, send)
+        await (http_api.app if to_front else emulator)(scope, receive, send)
 
     config = Config()
     config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.front_port}"]

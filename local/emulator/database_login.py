@@ -1,4 +1,4 @@
-"""Decides on database logins with an IAM token, as RDS does. MariaDB asks through `login_tool.py`."""
+"""Decides on database logins with an IAM token, as RDS does. MariaDB asks through `pam_helper.py`."""
 
 import logging
 import os
@@ -10,8 +10,8 @@ from ministack.core.rds_iam import RdsIamTokenError, verify_rds_iam_token
 from ministack.core.responses import request_scope
 from ministack.services import rds
 
-from local.faults import App, answer, read_body
-from local.login_tool import PATH
+from local.database.pam_helper import PATH
+from local.emulator.faults import App, answer, read_body
 
 log = logging.getLogger("iam")
 

@@ -8,11 +8,22 @@ from typing import Any
 
 import pymysql
 
-from common import environment
+from common import deadline, environment
 from common.database import connect
-from common.store import Checkout, Restock, Store
+from common.store import Checkout, Claim, Restock, Store
 from migrate import handler as migrate
-from tests.books import NAME, Books
+from tests.support.books import NAME, Books
+
+SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
+    function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
+    for function, entry in migrate.DATABASE_USERS.items()
+}
+
+
+def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
+    """Stand in for Secrets Manager, with the functions' names for ARNs."""
+    return SECRETS[arn]
+
 
 TOKEN = secrets.token_urlsafe(24)
 """Of every order that names no other."""
@@ -88,3 +99,7 @@ def order_more(store: Store, quantity: int, **others: Any) -> str:
     checkout = buy(store, quantity, **others)
     assert checkout.outcome == "refused" and checkout.order_id
     return checkout.order_id
+
+
+def claim_whole(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Claim:
+    return store.claim_orders(str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60)

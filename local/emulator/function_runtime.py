@@ -24,9 +24,9 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from local.emulator.function_logs import LogReader, LogStream, Report, SystemLog, group_name, is_json
+from local.emulator.runtime_api import Invocation, RuntimeApi
 from local.files import unpack
-from local.function_logs import LogReader, LogStream, Report, SystemLog, group_name, is_json
-from local.runtime_api import Invocation, RuntimeApi
 
 INIT_SECONDS = 10
 """Lambda's own limit. An initialization that fails is tried once more, in the first invocation's time."""

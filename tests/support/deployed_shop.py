@@ -7,8 +7,8 @@ import requests
 
 from local.cloud import Cloud
 from local.factory import Factory, Order
-from tests.books import Books
-from tests.eventually import eventually
+from tests.support.books import Books
+from tests.support.polling import eventually
 
 ANSWERED_WITHIN = 5 + 0.5
 """Seconds: the contract's 5, and half a second for the gateway and the machine."""

@@ -1,7 +1,6 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -27,7 +26,7 @@ from operations.preflight import (
     VPC_QUOTA,
     preflight,
 )
-from stacks.settings import ENVIRONMENTS, REGION, ExistingDatabase, ManagedDatabase, Settings
+from settings import ENVIRONMENTS, PROJECT, REGION, ExistingDatabase, ManagedDatabase, Settings
 
 DEV, PROD = ENVIRONMENTS["dev"], replace(ENVIRONMENTS["prod"], alarm_email="ops@shop.test")
 RESERVED = sum(PROD.reserved_concurrency.values())
@@ -155,7 +154,7 @@ def test_nothing_is_missing_in_a_prepared_account(
 def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
     account.iam.create_open_id_connect_provider(Url=f"https://{GITHUB}", ThumbprintList=["0" * 40])
     preflight(account.client, PROD)
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    readme = (PROJECT / "README.md").read_text()
     assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", readme)) == account.calls
 
 
