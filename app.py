@@ -29,15 +29,14 @@ def chosen(app: cdk.App) -> list[Settings]:
 
 def add_stacks(app: cdk.App, settings: Settings) -> None:
     env = cdk.Environment(region=REGION)  # no account: synth never asks AWS
-    name = settings.environment
-    messaging = MessagingStack(app, f"donut-shop-messaging-{name}", settings=settings, env=env)
-    data = DataStack(app, f"donut-shop-data-{name}", settings=settings, topic=messaging.stock_empty, env=env)
+    messaging = MessagingStack(app, settings.stack_name("messaging"), settings=settings, env=env)
+    data = DataStack(app, settings.stack_name("data"), settings=settings, topic=messaging.stock_empty, env=env)
     service = ServiceStack(
-        app, f"donut-shop-service-{name}", settings=settings, data=data, messaging=messaging, env=env
+        app, settings.stack_name("service"), settings=settings, data=data, messaging=messaging, env=env
     )
     monitoring = MonitoringStack(
         app,
-        f"donut-shop-monitoring-{name}",
+        settings.stack_name("monitoring"),
         settings=settings,
         data=data,
         messaging=messaging,
@@ -45,7 +44,7 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
         env=env,
     )
     for stack in (messaging, data, service, monitoring):
-        tag(stack, environment=name)
+        tag(stack, environment=settings.name)
 
 
 def tag(stack: cdk.Stack, *, environment: str) -> None:
@@ -70,7 +69,7 @@ def add_delivery(app: cdk.App, repository: str) -> None:
     )
     cdk.Tags.of(delivery).add("app", "donut-shop")
     for settings in chosen(app):
-        name = settings.environment
+        name = settings.name
         stack = DeploymentRoleStack(app, f"donut-shop-delivery-{name}", environment=name, delivery=delivery, env=env)
         tag(stack, environment=name)
 

@@ -9,6 +9,8 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 REGION = "ap-northeast-2"
+PREFIX = "donut-shop"
+"""Physical names begin with it, but for topics and queues, whose names the contract gives."""
 
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
@@ -88,7 +90,7 @@ class Throttle:
 class Settings:
     """One environment. Times in seconds unless the name says otherwise."""
 
-    environment: str
+    name: str
     database: ManagedDatabase | ExistingDatabase
     availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}c")
     """Not ap-northeast-2b, which lacks several instance families."""
@@ -108,12 +110,12 @@ class Settings:
     public_url: str | None = None
     """The base of the callback URLs; None: the API's own endpoint."""
 
-    max_order: int = 1000
+    max_quantity: int = 1000
     publish_within: int = 30
     """Until the relay publishes an order that `sales` could not."""
-    overdue: int = 15 * 60
+    overdue_after: int = 15 * 60
     """From publication until an order that has not arrived is asked for again."""
-    max_repeats: int = 3
+    max_reminders: int = 3
     """How often an overdue order is asked for again before it is stuck."""
     idempotency_retention: int = 48 * 3600
     """How long an Idempotency-Key is remembered at least; the contract promises 24 hours."""
@@ -138,7 +140,45 @@ class Settings:
 
     def __post_init__(self) -> None:
         for problem in self._problems():
-            raise ValueError(f"environment {self.environment}: {problem}")
+            raise ValueError(f"environment {self.name}: {problem}")
+
+    def stack_name(self, part: str) -> str:
+        """Return the name of a stack. part: data, messaging, service or monitoring."""
+        return f"{PREFIX}-{part}-{self.name}"
+
+    def function_name(self, function: str) -> str:
+        """Return the physical name of a Lambda function. function: the name of its folder."""
+        return f"{PREFIX}-{function}-{self.name}"
+
+    def function_of(self, function_name: str) -> str:
+        """Return the folder of the function with this physical name; the inverse of `function_name`."""
+        return function_name.removeprefix(f"{PREFIX}-").removesuffix(f"-{self.name}")
+
+    def message_name(self, resource: str) -> str:
+        """Return the name of a topic or a queue. resource: stock_empty, stock_queue, stock_dlq or ops."""
+        return f"{resource}_{self.name}"
+
+    def alarm_name(self, alarm: str) -> str:
+        """Return the name of an alarm. alarm: its construct id, which is also its heading in the runbook."""
+        return f"{PREFIX}-{self.name}-{alarm}"
+
+    @property
+    def shop_name(self) -> str:
+        """Return the name of what an environment has one of: the API and the dashboard."""
+        return f"{PREFIX}-{self.name}"
+
+    @property
+    def access_log_group(self) -> str:
+        """Return the log group of the API's access logs.
+
+        One line of the account's resource policy, limited to 5,120 characters, covers this prefix.
+        """
+        return f"/aws/vendedlogs/{self.shop_name}"
+
+    @property
+    def metric_namespace(self) -> str:
+        """Return the namespace of the metrics that are made from log lines."""
+        return f"DonutShop/{self.name}"
 
     @property
     def sns_endpoint(self) -> str | None:
@@ -194,8 +234,8 @@ class Settings:
         if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
             problems.append(f"alarm_email {self.alarm_email!r} is not an e-mail address")
         problems += self._database_problems()
-        if not 1 <= self.max_order <= 1_000_000:
-            problems.append("max_order must be between 1 and 1,000,000")
+        if not 1 <= self.max_quantity <= 1_000_000:
+            problems.append("max_quantity must be between 1 and 1,000,000")
         return problems
 
     def _database_problems(self) -> list[str]:
@@ -223,7 +263,7 @@ class Settings:
         overrides: dict[str, Any] = {name: context[name] for name in OVERRIDABLE if context.get(name)}
         if login := overrides.pop("database_login", None):
             if not isinstance(self.database, ManagedDatabase):
-                raise ValueError(f"environment {self.environment}: database_login is for a managed database")
+                raise ValueError(f"environment {self.name}: database_login is for a managed database")
             overrides["database"] = replace(self.database, login=login)
         return replace(self, **overrides)
 
@@ -235,10 +275,10 @@ SMALL_THROTTLE, SMALL_CALLBACK_THROTTLE = Throttle(rate=20, burst=15), Throttle(
 """What the 40 connections of a t4g.micro bear without a reservation, if every request takes REQUEST_SECONDS."""
 
 ENVIRONMENTS: Mapping[str, Settings] = {
-    settings.environment: settings
+    settings.name: settings
     for settings in (
         Settings(
-            environment="local",
+            name="local",
             database=ManagedDatabase(instance_class="t4g.micro", backup_days=1, login="secret"),
             endpoint_zones=0,
             dual_stack_sns=False,
@@ -246,7 +286,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             factory_deadline=3,
             consumer_timeout=5,
             publish_within=2,
-            overdue=30,
+            overdue_after=30,
             retry_delay=1,
             throttle=SMALL_THROTTLE,
             callback_throttle=SMALL_CALLBACK_THROTTLE,
@@ -254,7 +294,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             retain_data=False,
         ),
         Settings(
-            environment="dev",
+            name="dev",
             database=ManagedDatabase(instance_class="t4g.micro", backup_days=1),
             endpoint_zones=0,
             allow_http_factory=True,
@@ -264,13 +304,13 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             retain_data=False,
         ),
         Settings(
-            environment="staging",
+            name="staging",
             database=ManagedDatabase(instance_class="t4g.small"),
             allow_http_factory=True,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),
         Settings(
-            environment="prod",
+            name="prod",
             database=ManagedDatabase(
                 instance_class="t4g.small", multi_az=True, backup_days=35, deletion_protection=True
             ),

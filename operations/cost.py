@@ -82,7 +82,7 @@ class Traffic:
     checkouts: int = 0
     reads: float = 1
     """Of the product, for each checkout."""
-    refused: float = 0.02
+    out_of_stock: float = 0.02
     """Share of the checkouts that end in a production order."""
 
 
@@ -129,7 +129,7 @@ def moving(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
     """What a month's traffic uses up. memory_mib: by function. Raises ValueError for an unknown one."""
     if unknown := memory_mib.keys() - SECONDS.keys():
         raise ValueError(f"no traffic is assumed for {', '.join(sorted(unknown))}: do so in operations/cost.py")
-    orders = math.ceil(traffic.checkouts * traffic.refused)
+    orders = math.ceil(traffic.checkouts * traffic.out_of_stock)
     requests = math.ceil(traffic.checkouts * (1 + traffic.reads)) + orders
     invocations = {"sales": requests - orders, "restock": orders, "consumer": orders, "relay": MINUTES}
     return Counter(
@@ -197,7 +197,7 @@ def main() -> None:
     arguments = parser.parse_args()
     listed, prices = read_prices()
     print(f"USD a month, by the prices of {listed}; (?): the price is unverified.")
-    print(f"{MILLION.reads:g} read of the product for each checkout; {MILLION.refused:.0%} end in a production order.")
+    print(f"{MILLION.reads:g} read of the product for each checkout; {MILLION.out_of_stock:.0%} are out of stock.")
     print("In an account of its own: less what each has for nothing (10 alarms, 10 metrics, 3 dashboards, ...).")
     for environment in arguments.environments:
         print(f"\n{table(environment, resources_of(arguments.assembly, environment), prices)}")

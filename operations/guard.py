@@ -34,14 +34,14 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
     """Raise Stop if alarms would reach nobody. assembly: what `cdk synth` wrote, if that is what is deployed."""
     if not settings.requires_alarm_email or (has_address(settings, assembly) if assembly else settings.alarm_email):
         return
-    name = settings.environment
+    name = settings.name
     remedy = f"`make synth ENV={name} ALARM_EMAIL=...`" if assembly else "ALARM_EMAIL=... on the command line"
     raise Stop(f"{name}'s alarms would reach nobody: give an address with {remedy}, or as alarm_email in the settings")
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
     """Return whether the synthesized template of the alarms sends them by e-mail. Raises OSError, ValueError."""
-    template = json.loads((assembly / f"donut-shop-monitoring-{settings.environment}.template.json").read_text())
+    template = json.loads((assembly / f"{settings.stack_name('monitoring')}.template.json").read_text())
     resources = template["Resources"].values()
     subscriptions = (resource for resource in resources if resource["Type"] == "AWS::SNS::Subscription")
     return any(subscription["Properties"]["Protocol"] == "email" for subscription in subscriptions)
@@ -49,7 +49,7 @@ def has_address(settings: Settings, assembly: Path) -> bool:
 
 def require_confirmation(settings: Settings) -> None:
     """Have a person at a terminal type the environment's name. Input from a pipe does not count. Raises Stop."""
-    name = settings.environment
+    name = settings.name
     try:
         with open(TERMINAL, "w") as prompt, open(TERMINAL) as keyboard:
             print(f"This destroys {name}. Type its name to go on: ", end="", file=prompt, flush=True)

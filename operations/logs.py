@@ -29,7 +29,7 @@ def groups(logs: Any, *, environment: str) -> dict[str, str]:
     CloudFormation names them after their stack, `donut-shop-service-dev-SalesLogs564C5980-…`; the local cloud does so
     with slashes, `/aws/cloudformation/donut-shop-service-local/SalesLogs564C5980`.
     """
-    stack = f"donut-shop-service-{environment}"
+    stack = ENVIRONMENTS[environment].stack_name("service")
     found = {}
     for prefix in (f"{stack}-", f"/aws/cloudformation/{stack}/"):
         for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):

@@ -79,7 +79,7 @@ def region(client: Client, settings: Settings) -> str:
 
 
 def bootstrap(client: Client, settings: Settings) -> str:
-    remedy = f"run ENV={settings.environment} make bootstrap"
+    remedy = f"run ENV={settings.name} make bootstrap"
     try:
         version = int(client("ssm").get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
     except ClientError as error:
@@ -97,16 +97,14 @@ def concurrency(client: Client, settings: Settings) -> str:
     limit = lambda_.get_account_settings()["AccountLimit"]
     quota, unreserved = int(limit["ConcurrentExecutions"]), int(limit["UnreservedConcurrentExecutions"])
     reserved = sum(settings.reserved_concurrency.values())
-    held = sum(
-        _held(lambda_, f"donut-shop-{function}-{settings.environment}") for function in settings.reserved_concurrency
-    )
+    held = sum(_held(lambda_, settings.function_name(function)) for function in settings.reserved_concurrency)
     spare = max(0, unreserved + held - UNRESERVED)
     if reserved > spare:
         raise Missing(
             f"Lambda concurrency: the settings reserve {reserved}, and the account has {spare} to reserve of its "
             f"{quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
         )
-    return f"{quota}, {reserved} of it reserved for {settings.environment}"
+    return f"{quota}, {reserved} of it reserved for {settings.name}"
 
 
 def _held(lambda_: Any, function: str) -> int:
@@ -121,7 +119,7 @@ def _held(lambda_: Any, function: str) -> int:
 def vpcs(client: Client, settings: Settings) -> str:
     quota = int(client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"]["Value"])
     present = [vpc for page in client("ec2").get_paginator("describe_vpcs").paginate() for vpc in page["Vpcs"]]
-    own = {"Key": "aws:cloudformation:stack-name", "Value": f"donut-shop-data-{settings.environment}"}
+    own = {"Key": "aws:cloudformation:stack-name", "Value": settings.stack_name("data")}
     needed = isinstance(settings.database, ManagedDatabase) and not any(own in vpc.get("Tags", []) for vpc in present)
     if needed and len(present) >= quota:
         raise Missing(

@@ -101,13 +101,13 @@ def wait_until_awake(shop: Shop, *, within: float) -> int:
     return _tried(shop.stock, hop="API → sales → database", within=within)
 
 
-def place_order(shop: Shop, *, max_order: int) -> Order:
-    """Ask for one more than there is. Nothing is ordered if that is above max_order. Raises Failed."""
+def place_order(shop: Shop, *, max_quantity: int) -> Order:
+    """Ask for one more than there is. Nothing is ordered if that is above max_quantity. Raises Failed."""
     for _ in range(TRIES):
         quantity = wait_until_awake(shop, within=TIMEOUT) + 1
-        if quantity > max_order:
+        if quantity > max_quantity:
             raise Failed(
-                f"nothing was ordered: {quantity} would be needed to exceed the stock, and max_order is {max_order}"
+                f"nothing was ordered: it takes {quantity} to exceed the stock, and max_quantity is {max_quantity}"
             )
         key = str(uuid.uuid4())
         answer = _checkout(shop, quantity=quantity, key=key)
@@ -176,7 +176,7 @@ def _where(status: str, order_id: str, *, environment: str, within: float) -> st
         case "published":
             return (
                 f"queue → consumer → factory → callback: order {order_id} is still `published` after {within:.0f} s"
-                f"{_depths(environment)}: look for `not delivered` in `{make} logs`, and at the dead-letter queue"
+                f"{_depths(environment)}: look for `not placed` in `{make} logs`, and at the dead-letter queue"
             )
         case "stuck":
             return f"factory → callback: order {order_id} is `stuck`, because the factory never called back"
@@ -200,24 +200,24 @@ def depth(sqs: Any, name: str) -> int:
 
 
 def buy_what_arrived(shop: Shop, order: Order) -> None:
-    """Leave the stock as it was: else each deployment would double it, until it is above max_order."""
+    """Leave the stock as it was: else each deployment would double it, until it is above max_quantity."""
     if shop.stock() >= order.quantity:
         _checkout(shop, quantity=order.quantity, key=str(uuid.uuid4()))
 
 
-def require_relay(cloudwatch: Any, *, environment: str, within: float) -> None:
+def require_relay(cloudwatch: Any, *, settings: Settings, within: float) -> None:
     """Wait until CloudWatch knows of a run of the relay, minutes ago, that left nothing unpublished. Raises Failed."""
     deadline = time.monotonic() + within
-    while problem := _relay_problem(cloudwatch, environment=environment):
+    while problem := _relay_problem(cloudwatch, settings):
         if time.monotonic() > deadline:
             raise Failed(problem)
         time.sleep(PAUSE)
 
 
-def _relay_problem(cloudwatch: Any, *, environment: str) -> str | None:
+def _relay_problem(cloudwatch: Any, settings: Settings) -> str | None:
     now = datetime.now(UTC)
     runs = cloudwatch.get_metric_statistics(
-        Namespace=f"DonutShop/{environment}",
+        Namespace=settings.metric_namespace,
         MetricName="oldest_unpublished_seconds",
         StartTime=now - timedelta(minutes=15),
         EndTime=now,
@@ -234,8 +234,8 @@ def _relay_problem(cloudwatch: Any, *, environment: str) -> str | None:
     return None
 
 
-def require_no_dead_letters(sqs: Any, *, environment: str) -> None:
-    if dead := depth(sqs, f"stock_dlq_{environment}"):
+def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
+    if dead := depth(sqs, settings.message_name("stock_dlq")):
         raise Failed(
             f"queue → consumer → factory: {dead} message(s) in the dead-letter queue: see docs/runbook.md, "
             "StockDlqNotEmpty"
@@ -256,14 +256,14 @@ def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
 
 def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
     """Return what was proved. Raises Failed, and botocore's errors."""
-    environment = settings.environment
+    environment = settings.name
     wait_until_awake(shop, within=AWAKE_WITHIN)
     if environment == LOOKS_ONLY and not order:
         require_rejection(shop, order_id=str(uuid.uuid4()))
-        require_no_dead_letters(aws.client("sqs"), environment=environment)
-        require_relay(aws.client("cloudwatch"), environment=environment, within=METRIC_WITHIN)
+        require_no_dead_letters(aws.client("sqs"), settings=settings)
+        require_relay(aws.client("cloudwatch"), settings=settings, within=METRIC_WITHIN)
         return "the product is read, a forged callback rejected, nothing is unpublished or dead; nothing was ordered"
-    placed = place_order(shop, max_order=settings.max_order)
+    placed = place_order(shop, max_quantity=settings.max_quantity)
     require_same_answer(shop, placed)
     require_rejection(shop, order_id=placed.order_id)
     follow(shop, placed, environment=environment, within=within)
@@ -278,7 +278,7 @@ def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
         if not endpoint.exists():
             raise Failed("the local cloud is not running; `make up` starts it")
         return endpoint.read_text().strip()
-    stack = f"donut-shop-service-{environment}"
+    stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}
     if stack not in written:
         raise Failed(f"{stack} was not the last that was deployed from here: ENV={environment} make deploy")

@@ -13,6 +13,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from settings import Settings
 from stacks.acknowledgments import acknowledge
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
@@ -60,7 +61,7 @@ class Function(lambda_.Function):
         id: str,
         *,
         name: str,
-        environment_name: str,
+        settings: Settings,
         environment: Mapping[str, str],
         layer: lambda_.ILayerVersion,
         timeout: int,
@@ -85,7 +86,7 @@ class Function(lambda_.Function):
         super().__init__(
             scope,
             id,
-            function_name=f"donut-shop-{name}-{environment_name}",
+            function_name=settings.function_name(name),
             runtime=RUNTIME,
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{name}.handler.handler",

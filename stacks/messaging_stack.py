@@ -22,11 +22,10 @@ class MessagingStack(cdk.Stack):
             description="Donut shop: production orders on their way to the factory",
             termination_protection=settings.termination_protection,
         )
-        name = settings.environment
         self.stock_dlq = sqs.Queue(
             self,
             "StockDlq",
-            queue_name=f"stock_dlq_{name}",
+            queue_name=settings.message_name("stock_dlq"),
             retention_period=cdk.Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
@@ -34,14 +33,16 @@ class MessagingStack(cdk.Stack):
         self.stock_queue = sqs.Queue(
             self,
             "StockQueue",
-            queue_name=f"stock_queue_{name}",
+            queue_name=settings.message_name("stock_queue"),
             retention_period=cdk.Duration.days(4),
             visibility_timeout=cdk.Duration.seconds(VISIBILITY_FACTOR * settings.consumer_timeout),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.stock_dlq, max_receive_count=MAX_RECEIVES),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
         )
-        self.stock_empty = sns.Topic(self, "StockEmpty", topic_name=f"stock_empty_{name}", enforce_ssl=True)
+        self.stock_empty = sns.Topic(
+            self, "StockEmpty", topic_name=settings.message_name("stock_empty"), enforce_ssl=True
+        )
         self.stock_empty.add_subscription(
             subscriptions.SqsSubscription(self.stock_queue, dead_letter_queue=self.stock_dlq)
         )

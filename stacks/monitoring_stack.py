@@ -35,7 +35,7 @@ class MonitoringStack(cdk.Stack):
         env: cdk.Environment,
     ) -> None:
         super().__init__(scope, id, env=env, description="Donut shop: alarms and dashboard")
-        self._environment = settings.environment
+        self._settings = settings
         self._ops = self._ops_topic(settings.alarm_email)
         self._alarm_on_orders(settings, messaging, service)
         self._alarm_on_api(service)
@@ -45,7 +45,7 @@ class MonitoringStack(cdk.Stack):
 
     def _ops_topic(self, email: str | None) -> sns.Topic:
         """enforce_ssl alone leaves a policy of one Deny, and no alarm would ever arrive: let CloudWatch publish."""
-        topic = sns.Topic(self, "Ops", topic_name=f"donut_shop_ops_{self._environment}", enforce_ssl=True)
+        topic = sns.Topic(self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True)
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AllowCloudWatch",
@@ -62,7 +62,7 @@ class MonitoringStack(cdk.Stack):
     def _alarm_on_orders(self, settings: Settings, messaging: MessagingStack, service: ServiceStack) -> None:
         self._alarm(
             "StockDlqNotEmpty",
-            "Production orders could not be delivered.",
+            "Production orders could not be placed at the factory.",
             run="redrive",
             metric=messaging.stock_dlq.metric_approximate_number_of_messages_visible(
                 period=MINUTE, statistic="Maximum"
@@ -85,7 +85,7 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "StuckOrders",
-            f"The factory never delivered, asked {1 + settings.max_repeats} times.",
+            f"The factory never called back, though it was asked {1 + settings.max_reminders} times.",
             run="orders",
             metric=self._relay_metric(service, "stuck"),
             threshold=1,
@@ -137,7 +137,7 @@ class MonitoringStack(cdk.Stack):
             )
             self._alarm(
                 f"{function.node.id}Throttles",
-                f"The function {function.node.id} was refused concurrency.",
+                f"The function {function.node.id} was throttled.",
                 run="logs",
                 metric=function.metric_throttles(period=FIVE_MINUTES, statistic="Sum"),
                 threshold=1,
@@ -196,7 +196,7 @@ class MonitoringStack(cdk.Stack):
             f"{function.node.id}_{name}",
             log_group=function.log_group,
             filter_pattern=pattern,
-            metric_namespace=f"DonutShop/{self._environment}",
+            metric_namespace=self._settings.metric_namespace,
             metric_name=name,
             metric_value=value,
         )
@@ -218,8 +218,8 @@ class MonitoringStack(cdk.Stack):
         alarm = cloudwatch.Alarm(
             self,
             id,
-            alarm_name=f"donut-shop-{self._environment}-{id}",
-            alarm_description=f"{description} Run: ENV={self._environment} make {run}. docs/runbook.md: {id}",
+            alarm_name=self._settings.alarm_name(id),
+            alarm_description=f"{description} Run: ENV={self._settings.name} make {run}. docs/runbook.md: {id}",
             metric=metric,
             threshold=threshold,
             comparison_operator=operator,
@@ -232,20 +232,22 @@ class MonitoringStack(cdk.Stack):
     def _dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
         """From left to right: what customers do, what is asked of the factory, what comes back."""
         sold = self._log_metric(service.sales, "sold", {"message": "checkout", "outcome": "sold"})
-        refused = self._log_metric(service.sales, "refused", {"message": "checkout", "outcome": "refused"})
+        out_of_stock = self._log_metric(
+            service.sales, "out_of_stock", {"message": "checkout", "outcome": "out_of_stock"}
+        )
         published = [
             self._log_metric(function, f"published_by_{function.node.id.lower()}", {"message": "published"})
             for function in (service.sales, service.relay)
         ]
-        delivered = self._log_metric(service.consumer, "delivered", {"message": "delivered"})
+        placed = self._log_metric(service.consumer, "placed", {"message": "placed"})
         arrived = self._log_metric(service.restock, "arrived", {"message": "restock", "added": True})
         stuck = cloudwatch.Metric(
-            namespace=f"DonutShop/{self._environment}", metric_name="stuck", statistic="Maximum", period=FIVE_MINUTES
+            namespace=self._settings.metric_namespace, metric_name="stuck", statistic="Maximum", period=FIVE_MINUTES
         )
         queue, dlq = messaging.stock_queue, messaging.stock_dlq
         steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
             ("Sold", [sold]),
-            ("Refused and ordered", [refused]),
+            ("Out of stock", [out_of_stock]),
             ("Published", [*published]),
             (
                 "Waiting",
@@ -254,11 +256,11 @@ class MonitoringStack(cdk.Stack):
                     dlq.metric_approximate_number_of_messages_visible(),
                 ],
             ),
-            ("Delivered to the factory", [delivered]),
+            ("Placed at the factory", [placed]),
             ("Arrived", [arrived]),
             ("Stuck", [stuck]),
         ]
-        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"donut-shop-{self._environment}")
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._settings.shop_name)
         dashboard.add_widgets(
             *(cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps)) for title, metrics in steps)
         )

@@ -74,9 +74,9 @@ class ServiceStack(cdk.Stack):
             name="sales",
             environment={
                 **self._publisher_variables(messaging),
-                "MAX_ORDER": str(settings.max_order),
+                "MAX_QUANTITY": str(settings.max_quantity),
                 "PUBLISH_WITHIN": str(settings.publish_within),
-                "OVERDUE": str(settings.overdue),
+                "OVERDUE_AFTER": str(settings.overdue_after),
             },
         )
         messaging.stock_empty.grant_publish(self.sales)
@@ -93,7 +93,7 @@ class ServiceStack(cdk.Stack):
             self,
             id,
             name=name,
-            environment_name=self._settings.environment,
+            settings=self._settings,
             environment=environment,
             layer=self._dependencies,
             timeout=timeout,
@@ -173,8 +173,8 @@ class ServiceStack(cdk.Stack):
             name="relay",
             environment={
                 **self._publisher_variables(messaging),
-                "OVERDUE": str(self._settings.overdue),
-                "MAX_REPEATS": str(self._settings.max_repeats),
+                "OVERDUE_AFTER": str(self._settings.overdue_after),
+                "MAX_REMINDERS": str(self._settings.max_reminders),
                 "IDEMPOTENCY_RETENTION": str(self._settings.idempotency_retention),
             },
             timeout=55,
@@ -196,7 +196,7 @@ class ServiceStack(cdk.Stack):
         api = apigatewayv2.HttpApi(
             self,
             "Api",
-            api_name=f"donut-shop-{self._settings.environment}",
+            api_name=self._settings.shop_name,
             create_default_stage=False,
             default_integration=sales,
         )
@@ -217,8 +217,7 @@ class ServiceStack(cdk.Stack):
                 logs.LogGroup(
                     self,
                     "AccessLogs",
-                    # One line of the account's resource policy, limited to 5,120 characters, covers this prefix.
-                    log_group_name=f"/aws/vendedlogs/donut-shop-{self._settings.environment}",
+                    log_group_name=self._settings.access_log_group,
                     retention=self._log_retention,
                     removal_policy=cdk.RemovalPolicy.DESTROY,
                 )

@@ -27,6 +27,6 @@ def test_bad_input_changes_nothing_and_learns_nothing(shop: Shop, capsys: pytest
     with capsys.disabled():
         print(f"\nbad input, over the wire: {tried}")
     lines = shop.log_lines()
-    assert any('"callback refused"' in line for line in lines)
+    assert any('"callback rejected"' in line for line in lines)
     tokens = {token for (token,) in shop.sql("SELECT callback_token FROM production_order")}
     assert not [line for line in lines if CANARY in line or not tokens.isdisjoint(re.findall(r"[\w-]+", line))]

@@ -28,9 +28,9 @@ def attributes(shop: Shop, order_id: str) -> dict[str, str]:
     return {f"MessageAttribute{name}": str(value) for name, value in zip(names, values, strict=True)}
 
 
-def assert_not_delivered(shop: Shop, order_id: str) -> None:
+def assert_not_placed(shop: Shop, order_id: str) -> None:
     """The consumer has tried, in vain."""
-    assert any(order_id in line and '"not delivered"' in line for line in shop.log_lines())
+    assert any(order_id in line and '"not placed"' in line for line in shop.log_lines())
 
 
 def test_a_notification_is_as_the_contract_says(shop: Shop) -> None:
@@ -57,7 +57,7 @@ def test_an_order_waits_for_a_factory_that_is_down(shop: Shop) -> None:
     shop.factory.stop()
     try:
         order_id = shop.order_more(40)
-        eventually(lambda: assert_not_delivered(shop, order_id), within=PATIENCE)
+        eventually(lambda: assert_not_placed(shop, order_id), within=PATIENCE)
     finally:
         shop.factory.start()
     shop.wait_for(order_id)
@@ -138,7 +138,7 @@ def test_an_answer_that_is_no_yes_leaves_the_order_in_the_queue(
 ) -> None:
     with replaced_by(behaviour, shop.factory):
         order_id = shop.order_more(40)
-        eventually(lambda: assert_not_delivered(shop, order_id), within=PATIENCE)
+        eventually(lambda: assert_not_placed(shop, order_id), within=PATIENCE)
         assert set(behaviour.asked) == {"POST /api/manufactures"}
     shop.wait_for(order_id)
     assert shop.stock() == 50

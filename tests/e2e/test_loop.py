@@ -189,7 +189,7 @@ def test_one_order_id_is_in_every_log_and_no_secret_in_any(shop: Shop) -> None:
 
     def lines() -> list[str]:
         lines = shop.log_lines()
-        for message in ('"checkout"', '"delivered"', '"restock"'):
+        for message in ('"checkout"', '"placed"', '"restock"'):
             assert any(order_id in line and f'"message": {message}' in line for line in lines)
         return lines
 

@@ -31,7 +31,7 @@ def test_nothing_is_ordered_above_max_order(shop: Shop) -> None:
     shop.set_stock(1000)
     status, sentence = failure(shop, "make smoke")
     assert status != 0
-    assert "max_order is 1000" in sentence
+    assert "max_quantity is 1000" in sentence
     assert shop.sql("SELECT * FROM production_order") == []
 
 

@@ -10,7 +10,7 @@ from tests.support.assembly import Assembly, run
 
 
 def environments(**context: str) -> list[str]:
-    return [settings.environment for settings in chosen(cdk.App(context=context))]
+    return [settings.name for settings in chosen(cdk.App(context=context))]
 
 
 @pytest.mark.parametrize(

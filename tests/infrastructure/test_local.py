@@ -10,7 +10,7 @@ from tests.support.assembly import Assembly, synth
 
 SHORTER = {
     "FACTORY_DEADLINE",
-    "OVERDUE",
+    "OVERDUE_AFTER",
     "PUBLISH_WITHIN",
     "RETRY_DELAY",
     "RetentionInDays",
@@ -33,7 +33,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
 
 def test_local_is_dev_but_for_times_and_one_address(tmp_path: Path, assembly_of: Callable[[str], Assembly]) -> None:
     """With the IAM login, which `make up` asks for where it can; and named as dev is."""
-    settings = replace(ENVIRONMENTS["local"].override({"database_login": "iam"}), environment="dev")
+    settings = replace(ENVIRONMENTS["local"].override({"database_login": "iam"}), name="dev")
     local, dev = leaves(synth(settings, tmp_path).templates), leaves(assembly_of("dev").templates)
     differences = {path[-1] for path in local.keys() | dev.keys() if local.get(path) != dev.get(path)}
     assert differences == SHORTER | ADDRESSES

@@ -33,7 +33,7 @@ def test_every_operation_may_find_the_database_away() -> None:
 
 @pytest.mark.parametrize("as_text", [str, int])
 def test_the_document_knows_how_many_may_be_ordered(as_text: type, assembly: Assembly) -> None:
-    most = ENVIRONMENTS[assembly.name].max_order
+    most = ENVIRONMENTS[assembly.name].max_quantity
     allowed = {count: CHECKOUT.is_valid({COUNT: as_text(count)}) for count in range(most + 500)}
     assert allowed == {count: 1 <= count <= most for count in range(most + 500)}
 

@@ -21,7 +21,7 @@ from tests.support.hostile import (
     AROUND,
     CANARY,
     INPUTS,
-    MAX_ORDER,
+    MAX_QUANTITY,
     Answer,
     Input,
     boundaries,
@@ -71,8 +71,8 @@ class Functions:
 
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Functions:
-    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": str(MAX_ORDER)}
-    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE": "900"}).items():
+    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_QUANTITY": str(MAX_QUANTITY)}
+    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE_AFTER": "900"}).items():
         monkeypatch.setenv(name, value)
     functions = Functions()
     functions.restock.store = Store(replace(shop.database, database_secret_arn="restock"))

@@ -5,7 +5,7 @@ import pytest
 from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
-from common.store import Checkout, Store
+from common.store import CheckoutResult, Store
 from tests.support.database_shop import Shop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
@@ -26,7 +26,12 @@ def test_the_whole_stock_can_be_bought(shop: Shop) -> None:
 
 def test_a_refusal_sells_nothing_and_leaves_a_production_order(shop: Shop) -> None:
     refusal = buy(shop.store(), 11, order_id="order-1", callback_token="token-1", factory_id="FF-1", requester="홍길동")
-    assert (refusal.outcome, refusal.purchased, refusal.stock, refusal.order_id) == ("refused", False, 10, "order-1")
+    assert (refusal.outcome, refusal.purchased, refusal.stock, refusal.order_id) == (
+        "out_of_stock",
+        False,
+        10,
+        "order-1",
+    )
     assert shop.stock() == 10
     assert shop.ledger() == []
     assert shop.sql(
@@ -54,7 +59,7 @@ def test_a_product_of_another_id_is_sold_from_its_own_stock(shop: Shop) -> None:
 
 @pytest.mark.parametrize("wrong", [{"product_id": "no-such-id"}, {"slug": "bagel"}, {"product_id": "donut"}])
 def test_an_unknown_product_changes_nothing(shop: Shop, wrong: dict[str, str]) -> None:
-    assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "unknown"
+    assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "no_such_product"
     assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
     assert shop.sql("SELECT * FROM idempotency_key") == []
 
@@ -123,19 +128,19 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-def sale(store: Store) -> Checkout:
+def sale(store: Store) -> CheckoutResult:
     return buy(store, 1)
 
 
-def refusal(store: Store) -> Checkout:
+def refusal(store: Store) -> CheckoutResult:
     return buy(store, 1000)
 
 
-def keyed_sale(store: Store) -> Checkout:
+def keyed_sale(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="new")
 
 
-def replay(store: Store) -> Checkout:
+def replay(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="used")
 
 

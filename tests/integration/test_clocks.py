@@ -14,7 +14,7 @@ import pytest
 
 from common import deadline
 from common.database import DatabaseUnavailable
-from common.store import Checkout, Store
+from common.store import CheckoutResult, Store
 from local.cloud import PROJECT
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
@@ -50,7 +50,7 @@ def _right_clock(clock: SteppedClock) -> Iterator[None]:
     clock.step_to(0)
 
 
-def outcome(store: Store, requester: str, *, key: str | None = None) -> Checkout | None:
+def outcome(store: Store, requester: str, *, key: str | None = None) -> CheckoutResult | None:
     """None: 503."""
     try:
         return buy(store, 1, requester=requester, idempotency_key=key)
@@ -149,7 +149,7 @@ def test_second_connection_tells_the_truth_when_the_clock_steps_while_the_server
     assert bought(shop) == (["before", "in doubt"] if found else ["before"])
 
 
-def assert_sold_behind_503(shop: Shop, answer: Future[Checkout | None], *, key: str | None) -> None:
+def assert_sold_behind_503(shop: Shop, answer: Future[CheckoutResult | None], *, key: str | None) -> None:
     """A client with a key learns the truth by repeating."""
     assert answer.done() and answer.result() is None
 

@@ -267,7 +267,7 @@ def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -
         """
     )
     with unavailable(because="half done"):
-        store.mark_published(order_id, overdue=60)
+        store.mark_published(order_id, overdue_after=60)
     assert arrive(store, order_id).stock == 35
     assert shop.stock() == 35
 

@@ -132,7 +132,7 @@ def test_a_response_that_ends_inside_its_headers_returns_the_message(
 ) -> None:
     with Factory(response) as factory:
         assert consume(factory) == ["message-0"]
-    (line,) = [vars(record) for record in caplog.records if record.msg == "not delivered"]
+    (line,) = [vars(record) for record in caplog.records if record.msg == "not placed"]
     assert line["reason"] == "its response ends inside the headers"
 
 
@@ -150,7 +150,7 @@ def test_the_same_holds_over_tls(
 ) -> None:
     with Factory(response, certificate=certificate) as factory:
         assert consume(factory) == failures
-    reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not delivered"]
+    reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not placed"]
     assert reasons == ["its response ends inside the headers"] * len(failures)
 
 

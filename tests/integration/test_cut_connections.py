@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import pytest
 
 from common.database import DatabaseUnavailable
-from common.store import Checkout
+from common.store import CheckoutResult
 from migrate.handler import PROCEDURES
 from tests.support.database_shop import Functions, Shop, buy
 from tests.support.polling import eventually
@@ -60,7 +60,7 @@ class Case:
     keyed: bool
     cut: Cut
 
-    def send(self, store: Functions, *, order_id: str) -> Checkout | None:
+    def send(self, store: Functions, *, order_id: str) -> CheckoutResult | None:
         """None: 503."""
         key = f"key of {self.requester}" if self.keyed else None
         try:
@@ -76,7 +76,7 @@ class Case:
             return None
 
 
-Answers = dict[Case, Checkout | None]
+Answers = dict[Case, CheckoutResult | None]
 
 
 def add_products(shop: Shop, prefix: str, count: int) -> list[str]:
@@ -108,7 +108,7 @@ def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
     return store, int(connection._connection.thread_id())
 
 
-def cut_while(shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None) -> Checkout | None:
+def cut_while(shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None) -> CheckoutResult | None:
     """Send the checkout and cut its connection as soon as the server is in that state with it."""
 
     def is_there() -> None:
@@ -200,7 +200,7 @@ def cut_during_each_statement(shop: Shop) -> Answers:
     return answers
 
 
-def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, Checkout | None]:
+def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, CheckoutResult | None]:
     """Cut after some bytes or some time, on a new or a kept connection; now and then the second connection, too."""
     dice = random.Random(seed)
     side, keyed = dice.choice(SIDES), dice.random() < 0.3

@@ -51,7 +51,7 @@ def test_an_order_tells_its_story_but_no_secrets(shop: Shop) -> None:
         "published_at": None,
         "arrived_at": None,
     }
-    store.mark_published(order_id, overdue=60)
+    store.mark_published(order_id, overdue_after=60)
     arrive(store, order_id, callback_token="Token-1")
     arrived = json.loads(store.order(order_id) or "")
     assert arrived["status"] == "arrived"
@@ -105,7 +105,7 @@ def test_a_published_order_is_asked_for_again_when_it_is_overdue(shop: Shop) -> 
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     claim(store)
-    store.mark_published(order_id, overdue=900)
+    store.mark_published(order_id, overdue_after=900)
     assert status(shop, order_id) == "published"
     assert claim(store) == claim(store, publications=1) == []
     make_due(shop, order_id)
@@ -117,7 +117,7 @@ def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -
     store = shop.store()
     order_id = order_more(store, 25)
     for _ in range(4):
-        store.mark_published(order_id, overdue=0)
+        store.mark_published(order_id, overdue_after=0)
     assert store.mark_stuck(max_publications=5, limit=20) == 0
     assert ids(claim(store, publications=4)) == {order_id}
     assert store.mark_stuck(max_publications=4, limit=20) == 0, "it was claimed"
@@ -136,14 +136,14 @@ def test_mark_stuck_finds_every_number_of_publications(shop: Shop) -> None:
     orders = [order_more(store, 25) for _ in range(6)]
     for publications, order_id in enumerate(orders, start=1):
         for _ in range(publications):
-            store.mark_published(order_id, overdue=0)
+            store.mark_published(order_id, overdue_after=0)
     assert [store.mark_stuck(max_publications=3, limit=3) for _ in range(3)] == [3, 1, 0]
     assert [status(shop, order_id) for order_id in orders] == ["published"] * 2 + ["stuck"] * 4
 
 
 def test_an_order_that_is_not_due_is_not_stuck(shop: Shop) -> None:
     store = shop.store()
-    store.mark_published(order_more(store, 25), overdue=900)
+    store.mark_published(order_more(store, 25), overdue_after=900)
     assert store.mark_stuck(max_publications=1, limit=20) == 0
 
 
@@ -161,7 +161,7 @@ def test_claim_of_the_newest_leaves_out_what_was_tried(shop: Shop) -> None:
     store = shop.store()
     tried, published = (order_more(store, 25, publish_within=0) for _ in range(2))
     claim(store, newest=True)
-    store.mark_published(published, overdue=0)
+    store.mark_published(published, overdue_after=0)
     make_due(shop, tried)
     assert claim(store, newest=True) == []
     assert ids(claim(store)) == {tried}
@@ -225,7 +225,7 @@ def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     arrive(store, order_id)
-    store.mark_published(order_id, overdue=0)
+    store.mark_published(order_id, overdue_after=0)
     assert status(shop, order_id) == "arrived"
     make_due(shop, order_id)
     assert claim(store) == claim(store, newest=True) == []
@@ -236,7 +236,7 @@ def test_the_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> No
     store = shop.store()
     assert store.backlog().oldest_unpublished_seconds == 0
     published, old, young = (order_more(store, 25) for _ in range(3))
-    store.mark_published(published, overdue=900)
+    store.mark_published(published, overdue_after=900)
     for order_id, age in ((published, 9000), (old, 500), (young, 50)):
         ago = "UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
         shop.sql(f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id))

@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 
 import pytest
 
-from common.store import Checkout, Store
+from common.store import CheckoutResult, Store
 from migrate.handler import PROCEDURES
 from tests.support.concurrency import at_once
 from tests.support.database_shop import Shop, arrive, buy, order_more
@@ -15,7 +15,7 @@ from tests.support.polling import eventually
 BUYERS = 32
 
 
-def assert_each_sale_took_its_own(sales: list[tuple[int, Checkout]], *, initial: int, left: int) -> None:
+def assert_each_sale_took_its_own(sales: list[tuple[int, CheckoutResult]], *, initial: int, left: int) -> None:
     """In the order of their answers, each left exactly its quantity less than the one before."""
     in_order = sorted(sales, key=lambda sale: sale[1].stock, reverse=True)
     before = [initial] + [checkout.stock for _, checkout in in_order]
@@ -28,7 +28,7 @@ def test_many_buyers_of_random_counts_never_buy_more_than_there_is(shop: Shop) -
     choice = random.Random(500)
     baskets = [[choice.randint(1, 9) for _ in range(8)] for _ in range(BUYERS)]
 
-    def shopping(store: Store, basket: list[int]) -> list[tuple[int, Checkout]]:
+    def shopping(store: Store, basket: list[int]) -> list[tuple[int, CheckoutResult]]:
         return [(quantity, buy(store, quantity)) for quantity in basket]
 
     stores = [shop.store() for _ in baskets]
@@ -53,7 +53,7 @@ def test_the_last_donut_is_sold_once(shop: Shop) -> None:
         shop.set_stock(1)
         shop.sql("DELETE FROM purchase")
         answers = at_once(*[partial(buy, store, 1) for store in stores])
-        assert Counter(checkout.outcome for checkout in answers) == {"sold": 1, "refused": BUYERS - 1}
+        assert Counter(checkout.outcome for checkout in answers) == {"sold": 1, "out_of_stock": BUYERS - 1}
         assert (shop.stock(), shop.ledger()) == (0, [(1, "unknown")])
 
 
@@ -112,7 +112,7 @@ def test_one_key_many_times_at_once_is_one_request(shop: Shop, quantity: int, pu
     answers = at_once(*[partial(buy, store, quantity, idempotency_key="key") for store in stores])
     order_id = answers[0].order_id
     assert {(answer.purchased, answer.stock, answer.order_id) for answer in answers} == {(purchased, stock, order_id)}
-    assert Counter(answer.outcome for answer in answers) == {"sold" if purchased else "refused": 1, "replayed": 15}
+    assert Counter(answer.outcome for answer in answers) == {"sold" if purchased else "out_of_stock": 1, "replayed": 15}
     assert shop.stock() == stock
     assert shop.ledger() == [(quantity, "unknown")] * purchased
     assert shop.orders() == [(order_id, "requested", quantity)] * (not purchased)

@@ -23,7 +23,7 @@ from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
 from tests.support.books import owner
 from tests.support.database_shop import Shop
-from tests.support.variables import MAX_REPEATS, OVERDUE, SIMULATION
+from tests.support.variables import MAX_REMINDERS, OVERDUE_AFTER, SIMULATION
 
 SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
 STEPS = 40
@@ -258,7 +258,7 @@ class World:
                 if not self.callbacks:
                     return
                 self.now = max(self.now, min(self.callbacks)[0])
-            self.now += OVERDUE
+            self.now += OVERDUE_AFTER
         raise AssertionError(f"still on their way: {self.waiting()}")
 
     def waiting(self) -> list[tuple[Any, ...]]:
@@ -273,7 +273,7 @@ class World:
         }
         assert self.orders_seen <= ended.keys()
         assert all(
-            status == "arrived" or (status == "stuck" and publications > MAX_REPEATS)
+            status == "arrived" or (status == "stuck" and publications > MAX_REMINDERS)
             for status, publications in ended.values()
         )
         for client in self.clients:

@@ -75,7 +75,7 @@ def test_an_idle_month_is_the_relay_and_the_wait_at_the_queue() -> None:
 
 def test_traffic_is_billed_on_top() -> None:
     idle = cost.usage(FUNCTIONS, IDLE)
-    busy = cost.usage(FUNCTIONS, Traffic(checkouts=1000, reads=2, refused=0.1))
+    busy = cost.usage(FUNCTIONS, Traffic(checkouts=1000, reads=2, out_of_stock=0.1))
     more = {item: pytest.approx(quantity) for item, quantity in (busy - idle).items()}
     assert more == {
         "HTTP API requests": 3000 + 100,

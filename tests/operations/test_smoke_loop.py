@@ -121,14 +121,14 @@ def test_one_more_than_there_is_goes_round_the_loop(server: StandIn) -> None:
 
 
 def test_stock_is_left_as_it_was(server: StandIn) -> None:
-    """Else a few deployments would double it until it is above max_order."""
+    """Else a few deployments would double it until it is above max_quantity."""
     smoke(server.shop, LOCAL, order=False, within=5)
     assert server.stock == 10
 
 
-def test_nothing_is_ordered_above_max_order(server: StandIn) -> None:
-    server.stock = LOCAL.max_order
-    with pytest.raises(Failed, match=r"nothing was ordered: 1001 .* max_order is 1000"):
+def test_nothing_is_ordered_above_max_quantity(server: StandIn) -> None:
+    server.stock = LOCAL.max_quantity
+    with pytest.raises(Failed, match=r"nothing was ordered: it takes 1001 .* max_quantity is 1000"):
         smoke(server.shop, LOCAL, order=False, within=5)
     assert server.quantities == []
     server.stock -= 1
@@ -209,8 +209,8 @@ def test_prod_orders_when_it_is_told_to(server: StandIn, prod: list[str]) -> Non
 
 
 def test_max_order_is_the_environments_own(server: StandIn) -> None:
-    with pytest.raises(Failed, match="max_order is 10"):
-        smoke(server.shop, replace(LOCAL, max_order=10), order=False, within=5)
+    with pytest.raises(Failed, match="max_quantity is 10"):
+        smoke(server.shop, replace(LOCAL, max_quantity=10), order=False, within=5)
 
 
 def run(environment: str, *arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:

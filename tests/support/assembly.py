@@ -29,9 +29,14 @@ CONTEXT = {**json.loads((PROJECT / "cdk.json").read_text())["context"], "aws:cdk
 class Assembly:
     """What `cdk synth` makes of one environment. templates: by stack name."""
 
-    name: str
+    settings: Settings
     directory: Path
     templates: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The environment's."""
+        return self.settings.name
 
     def resources(self, kind: str) -> dict[str, Any]:
         """Logical id → resource, of all stacks."""
@@ -52,7 +57,7 @@ class Assembly:
     def functions(self) -> dict[str, dict[str, Any]]:
         """Our own functions by the names of their folders."""
         return {
-            resource["Properties"]["FunctionName"].removeprefix("donut-shop-").removesuffix(f"-{self.name}"): resource
+            self.settings.function_of(resource["Properties"]["FunctionName"]): resource
             for resource in self.resources("AWS::Lambda::Function").values()
             if "FunctionName" in resource["Properties"]
         }
@@ -92,7 +97,7 @@ def synth(settings: Settings, directory: Path) -> Assembly:
     app = cdk.App(context=CONTEXT, outdir=str(directory))
     add_stacks(app, settings)
     templates = {stack.stack_name: stack.template for stack in app.synth().stacks}
-    return Assembly(name=settings.environment, directory=directory, templates=templates)
+    return Assembly(settings=settings, directory=directory, templates=templates)
 
 
 def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:

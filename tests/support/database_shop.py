@@ -10,7 +10,7 @@ import pymysql
 
 from common import deadline, environment
 from common.database import connect
-from common.store import Checkout, Claim, Restock, Store
+from common.store import CheckoutResult, Claim, RestockResult, Store
 from migrate import handler as migrate
 from tests.support.books import NAME, Books
 
@@ -71,14 +71,14 @@ class Functions(Store):
         self.backlog = relay.backlog  # type: ignore[method-assign]
 
 
-def arrive(store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN) -> Restock:
+def arrive(store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN) -> RestockResult:
     """Call back for an order, with its token."""
     result = store.restock(order_id, slug=slug, callback_token=callback_token)
     assert result, "the callback was rejected"
     return result
 
 
-def buy(store: Store, quantity: int, **others: Any) -> Checkout:
+def buy(store: Store, quantity: int, **others: Any) -> CheckoutResult:
     """A checkout by an anonymous client."""
     defaults = {
         "slug": "donut",
@@ -97,7 +97,7 @@ def buy(store: Store, quantity: int, **others: Any) -> Checkout:
 def order_more(store: Store, quantity: int, **others: Any) -> str:
     """The id of the production order that a purchase beyond the stock leaves."""
     checkout = buy(store, quantity, **others)
-    assert checkout.outcome == "refused" and checkout.order_id
+    assert checkout.outcome == "out_of_stock" and checkout.order_id
     return checkout.order_id
 
 

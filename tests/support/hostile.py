@@ -38,7 +38,7 @@ TOKEN = f"{CANARY}-ThisOrdersOwnToken"
 BAGEL_ID = "b0000000-0000-4000-8000-000000000000"
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 STOCK = 5000
-MAX_ORDER = ENVIRONMENTS["local"].max_order
+MAX_QUANTITY = ENVIRONMENTS["local"].max_quantity
 WORDS = {"MessageAttributeProductCnt", "MessageAttributeProductId", "MessageAttributeFactoryId", "requester"}
 WORDS |= {"MessageAttributeRequester", "Idempotency-Key", "ASCII", "JSON", "UTF-8", "KiB", "Not", "Found"}
 """All that a message may hold beside Korean and numbers: no word of SQL, path, host or code is among them."""
@@ -420,8 +420,8 @@ def around_body_bytes(length: int) -> list[Input]:
 
 
 def around_quantity_digits(length: int) -> list[Input]:
-    """Five and max_order behind zeros, and the largest number of so many digits."""
-    return [checkout_of(f'"{digits}"') for digits in (f"{5:0{length}}", f"{MAX_ORDER:0{length}}", "9" * length)]
+    """Five and max_quantity behind zeros, and the largest number of so many digits."""
+    return [checkout_of(f'"{digits}"') for digits in (f"{5:0{length}}", f"{MAX_QUANTITY:0{length}}", "9" * length)]
 
 
 AROUND: dict[str, Callable[[int], list[Input]]] = {
@@ -460,7 +460,7 @@ def boundary_inputs() -> list[Input]:
         input for name, around in AROUND.items() for n in boundaries(getattr(limits, name)) for input in around(n)
     ]
     inputs += [input for length in range(1, 81) for input in around_product_id(length)]
-    for quantity in (1, *boundaries(MAX_ORDER)):
+    for quantity in (1, *boundaries(MAX_QUANTITY)):
         inputs += [checkout_of(literal.format(quantity)) for literal in ("{}", "{}.0", "{}e0", '"{}"', '"00{}"')]
     inputs += [checkout_of(literal) for literal in QUANTITIES]
     inputs += [callback("donut%20", token=TOKEN), Input("GET", "/product/"), Input("GET", "/order/")]

@@ -11,9 +11,9 @@ ENVIRONMENT = {
     "DATABASE_NAME": "shop",
     "DATABASE_CA_FILE": "common/rds-ca-ap-northeast-2.pem",
     "STOCK_EMPTY_TOPIC_ARN": "unset",
-    "MAX_ORDER": "1000",
+    "MAX_QUANTITY": "1000",
     "PUBLISH_WITHIN": "30",
-    "OVERDUE": "900",
+    "OVERDUE_AFTER": "900",
     "FACTORY_URL": "http://factory.test/api/manufactures",
     "FACTORY_DEADLINE": "13",
     "PUBLIC_URL": "https://shop.test",
@@ -23,13 +23,13 @@ ENVIRONMENT = {
 }
 """For unit tests."""
 
-OVERDUE, MAX_REPEATS = 900, 3
+OVERDUE_AFTER, MAX_REMINDERS = 900, 3
 SIMULATION = {
     "STOCK_EMPTY_TOPIC_ARN": "arn:aws:sns:ap-northeast-2:000000000000:stock_empty_test",
-    "MAX_ORDER": "1000",
+    "MAX_QUANTITY": "1000",
     "PUBLISH_WITHIN": "30",
-    "OVERDUE": str(OVERDUE),
-    "MAX_REPEATS": str(MAX_REPEATS),
+    "OVERDUE_AFTER": str(OVERDUE_AFTER),
+    "MAX_REMINDERS": str(MAX_REMINDERS),
     "IDEMPOTENCY_RETENTION": "864000",
     "FACTORY_URL": "https://factory.test/api/manufactures",
     "FACTORY_DEADLINE": "1",

@@ -245,10 +245,10 @@ def test_a_dripping_answer_ends_at_the_deadline(consumer: ModuleType, factory: F
     assert drops.reads == 1
 
 
-def test_a_post_that_never_began_is_not_delivered(consumer: ModuleType) -> None:
+def test_a_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
     outcome: Future[None] = Future()
     outcome.cancel()
-    assert not consumer.delivered(ORDER, outcome)
+    assert not consumer.is_placed(ORDER, outcome)
 
 
 @pytest.mark.parametrize(("receives", "seconds"), [(1, 90), (2, 180), (3, 360), (4, 720), (5, 0), (6, 0)])

@@ -48,7 +48,7 @@ class FailingStore:
 
 
 def fails_in_relay(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception) -> ModuleType:
-    relay = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REPEATS="3", IDEMPOTENCY_RETENTION="9")
+    relay = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="9")
     patch.setattr(relay, "store", FailingStore(error))
     return relay
 

@@ -71,8 +71,8 @@ class FakeStore:
         assert max_publications == 1 + 3
         return self._portion("overdue", limit)
 
-    def mark_published(self, order_id: str, *, overdue: int) -> None:
-        assert overdue == 900
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
+        assert overdue_after == 900
         self.published.append(order_id)
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
@@ -133,7 +133,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 def relay(
     load: Callable[..., ModuleType], store: FakeStore, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> ModuleType:
-    module = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REPEATS="3", IDEMPOTENCY_RETENTION=str(RETENTION))
+    module = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION=str(RETENTION))
     monkeypatch.setattr(module, "store", store)
     return module
 

@@ -8,7 +8,7 @@ import pytest
 
 from common import limits
 from common.database import DatabaseUnavailable
-from common.store import Restock
+from common.store import RestockResult
 
 ORDER, TOKEN = "7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e", "Zm9ydHktdHdvLWJ5dGVzLW9mLXNlY3JldA"
 
@@ -22,7 +22,7 @@ class Shop:
     arrived: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def restock(self, order_id: str, *, slug: str, callback_token: str) -> Restock | None:
+    def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
         if self.down:
             raise DatabaseUnavailable("OperationalError 2003")
         self.asked.append(order_id)
@@ -31,7 +31,7 @@ class Shop:
         added = order_id not in self.arrived
         self.arrived.add(order_id)
         self.stock += 12 * added
-        return Restock(added=added, stock=self.stock)
+        return RestockResult(added=added, stock=self.stock)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from common import deadline, limits, messages
 from common.database import DatabaseUnavailable
-from common.store import Checkout
+from common.store import CheckoutResult
 from tests.support.pipe import Pipe
 from tests.support.variables import ENVIRONMENT
 
@@ -40,11 +40,11 @@ class Shop:
     looked_up: list[str] = field(default_factory=list)
     published: list[tuple[str, int]] = field(default_factory=list)
 
-    def checkout(self, **request: Any) -> Checkout:
+    def checkout(self, **request: Any) -> CheckoutResult:
         self.checkouts.append(request)
         outcome = self._outcome()
         purchased = self.purchased if outcome == "replayed" else outcome == "sold"
-        return Checkout(
+        return CheckoutResult(
             outcome=outcome,
             purchased=purchased,
             stock=self.stock,
@@ -63,10 +63,10 @@ class Shop:
         self.looked_up.append(order_id)
         return '{"status": "published"}' if self._outcome() and order_id == "known" else None
 
-    def mark_published(self, order_id: str, *, overdue: int) -> None:
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
         if self.publishing:
             raise self.publishing
-        self.published.append((order_id, overdue))
+        self.published.append((order_id, overdue_after))
 
     def _outcome(self) -> str:
         if isinstance(self.outcome, Exception):
@@ -189,7 +189,7 @@ def test_the_quantity_is_required(body: dict[str, Any], sales: ModuleType, shop:
 def test_the_largest_order_is_a_setting(
     load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sales = load("sales", MAX_ORDER="3")
+    sales = load("sales", MAX_QUANTITY="3")
     monkeypatch.setattr(sales, "store", shop)
     assert checkout(sales, {COUNT: 3})[0] == 200
     assert checkout(sales, {COUNT: 4})[0] == 400
@@ -317,7 +317,7 @@ def test_product_id_that_is_not_a_string_is_rejected_by_name(value: object, sale
 
 
 def test_an_unknown_product(sales: ModuleType, shop: Shop) -> None:
-    shop.outcome = "unknown"
+    shop.outcome = "no_such_product"
     assert checkout(sales, {COUNT: 5, PRODUCT: PRODUCT_ID}) == (400, {"message": "상품 없음"})
 
 
@@ -465,7 +465,7 @@ def test_the_same_request_has_the_same_hash_and_no_other(sales: ModuleType, shop
 def short(pipe: Pipe, load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """sales, with too little stock."""
     module = load("sales", STOCK_EMPTY_TOPIC_ARN=pipe.topic_arn)
-    shop.outcome = "refused"
+    shop.outcome = "out_of_stock"
     monkeypatch.setattr(module, "store", shop)
     return module
 
@@ -521,7 +521,7 @@ def test_each_order_has_an_id_and_a_token_of_its_own(short: ModuleType, shop: Sh
 
 
 @pytest.mark.parametrize(
-    ("outcome", "purchased"), [("sold", True), ("unknown", False), ("replayed", True), ("replayed", False)]
+    ("outcome", "purchased"), [("sold", True), ("no_such_product", False), ("replayed", True), ("replayed", False)]
 )
 def test_nothing_else_is_notified(outcome: str, purchased: bool, short: ModuleType, shop: Shop, pipe: Pipe) -> None:
     shop.outcome, shop.purchased = outcome, purchased
@@ -531,8 +531,8 @@ def test_nothing_else_is_notified(outcome: str, purchased: bool, short: ModuleTy
 
 
 def break_topic(short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone = replace(short.settings, stock_empty_topic_arn=f"{short.settings.stock_empty_topic_arn}_gone")
-    monkeypatch.setattr(short, "settings", gone)
+    gone = replace(short.config, stock_empty_topic_arn=f"{short.config.stock_empty_topic_arn}_gone")
+    monkeypatch.setattr(short, "config", gone)
 
 
 def break_network(short: ModuleType, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -650,7 +650,14 @@ def test_an_unexpected_failure_tells_the_client_nothing(
 
 @pytest.mark.parametrize(
     "outcome",
-    ["sold", "refused", "unknown", "replayed", DatabaseUnavailable("OperationalError 2003"), RuntimeError("bug")],
+    [
+        "sold",
+        "out_of_stock",
+        "no_such_product",
+        "replayed",
+        DatabaseUnavailable("OperationalError 2003"),
+        RuntimeError("bug"),
+    ],
     ids=str,
 )
 def test_neither_requester_nor_token_is_logged(
@@ -708,12 +715,12 @@ def test_published_order_is_marked_however_long_publishing_took(
 
 A_SALE = """
 import json, sys
-from common.store import Checkout
+from common.store import CheckoutResult
 from sales import handler
 
 class Shop:
     def checkout(self, *, request_hash, **_):
-        return Checkout(outcome="sold", purchased=True, stock=1, order_id=None, request_hash=request_hash,
+        return CheckoutResult(outcome="sold", purchased=True, stock=1, order_id=None, request_hash=request_hash,
                         product_id=None, slug=None, factory_id=None)
 
 handler.store = Shop()

@@ -78,8 +78,8 @@ EXISTING = ExistingDatabase(
             {"database": replace(EXISTING, subnet_ids=("subnet-1",))},
             "an existing database needs one of subnet_ids for each of availability_zones",
         ),
-        ({"max_order": 0}, "max_order must be between 1 and 1,000,000"),
-        ({"max_order": 1_000_001}, "max_order must be between 1 and 1,000,000"),
+        ({"max_quantity": 0}, "max_quantity must be between 1 and 1,000,000"),
+        ({"max_quantity": 1_000_001}, "max_quantity must be between 1 and 1,000,000"),
     ],
     ids=str,
 )
@@ -95,8 +95,8 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
         {"public_url": None},
-        {"max_order": 1},
-        {"max_order": 1_000_000},
+        {"max_quantity": 1},
+        {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
         {"reserved_concurrency": {"sales": 9, "restock": 4, "relay": 1}},
@@ -128,7 +128,7 @@ def test_the_command_line_overrides_the_managed_databases_login() -> None:
 
 
 def test_the_command_line_overrides_nothing_else() -> None:
-    assert DEV.override({"max_order": "7", "database": "mine", "factory_url": ""}) == DEV
+    assert DEV.override({"max_quantity": "7", "database": "mine", "factory_url": ""}) == DEV
 
 
 def test_what_the_command_line_says_is_checked() -> None:
@@ -138,7 +138,7 @@ def test_what_the_command_line_says_is_checked() -> None:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_is_found_by_its_own_name(name: str) -> None:
-    assert ENVIRONMENTS[name].environment == name
+    assert ENVIRONMENTS[name].name == name
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
