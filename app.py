@@ -71,7 +71,7 @@ def add_delivery(app: cdk.App, repository: str) -> None:
     cdk.Tags.of(delivery).add("app", "donut-shop")
     for settings in chosen(app):
         name = settings.environment
-        stack = DeploymentRoleStack(app, f"donut-shop-delivery-{name}", environment=name, delivery=delivery, env=env)
+        stack = DeploymentRoleStack(app, f"donut-shop-delivery-{name}", settings=settings, delivery=delivery, env=env)
         tag(stack, environment=name)
 
 

@@ -130,6 +130,8 @@ class Settings:
     """Who gets the alarms, and has to confirm the subscription; None: nobody."""
     requires_alarm_email: bool = False
     """True: `make deploy` refuses to deploy the environment without an alarm_email. Synthesis works without."""
+    smoke_test_orders: bool = True
+    """False: an order is real, donuts are baked; `make smoke` orders nothing unless it is told to."""
     log_retention_days: int = 30
     retain_data: bool = True
     """A final snapshot of a database that is removed; else it goes with its stack."""
@@ -276,6 +278,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             allow_http_factory=True,
             endpoint_zones=2,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
+            smoke_test_orders=False,
             log_retention_days=90,
             requires_alarm_email=True,
             termination_protection=True,
