@@ -83,7 +83,11 @@ class DeploymentRoleStack(cdk.Stack):
         self._allow_smoke_test(role, settings)
 
     def _allow_smoke_test(self, role: iam.Role, settings: Settings) -> None:
-        """Allow what operations/smoke.py asks AWS: where an order is left, or, if it orders nothing, how the shop is."""
+        """Allow what operations/smoke.py asks AWS.
+
+        Where it orders, that is how many messages wait if the order does not arrive. Where it does not, it is whether
+        the dead-letter queue is empty and the relay has published everything.
+        """
         queues = ["stock_queue", "stock_dlq"] if settings.smoke_test_orders else ["stock_dlq"]
         role.add_to_policy(
             iam.PolicyStatement(
