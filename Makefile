@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+LAMBDA_PYTHON ?= python3.14
 ENV ?= local
 COMMA := ,
 
@@ -52,6 +53,15 @@ node_modules/installed: .venv/installed package-lock.json
 	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
 	@touch $@
 
+LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
+HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
+	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
+
+$(LAMBDA_VENV)/installed: .venv/installed
+	$(LAMBDA_PYTHON) -m venv $(LAMBDA_VENV)
+	$(LAMBDA_VENV)/bin/pip install --quiet --disable-pip-version-check --compile -r requirements-dev.txt
+	@touch $@
+
 .PHONY: install
 install: .venv/installed node_modules/installed .venv/emulator/installed ## Install everything the project needs, inside the project
 
@@ -85,7 +95,7 @@ mysql: .venv/installed ## Open the MariaDB client on the shop's database
 
 # --- tests ---
 
-.PHONY: database test
+.PHONY: database test unit-on-lambda-python
 database: .venv/installed ## Install MariaDB's server where it is missing; needs root
 	@$(LOCAL) database-server
 test: install ## Install everything and run every test, end-to-end ones included
@@ -93,6 +103,10 @@ test: install ## Install everything and run every test, end-to-end ones included
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+	@$(MAKE) --no-print-directory unit-on-lambda-python
+unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is here
+	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\
+		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
 .PHONY: chaos
 chaos: export SEEDS ?= 2000

@@ -69,9 +69,10 @@ def add_delivery(app: cdk.App, repository: str) -> None:
     )
     cdk.Tags.of(delivery).add("app", "donut-shop")
     for settings in chosen(app):
-        name = settings.name
-        stack = DeploymentRoleStack(app, f"donut-shop-delivery-{name}", environment=name, delivery=delivery, env=env)
-        tag(stack, environment=name)
+        stack = DeploymentRoleStack(
+            app, f"donut-shop-delivery-{settings.name}", settings=settings, delivery=delivery, env=env
+        )
+        tag(stack, environment=settings.name)
 
 
 if __name__ == "__main__":

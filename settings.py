@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 REGION = "ap-northeast-2"
 PREFIX = "donut-shop"
 """Physical names begin with it, but for topics and queues, whose names the contract gives."""
+DIFF_ROLE_NAME = f"{PREFIX}-diff"
+"""The role of GitHub's jobs for pull requests; an account has one."""
 
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
@@ -133,6 +135,8 @@ class Settings:
     """Who gets the alarms, and has to confirm the subscription; None: nobody."""
     requires_alarm_email: bool = False
     """True: `make deploy` refuses to deploy the environment without an alarm_email. Synthesis works without."""
+    smoke_test_orders: bool = True
+    """False: an order is real, donuts are baked; `make smoke` orders nothing unless it is told to."""
     log_retention_days: int = 30
     retain_data: bool = True
     """A final snapshot of a database that is removed; else it goes with its stack."""
@@ -166,6 +170,11 @@ class Settings:
     def shop_name(self) -> str:
         """Return the name of what an environment has one of: the API and the dashboard."""
         return f"{PREFIX}-{self.name}"
+
+    @property
+    def deploy_role_name(self) -> str:
+        """Return the name of the role of GitHub's jobs that deploy the environment."""
+        return f"{PREFIX}-deploy-{self.name}"
 
     @property
     def access_log_group(self) -> str:
@@ -317,6 +326,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             allow_http_factory=True,
             endpoint_zones=2,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
+            smoke_test_orders=False,
             log_retention_days=90,
             requires_alarm_email=True,
             termination_protection=True,

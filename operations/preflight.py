@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
 from operations.guard import Stop, require_alarm_address, require_credentials
-from settings import ENVIRONMENTS, REGION, ManagedDatabase, Settings
+from settings import DIFF_ROLE_NAME, ENVIRONMENTS, REGION, ManagedDatabase, Settings
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
@@ -179,7 +179,7 @@ def github(client: Client, settings: Settings) -> str:
     found = [arn for arn in providers if arn.endswith(f":oidc-provider/{GITHUB}")]
     if not found:
         return "no identity provider yet; make deploy-delivery creates it"
-    if _role_exists(iam, "donut-shop-diff"):
+    if _role_exists(iam, DIFF_ROLE_NAME):
         return "may deploy to the account"
     raise Note(
         "the account has an identity provider for it already. To let GitHub deploy, type "

@@ -1,7 +1,7 @@
 """What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-delivery`.
 
-All that a role may do is assume the CDK's own roles. Each environment's role is in a stack of its own, so that
-deploying one environment's stack can't delete another's role.
+All that a role may do is assume the CDK's own roles and, in the job that deploys, ask AWS what `make smoke` asks. Each
+environment's role is in a stack of its own, so that deploying one environment's stack can't delete another's role.
 """
 
 import re
@@ -10,6 +10,9 @@ from collections.abc import Sequence
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
+
+from settings import DIFF_ROLE_NAME, Settings
+from stacks.acknowledgments import acknowledge
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
@@ -46,7 +49,7 @@ class DeliveryStack(cdk.Stack):
         role = GitHubRole(
             self,
             "Diff",
-            name="donut-shop-diff",
+            name=DIFF_ROLE_NAME,
             provider_arn=self.provider_arn,
             subject=f"repo:{repository}:pull_request",
             assumes=DIFF,
@@ -61,21 +64,40 @@ class DeploymentRoleStack(cdk.Stack):
     """The role that GitHub's jobs for one environment assume."""
 
     def __init__(
-        self, scope: Construct, id: str, *, environment: str, delivery: DeliveryStack, env: cdk.Environment
+        self, scope: Construct, id: str, *, settings: Settings, delivery: DeliveryStack, env: cdk.Environment
     ) -> None:
+        environment = settings.name
         super().__init__(
             scope, id, env=env, description=f"Donut shop: the role with which GitHub deploys {environment}"
         )
         self.add_dependency(delivery)
-        GitHubRole(
+        role = GitHubRole(
             self,
             "Deploy",
-            name=f"donut-shop-deploy-{environment}",
+            name=settings.deploy_role_name,
             provider_arn=delivery.provider_arn,
             subject=f"repo:{delivery.repository}:environment:{environment}",
             assumes=DEPLOY,
             session=cdk.Duration.hours(2),
         )
+        self._allow_smoke_test(role, settings)
+
+    def _allow_smoke_test(self, role: iam.Role, settings: Settings) -> None:
+        """Allow what operations/smoke.py asks AWS.
+
+        Where it orders, that is how many messages wait if the order does not arrive. Where it does not, it is whether
+        the dead-letter queue is empty and the relay has published everything.
+        """
+        queues = ["stock_queue", "stock_dlq"] if settings.smoke_test_orders else ["stock_dlq"]
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
+                resources=[self.format_arn(service="sqs", resource=settings.message_name(queue)) for queue in queues],
+            )
+        )
+        if not settings.smoke_test_orders:
+            role.add_to_policy(iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]))
+            acknowledge(role, "IAM5[Resource::*]", "cloudwatch:GetMetricStatistics takes no resource")
 
 
 class GitHubRole(iam.Role):

@@ -97,8 +97,12 @@ class _TlsContext(ssl.SSLContext):
 
 @functools.cache
 def _tls(ca_path: str) -> ssl.SSLContext:
-    """Return the context that verifies the server's certificate and name. Building one takes up to 19 ms."""
+    """Return the context that verifies the server's certificate and name. Building one takes up to 19 ms.
+
+    Only ssl.create_default_context, from Python 3.13 on, verifies strictly (RFC 5280) by itself.
+    """
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
     context.load_verify_locations(ca_path)
     return context
 

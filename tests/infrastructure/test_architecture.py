@@ -11,7 +11,11 @@ import pytest
 from tests.support.assembly import PROJECT
 
 LAMBDAS = PROJECT / "lambdas"
-READS_REQUESTS = [LAMBDAS / "common" / "http_api.py", LAMBDAS / "restock" / "handler.py", LAMBDAS / "sales" / "handler.py"]
+READS_REQUESTS = [
+    LAMBDAS / "common" / "http_api.py",
+    LAMBDAS / "restock" / "handler.py",
+    LAMBDAS / "sales" / "handler.py",
+]
 SHIPPED = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [PROJECT / "app.py", *sorted((PROJECT / "stacks").rglob("*.py"))]

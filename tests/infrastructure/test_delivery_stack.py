@@ -1,14 +1,20 @@
-"""What GitHub may do: assume CDK's own roles, each job its own share of them."""
+"""What GitHub may do: assume CDK's own roles, each job its own share of them, and ask what its smoke test asks."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
 import pytest
 import yaml
+from moto import mock_aws
 
 from app import add_delivery
+from operations import aws, smoke
+from settings import ENVIRONMENTS, REGION
 from tests.support.assembly import CONTEXT, PROJECT, Assembly, run
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -106,23 +112,110 @@ def test_deploying_for_one_environment_leaves_the_others_alone(templates: Templa
     assert templates == dev | prod
 
 
-def test_a_role_may_assume_the_cdks_own_and_nothing_else(templates: Templates) -> None:
+ACCOUNT = "{'Ref': 'AWS::AccountId'}"
+
+
+def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
+    """Return what each role may do: each action with each resource."""
     roles = of_kind(templates, "AWS::IAM::Role")
-    assumes = {}
+    allowed: dict[str, set[tuple[str, str]]] = {role["RoleName"]: set() for role in roles.values()}
     for path, policy in of_kind(templates, "AWS::IAM::Policy").items():
-        (statement,) = policy["PolicyDocument"]["Statement"]
-        assert (statement["Effect"], statement["Action"]) == ("Allow", "sts:AssumeRole")
-        resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
-        (role,) = [f"{path.partition('/')[0]}/{role['Ref']}" for role in policy["Roles"]]
-        assumes[roles[role]["RoleName"]] = ["".join(map(str, arn["Fn::Join"][1])) for arn in resources]
-    account = "{'Ref': 'AWS::AccountId'}"
-    arn = f"arn:aws:iam::{account}:role/cdk-hnb659fds-%s-role-{account}-ap-northeast-2"
-    deploy = [arn % kind for kind in ("deploy", "file-publishing", "lookup")]
-    assert assumes == {
-        "donut-shop-deploy-dev": deploy,
-        "donut-shop-deploy-prod": deploy,
-        "donut-shop-diff": [arn % "lookup"],
-    }
+        (role,) = [roles[f"{path.partition('/')[0]}/{role['Ref']}"] for role in policy["Roles"]]
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement.keys() == {"Action", "Effect", "Resource"}
+            assert statement["Effect"] == "Allow"
+            allowed[role["RoleName"]] |= {
+                (action, resource if isinstance(resource, str) else "".join(map(str, resource["Fn::Join"][1])))
+                for action in as_list(statement["Action"])
+                for resource in as_list(statement["Resource"])
+            }
+    return allowed
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_a_role_may_assume_the_cdks_own_and_no_others(templates: Templates) -> None:
+    arn = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-%s-role-{ACCOUNT}-ap-northeast-2"
+    deploy = {arn % kind for kind in ("deploy", "file-publishing", "lookup")}
+    assert {
+        role: {resource for action, resource in allowed if action == "sts:AssumeRole"}
+        for role, allowed in permissions(templates).items()
+    } == {"donut-shop-deploy-dev": deploy, "donut-shop-deploy-prod": deploy, "donut-shop-diff": {arn % "lookup"}}
+
+
+@dataclass(frozen=True)
+class StandIn(smoke.Shop):
+    """A shop that works, but for the order, whose status stays the same."""
+
+    url: str = ""
+    status: str = "arrived"
+
+    def call(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        match method, path.split("/")[1]:
+            case "GET", "product":
+                return 200, {"stock": 10}
+            case "POST", "checkout":
+                return 200, {"purchased": False, "order_id": "order-1"}
+            case "GET", "order":
+                return 200, {"status": self.status}
+        return 403, {}
+
+
+@dataclass
+class Account:
+    """An account in which the shop is deployed. asked: what was asked of it since, as action and resource."""
+
+    asked: set[tuple[str, str]] = field(default_factory=set)
+
+    def deploy(self, environment: str) -> None:
+        for queue in ("stock_queue", "stock_dlq"):
+            aws.client("sqs").create_queue(QueueName=f"{queue}_{environment}")
+        run = {"MetricName": "oldest_unpublished_seconds", "Timestamp": datetime.now(UTC), "Value": 0}
+        aws.client("cloudwatch").put_metric_data(Namespace=f"DonutShop/{environment}", MetricData=[run])
+        self.asked.clear()
+
+    def record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
+        service = model.service_model.service_name
+        queue = params.get("QueueName") or params.get("QueueUrl", "").rpartition("/")[2]
+        resource = f"arn:aws:{service}:{REGION}:{ACCOUNT}:{queue}" if queue else "*"
+        self.asked.add((f"{service}:{model.name}", resource))
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    account = Account()
+    client = aws.client
+
+    def recording(service: str) -> Any:
+        recorded = client(service)
+        recorded.meta.events.register("provide-client-params", account.record)
+        return recorded
+
+    with mock_aws():
+        monkeypatch.setattr(aws, "client", recording)
+        yield account
+
+
+@pytest.mark.parametrize("environment", [name for name in ENVIRONMENTS if name != "local"])
+def test_deploy_role_may_ask_what_its_smoke_test_asks(environment: str, account: Account) -> None:
+    """Nothing more, and nothing less: `make smoke` runs with the role, after the deployment."""
+    account.deploy(environment)
+    settings = ENVIRONMENTS[environment]
+    assert smoke.smoke(StandIn(), settings, order=False, within=0)
+    if settings.smoke_test_orders:
+        with pytest.raises(smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"):
+            smoke.smoke(StandIn(status="published"), settings, order=False, within=0)
+    allowed = permissions(delivery("owner/donut-shop", environment))[f"donut-shop-deploy-{environment}"]
+    assert account.asked
+    assert {(action, resource) for action, resource in allowed if action != "sts:AssumeRole"} == account.asked
+
+
+def test_diff_role_may_only_assume(templates: Templates) -> None:
+    assert {action for action, _ in permissions(templates)["donut-shop-diff"]} == {"sts:AssumeRole"}
 
 
 def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:

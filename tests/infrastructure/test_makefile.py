@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from settings import ENVIRONMENTS
+from stacks.function import RUNTIME
 from tests.support.assembly import PROJECT
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-delivery"]
@@ -109,6 +110,37 @@ def test_guard_lets_an_environment_pass(machine: dict[str, str]) -> None:
             arguments = (target, f"ENV={environment}", "GITHUB_REPOSITORY=o/n")
             done = make(*INSTALLED, "--dry-run", *arguments, machine=machine)
             assert done.returncode == 0, f"{arguments}: {done.stderr}"
+
+
+def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
+    done = make("--print-data-base", "--dry-run", "help", machine=machine)
+    assert f"LAMBDA_PYTHON = {RUNTIME.name}" in done.stdout.splitlines()
+
+
+def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[str, str]) -> None:
+    done = make(*INSTALLED, "unit-on-lambda-python", "LAMBDA_PYTHON=python3.99", machine=machine)
+    assert (done.returncode, done.stderr) == (0, "")
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("skipped: the unit tests on python3.99, ")
+
+
+def test_failing_unit_test_on_that_python_fails_the_command(machine: dict[str, str], tmp_path: Path) -> None:
+    """The environment beside the main one is what counts: here, one whose pytest fails."""
+    fake = tmp_path / ".venv" / "python3.99" / "bin"
+    fake.mkdir(parents=True)
+    python, pytest_there = tmp_path / "python3.99", fake / "pytest"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    pytest_there.write_text('#!/bin/sh\necho "ran $*"\nexit 1\n')
+    for program in (python, pytest_there):
+        program.chmod(0o755)
+    for stamp in (".venv/installed", ".venv/python3.99/installed"):
+        (tmp_path / stamp).touch()
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    (tmp_path / "requirements-dev.txt").touch()
+    os.utime(tmp_path / "requirements-dev.txt", (0, 0))
+    done = make("unit-on-lambda-python", f"LAMBDA_PYTHON={python}", machine=machine, directory=tmp_path)
+    assert "ran tests/unit" in done.stdout
+    assert done.returncode != 0
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:

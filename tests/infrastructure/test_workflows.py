@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from settings import ENVIRONMENTS
+from stacks.function import RUNTIME
 from tests.support.assembly import PROJECT
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
@@ -129,6 +130,13 @@ def test_python_action_runs_on_a_supported_node() -> None:
     """setup-python 5 declares node20, which the runners no longer have."""
     used = {step["uses"] for file in FILES for step in steps(file.name) if "setup-python" in step.get("uses", "")}
     assert used == {"actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"}  # v6.2.0
+
+
+def test_tests_run_where_the_functions_python_is_beside_the_oldest() -> None:
+    (versions,) = [
+        step["with"]["python-version"] for step in steps("test.yml") if "setup-python" in step.get("uses", "")
+    ]
+    assert [f"python{version}" for version in versions.split()] == [RUNTIME.name, "python3.11"], "the last is python3"
 
 
 def test_roles_come_from_github_and_keys_from_nowhere() -> None:
