@@ -12,7 +12,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 # --- what can't be meant is refused before anything is installed ---
 
 ACCOUNTS = dev staging prod
-ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-delivery
+ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 ONE_AT_A_TIME = preflight diff smoke
 
 CHOSEN := $(subst $(COMMA), ,$(ENV))
@@ -28,8 +28,8 @@ endif
 ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
 $(error `make $(SINGLE_GOAL)` takes one environment at a time: type ENV=$(firstword $(CHOSEN)) make $(SINGLE_GOAL))
 endif
-ifneq ($(and $(filter deploy-delivery,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
-$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-delivery)
+ifneq ($(and $(filter deploy-github-roles,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
+$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-github-roles)
 endif
 
 .PHONY: help
@@ -136,7 +136,7 @@ SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
 GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_EMAIL)' --app='$(APP)'
 DIFF = $(SOURCE) --method=template --exclusively
 
-.PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
+.PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-github-roles
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
 	@$(GUARD)
 	$(CDK) bootstrap -c env=$(ENV)
@@ -156,7 +156,7 @@ smoke: .venv/installed ## Order once around the loop, here or with ENV=dev; in p
 destroy: install ## ENV=dev make destroy; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
-deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
+deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy to the account, once
 	@$(GUARD)
 	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 

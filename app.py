@@ -10,7 +10,7 @@ import aws_cdk as cdk
 
 from settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
 from stacks.data_stack import DataStack
-from stacks.delivery_stack import DeliveryStack, DeploymentRoleStack
+from stacks.github_roles_stack import DeploymentRoleStack, GitHubStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
@@ -53,24 +53,24 @@ def tag(stack: cdk.Stack, *, environment: str) -> None:
     cdk.Tags.of(stack).add("environment", environment)
 
 
-def add_delivery(app: cdk.App, repository: str) -> None:
+def add_github_roles(app: cdk.App, repository: str) -> None:
     """Add what lets GitHub deploy the chosen environments: one stack for all of an account, and one for each.
 
     The context may name an identity provider that the account has already, as `github_oidc_provider_arn`. Raises
     ValueError.
     """
     env = cdk.Environment(region=REGION)
-    delivery = DeliveryStack(
+    github = GitHubStack(
         app,
-        "donut-shop-delivery",
+        "donut-shop-github",
         repository=repository,
         provider_arn=app.node.try_get_context("github_oidc_provider_arn") or None,
         env=env,
     )
-    cdk.Tags.of(delivery).add("app", "donut-shop")
+    cdk.Tags.of(github).add("app", "donut-shop")
     for settings in chosen(app):
         stack = DeploymentRoleStack(
-            app, f"donut-shop-delivery-{settings.name}", settings=settings, delivery=delivery, env=env
+            app, f"donut-shop-github-{settings.name}", settings=settings, github=github, env=env
         )
         tag(stack, environment=settings.name)
 
@@ -79,7 +79,7 @@ if __name__ == "__main__":
     app = cdk.App()
     try:
         if repository := app.node.try_get_context("github_repository"):
-            add_delivery(app, repository)
+            add_github_roles(app, repository)
         else:
             for settings in chosen(app):
                 add_stacks(app, settings)

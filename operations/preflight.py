@@ -173,17 +173,17 @@ def service_linked_role(client: Client, settings: Settings) -> str:
 
 
 def github(client: Client, settings: Settings) -> str:
-    """An account has one provider for GitHub. Where it is not the delivery stack's own, the stack has to be told."""
+    """An account has one provider for GitHub. Where it is not the GitHub stack's own, the stack has to be told."""
     iam = client("iam")
     providers = [provider["Arn"] for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
     found = [arn for arn in providers if arn.endswith(f":oidc-provider/{GITHUB}")]
     if not found:
-        return "no identity provider yet; make deploy-delivery creates it"
+        return "no identity provider yet; make deploy-github-roles creates it"
     if _role_exists(iam, DIFF_ROLE_NAME):
         return "may deploy to the account"
     raise Note(
         "the account has an identity provider for it already. To let GitHub deploy, type "
-        f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-delivery with the other variables"
+        f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-github-roles with the other variables"
     )
 
 

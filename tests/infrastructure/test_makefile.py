@@ -16,7 +16,7 @@ from settings import ENVIRONMENTS
 from stacks.function import RUNTIME
 from tests.support.assembly import PROJECT
 
-ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-delivery"]
+ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 INSTALLED = [f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")]
 """Nothing is installed, even if a file is newer than what was installed from it."""
@@ -94,7 +94,7 @@ def test_command_for_one_environment_takes_no_list(target: str, machine: dict[st
 
 
 def test_repository_has_to_be_given_to_let_github_deploy(machine: dict[str, str], fresh: Path) -> None:
-    assert "GITHUB_REPOSITORY=owner/name" in refusal("deploy-delivery", "ENV=dev", machine=machine, fresh=fresh)
+    assert "GITHUB_REPOSITORY=owner/name" in refusal("deploy-github-roles", "ENV=dev", machine=machine, fresh=fresh)
 
 
 def test_guard_knows_the_environments_of_the_settings() -> None:
@@ -162,7 +162,7 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "deploy ENV=dev",
         "deploy ENV=prod ALARM_EMAIL=ops@shop.test",
         "destroy ENV=dev",
-        "deploy-delivery ENV=dev GITHUB_REPOSITORY=o/n",
+        "deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n",
         "logs ENV=dev",
         "redrive ENV=dev",
     ],
@@ -186,7 +186,7 @@ def test_prod_is_not_deployed_without_an_alarm_address(command: str, machine: di
 def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) -> None:
     """`make preflight` says to give it, where the account has one."""
     given = ("ENV=dev", "GITHUB_REPOSITORY=o/n", "GITHUB_OIDC_PROVIDER_ARN=arn:p")
-    done = make(*INSTALLED, "--dry-run", "deploy-delivery", *given, machine=machine)
+    done = make(*INSTALLED, "--dry-run", "deploy-github-roles", *given, machine=machine)
     assert "-c github_oidc_provider_arn=arn:p" in done.stdout
 
 

@@ -21,7 +21,7 @@ tree = cdk.App()
 cdk.Validations.of(tree).add_plugins(AwsSolutionsChecks(tree))
 for settings in app.chosen(tree):
     app.add_stacks(tree, settings)
-app.add_delivery(tree, "owner/name")
+app.add_github_roles(tree, "owner/name")
 tree.synth()
 """
 ACCEPTED = {

@@ -421,16 +421,16 @@ def test_providers_of_others_do_not_matter(account: Account, capsys: pytest.Capt
 
 
 def test_provider_that_somebody_else_created_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    """It stops `make deploy-delivery` only."""
+    """It stops `make deploy-github-roles` only."""
     url = f"https://{GITHUB}"
     arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])["OpenIDConnectProviderArn"]
     assert preflight(account.client, DEV)
     (line,) = said(capsys)
     assert line.startswith("NOTE     GitHub: ")
-    assert f"GITHUB_OIDC_PROVIDER_ARN={arn} make deploy-delivery" in line
+    assert f"GITHUB_OIDC_PROVIDER_ARN={arn} make deploy-github-roles" in line
     account.iam.create_role(RoleName="donut-shop-diff", AssumeRolePolicyDocument="{}")
     assert preflight(account.client, DEV)
-    assert said(capsys) == [], "it is the delivery stack's own"
+    assert said(capsys) == [], "it is the GitHub stack's own"
 
 
 def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from moto import mock_aws
 
-from app import add_delivery
+from app import add_github_roles
 from operations import aws, smoke
 from settings import ENVIRONMENTS, REGION
 from tests.support.assembly import CONTEXT, PROJECT, Assembly, run
@@ -23,10 +23,10 @@ GITHUB = "token.actions.githubusercontent.com"
 Templates = dict[str, dict[str, Any]]
 
 
-def delivery(repository: str, environments: str, **context: str) -> Templates:
+def synthesize(repository: str, environments: str, **context: str) -> Templates:
     """Synthesize what lets a repository deploy. Return the templates by stack name."""
     app = cdk.App(context={**CONTEXT, "env": environments, **context})
-    add_delivery(app, repository)
+    add_github_roles(app, repository)
     return {stack.stack_name: stack.template for stack in app.synth().stacks}
 
 
@@ -68,13 +68,13 @@ def trusted_providers(templates: Templates) -> set[str]:
 
 @pytest.fixture(scope="module")
 def templates() -> Templates:
-    return delivery("owner/donut-shop", "dev,prod")
+    return synthesize("owner/donut-shop", "dev,prod")
 
 
 @pytest.mark.parametrize("repository", ["owner/donut-shop", "owner@123456/donut-shop@456789"])
 def test_each_job_has_a_role_that_only_it_may_assume(repository: str) -> None:
     """GitHub signs the numbers for repositories that were created, renamed or moved after 2026-07-15."""
-    assert subjects(delivery(repository, "dev,prod")) == {
+    assert subjects(synthesize(repository, "dev,prod")) == {
         "donut-shop-deploy-dev": f"repo:{repository}:environment:dev",
         "donut-shop-deploy-prod": f"repo:{repository}:environment:prod",
         "donut-shop-diff": f"repo:{repository}:pull_request",
@@ -92,7 +92,7 @@ EXISTING = f"arn:aws:iam::123456789012:oidc-provider/{GITHUB}"
 
 def test_existing_identity_provider_is_used() -> None:
     """An account has one provider per issuer: creating a second one fails with EntityAlreadyExists."""
-    templates = delivery("owner/donut-shop", "dev", github_oidc_provider_arn=EXISTING)
+    templates = synthesize("owner/donut-shop", "dev", github_oidc_provider_arn=EXISTING)
     assert not of_kind(templates, "AWS::IAM::OIDCProvider")
     assert trusted_providers(templates) == {EXISTING}
 
@@ -100,15 +100,15 @@ def test_existing_identity_provider_is_used() -> None:
 @pytest.mark.parametrize("arn", [GITHUB, EXISTING.replace(GITHUB, "accounts.google.com"), f"{EXISTING}/", "arn:*"])
 def test_another_identity_provider_is_rejected(arn: str) -> None:
     with pytest.raises(ValueError, match="is not the ARN of GitHub's identity provider"):
-        delivery("owner/donut-shop", "dev", github_oidc_provider_arn=arn)
+        synthesize("owner/donut-shop", "dev", github_oidc_provider_arn=arn)
 
 
 def test_deploying_for_one_environment_leaves_the_others_alone(templates: Templates) -> None:
     """A stack of its own holds each environment's role, and the shared stack is the same whoever deploys it."""
-    dev, prod = delivery("owner/donut-shop", "dev"), delivery("owner/donut-shop", "prod")
-    assert dev.keys() == {"donut-shop-delivery", "donut-shop-delivery-dev"}
-    assert prod.keys() == {"donut-shop-delivery", "donut-shop-delivery-prod"}
-    assert dev["donut-shop-delivery"] == prod["donut-shop-delivery"] == templates["donut-shop-delivery"]
+    dev, prod = synthesize("owner/donut-shop", "dev"), synthesize("owner/donut-shop", "prod")
+    assert dev.keys() == {"donut-shop-github", "donut-shop-github-dev"}
+    assert prod.keys() == {"donut-shop-github", "donut-shop-github-prod"}
+    assert dev["donut-shop-github"] == prod["donut-shop-github"] == templates["donut-shop-github"]
     assert templates == dev | prod
 
 
@@ -209,7 +209,7 @@ def test_deploy_role_may_ask_what_its_smoke_test_asks(environment: str, account:
     if settings.smoke_test_orders:
         with pytest.raises(smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"):
             smoke.smoke(StandIn(status="published"), settings, order=False, within=0)
-    allowed = permissions(delivery("owner/donut-shop", environment))[f"donut-shop-deploy-{environment}"]
+    allowed = permissions(synthesize("owner/donut-shop", environment))[f"donut-shop-deploy-{environment}"]
     assert account.asked
     assert {(action, resource) for action, resource in allowed if action != "sts:AssumeRole"} == account.asked
 
@@ -244,7 +244,7 @@ def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
 )
 def test_a_wrong_repository_is_named(repository: str) -> None:
     with pytest.raises(ValueError, match="is neither OWNER/NAME nor OWNER@ID/NAME@ID"):
-        delivery(repository, "dev")
+        synthesize(repository, "dev")
 
 
 def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> None:
@@ -259,8 +259,8 @@ def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> No
 def test_the_context_asks_for_it_and_for_nothing_else(tmp_path: Path) -> None:
     assert run(tmp_path, env="dev", github_repository="owner/donut-shop").returncode == 0
     assert {path.name for path in tmp_path.glob("*.template.json")} == {
-        "donut-shop-delivery.template.json",
-        "donut-shop-delivery-dev.template.json",
+        "donut-shop-github.template.json",
+        "donut-shop-github-dev.template.json",
     }
     wrong = run(tmp_path, env="dev", github_repository="donut-shop")
     assert wrong.stderr.startswith("error: github_repository 'donut-shop' is neither OWNER/NAME nor")

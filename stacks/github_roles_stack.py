@@ -1,4 +1,4 @@
-"""What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-delivery`.
+"""What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-github-roles`.
 
 All that a role may do is assume the CDK's own roles and, in the job that deploys, ask AWS what `make smoke` asks. Each
 environment's role is in a stack of its own, so that deploying one environment's stack can't delete another's role.
@@ -24,7 +24,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
 PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
 
 
-class DeliveryStack(cdk.Stack):
+class GitHubStack(cdk.Stack):
     """What an account's environments share: GitHub as an identity provider, and the role for pull requests.
 
     repository: as GitHub spells it in the subject of its tokens, `OWNER/NAME` or `OWNER@ID/NAME@ID`. provider_arn: of
@@ -64,19 +64,19 @@ class DeploymentRoleStack(cdk.Stack):
     """The role that GitHub's jobs for one environment assume."""
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, delivery: DeliveryStack, env: cdk.Environment
+        self, scope: Construct, id: str, *, settings: Settings, github: GitHubStack, env: cdk.Environment
     ) -> None:
         environment = settings.name
         super().__init__(
             scope, id, env=env, description=f"Donut shop: the role with which GitHub deploys {environment}"
         )
-        self.add_dependency(delivery)
+        self.add_dependency(github)
         role = GitHubRole(
             self,
             "Deploy",
             name=settings.deploy_role_name,
-            provider_arn=delivery.provider_arn,
-            subject=f"repo:{delivery.repository}:environment:{environment}",
+            provider_arn=github.provider_arn,
+            subject=f"repo:{github.repository}:environment:{environment}",
             assumes=DEPLOY,
             session=cdk.Duration.hours(2),
         )
