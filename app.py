@@ -18,11 +18,17 @@ from stacks.service_stack import ServiceStack
 
 def chosen(app: cdk.App) -> list[Settings]:
     """The environments that `-c env=` names. Raises ValueError."""
-    names = [name.strip() for name in (app.node.try_get_context("env") or "").split(",") if name.strip()]
+    names = [
+        name.strip() for name in (app.node.try_get_context("env") or "").split(",") if name.strip()
+    ]
     unknown = [name for name in names if name not in ENVIRONMENTS]
     if not names or unknown:
-        problem = f"unknown environment {', '.join(unknown)}" if unknown else "no environment chosen"
-        raise ValueError(f"{problem}: pass -c env=NAME, or a comma list, of {', '.join(ENVIRONMENTS)}")
+        problem = (
+            f"unknown environment {', '.join(unknown)}" if unknown else "no environment chosen"
+        )
+        raise ValueError(
+            f"{problem}: pass -c env=NAME, or a comma list, of {', '.join(ENVIRONMENTS)}"
+        )
     overrides = {name: app.node.try_get_context(name) for name in OVERRIDABLE}
     return [ENVIRONMENTS[name].override(overrides) for name in dict.fromkeys(names)]
 
@@ -30,9 +36,16 @@ def chosen(app: cdk.App) -> list[Settings]:
 def add_stacks(app: cdk.App, settings: Settings) -> None:
     env = cdk.Environment(region=REGION)  # no account: synth never asks AWS
     messaging = MessagingStack(app, settings.stack_name("messaging"), settings=settings, env=env)
-    data = DataStack(app, settings.stack_name("data"), settings=settings, topic=messaging.stock_empty, env=env)
+    data = DataStack(
+        app, settings.stack_name("data"), settings=settings, topic=messaging.stock_empty, env=env
+    )
     service = ServiceStack(
-        app, settings.stack_name("service"), settings=settings, data=data, messaging=messaging, env=env
+        app,
+        settings.stack_name("service"),
+        settings=settings,
+        data=data,
+        messaging=messaging,
+        env=env,
     )
     monitoring = MonitoringStack(
         app,

@@ -27,13 +27,19 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
 PROJECT = Path(__file__).resolve().parent
 DATABASE_USERS_FILE = PROJECT / "lambdas/migrate/database_users.json"
 DATABASE_USERS: Mapping[str, str] = {
-    function: entry["user"] for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
+    function: entry["user"]
+    for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
 }
 """Function → its own user of the database. The migration reads the same file, and creates these users."""
 
 Login = Literal["iam", "secret"]
 
-MAX_CONNECTIONS: Mapping[str, int] = {"t4g.micro": 40, "t4g.small": 85, "t4g.medium": 170, "t4g.large": 340}
+MAX_CONNECTIONS: Mapping[str, int] = {
+    "t4g.micro": 40,
+    "t4g.small": 85,
+    "t4g.medium": 170,
+    "t4g.large": 340,
+}
 """What RDS's default formula gives on each class's memory, rounded down."""
 SPARE_CONNECTIONS = 10
 """For people and the migration."""
@@ -196,7 +202,11 @@ class Settings:
         The ordinary name, `sns.REGION.amazonaws.com`, has been seen with IPv4 addresses only. Where the functions have
         no IPv4 route they need the dual-stack name. An interface endpoint answers for the ordinary name only.
         """
-        if self.dual_stack_sns and self.endpoint_zones == 0 and isinstance(self.database, ManagedDatabase):
+        if (
+            self.dual_stack_sns
+            and self.endpoint_zones == 0
+            and isinstance(self.database, ManagedDatabase)
+        ):
             return f"https://sns.{REGION}.api.aws"
         return None
 
@@ -212,7 +222,10 @@ class Settings:
         function without one runs as often as its throttle admits requests while the first of them still runs.
         """
         throttles = {"sales": self.throttle, "restock": self.callback_throttle}
-        unreserved = {name: throttle.burst + throttle.rate * REQUEST_SECONDS for name, throttle in throttles.items()}
+        unreserved = {
+            name: throttle.burst + throttle.rate * REQUEST_SECONDS
+            for name, throttle in throttles.items()
+        }
         unreserved["relay"] = 2  # one run each minute, and one that a deployment has not ended
         return SPARE_CONNECTIONS + sum(
             2 * self.reserved_concurrency[name] if name in self.reserved_concurrency else count
@@ -227,9 +240,12 @@ class Settings:
         if factory.scheme == "http" and not self.allow_http_factory:
             problems.append("factory_url is plain http: set allow_http_factory to allow it")
         if self.public_url is not None and (
-            urlsplit(self.public_url).scheme not in ("http", "https") or self.public_url.endswith("/")
+            urlsplit(self.public_url).scheme not in ("http", "https")
+            or self.public_url.endswith("/")
         ):
-            problems.append(f"public_url {self.public_url!r} is not an http or https URL without a trailing slash")
+            problems.append(
+                f"public_url {self.public_url!r} is not an http or https URL without a trailing slash"
+            )
         if self.factory_deadline >= self.consumer_timeout:
             problems.append("factory_deadline must be shorter than consumer_timeout")
         if not 0 <= self.endpoint_zones <= len(self.availability_zones):
@@ -237,9 +253,13 @@ class Settings:
         if len(self.availability_zones) < 2:
             problems.append("an RDS subnet group needs two availability_zones")
         if self.idempotency_retention < 24 * 3600:
-            problems.append("idempotency_retention must be at least 24 hours, as the contract promises")
+            problems.append(
+                "idempotency_retention must be at least 24 hours, as the contract promises"
+            )
         if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
-            problems.append(f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database")
+            problems.append(
+                f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database"
+            )
         if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
             problems.append(f"alarm_email {self.alarm_email!r} is not an e-mail address")
         problems += self._database_problems()
@@ -251,10 +271,14 @@ class Settings:
         database = self.database
         if isinstance(database, ExistingDatabase):
             if len(database.subnet_ids) != len(self.availability_zones):
-                return ["an existing database needs one of subnet_ids for each of availability_zones"]
+                return [
+                    "an existing database needs one of subnet_ids for each of availability_zones"
+                ]
             return []
         if database.instance_class not in MAX_CONNECTIONS:
-            return [f"instance_class {database.instance_class!r} is not one of {', '.join(MAX_CONNECTIONS)}"]
+            return [
+                f"instance_class {database.instance_class!r} is not one of {', '.join(MAX_CONNECTIONS)}"
+            ]
         connections = self.most_connections()
         if connections >= MAX_CONNECTIONS[database.instance_class]:
             return [
@@ -262,17 +286,23 @@ class Settings:
                 "reserve less, or lower the throttles"
             ]
         if database.login not in get_args(Login):
-            return [f"the database's login {database.login!r} is not one of {', '.join(get_args(Login))}"]
+            return [
+                f"the database's login {database.login!r} is not one of {', '.join(get_args(Login))}"
+            ]
         if not 1 <= database.backup_days <= 35:
             return ["backup_days must be between 1 and 35"]
         return []
 
     def override(self, context: Mapping[str, str]) -> "Settings":
         """The same environment with the settings that may be given on the command line, as `-c name=value`."""
-        overrides: dict[str, Any] = {name: context[name] for name in OVERRIDABLE if context.get(name)}
+        overrides: dict[str, Any] = {
+            name: context[name] for name in OVERRIDABLE if context.get(name)
+        }
         if login := overrides.pop("database_login", None):
             if not isinstance(self.database, ManagedDatabase):
-                raise ValueError(f"environment {self.name}: database_login is for a managed database")
+                raise ValueError(
+                    f"environment {self.name}: database_login is for a managed database"
+                )
             overrides["database"] = replace(self.database, login=login)
         return replace(self, **overrides)
 

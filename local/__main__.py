@@ -47,7 +47,10 @@ def run(cloud: Cloud, *command: str) -> None:
     os.execvpe(command[0], command, cloud.environment)
 
 
-COMMANDS = {command.__name__.replace("_", "-"): command for command in (up, down, clean, database_server, mysql, run)}
+COMMANDS = {
+    command.__name__.replace("_", "-"): command
+    for command in (up, down, clean, database_server, mysql, run)
+}
 
 
 def main() -> None:

@@ -23,7 +23,14 @@ from local.database.mariadb import SEARCH_PATH, MariaDb
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.files import delete_tree
-from local.processes import Background, LocalError, accepts_connections, claim_port, port_file, stop_orphans
+from local.processes import (
+    Background,
+    LocalError,
+    accepts_connections,
+    claim_port,
+    port_file,
+    stop_orphans,
+)
 from settings import PROJECT, REGION
 
 ACCOUNT = "000000000000"
@@ -121,7 +128,9 @@ class Cloud:
         with urllib.request.urlopen(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
             pass
 
-    def start(self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None) -> None:
+    def start(
+        self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None
+    ) -> None:
         """Start what isn't running and deploy what isn't deployed; without `factory_url`, against the stand-in."""
         with self._lock():
             self.cdk.stop()
@@ -145,7 +154,11 @@ class Cloud:
                 background.stop()
             stop_orphans(self._emulator_files)
             self.database.stop()
-            for leftover in (self._emulator_files, self.directory / "tmp", self.directory / "cdk.out"):
+            for leftover in (
+                self._emulator_files,
+                self.directory / "tmp",
+                self.directory / "cdk.out",
+            ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
 
@@ -154,11 +167,16 @@ class Cloud:
 
     def _claim_port(self, name: str, owner: Background) -> int:
         preferred = PREFERRED_PORTS[name]
-        return claim_port(self.directory, name=name, preferred=preferred, taken=owner.process is not None)
+        return claim_port(
+            self.directory, name=name, preferred=preferred, taken=owner.process is not None
+        )
 
     def start_emulator(self) -> None:
         """The emulator alone, with nothing deployed; what needs no database works in it."""
-        port, front_port = self._claim_port("emulator", self.emulator), self._claim_port("endpoint", self.emulator)
+        port, front_port = (
+            self._claim_port("emulator", self.emulator),
+            self._claim_port("endpoint", self.emulator),
+        )
         command = [
             str(EMULATOR_PYTHON),
             "-m",
@@ -196,7 +214,13 @@ class Cloud:
 
     def _start_factory(self) -> None:
         port = self._claim_port("factory", self.factory)
-        command = [sys.executable, "-m", "local.factory", f"--port={port}", f"--stage-seconds={self.stage_seconds}"]
+        command = [
+            sys.executable,
+            "-m",
+            "local.factory",
+            f"--port={port}",
+            f"--stage-seconds={self.stage_seconds}",
+        ]
         if self.factory.is_current(command, FACTORY_SOURCE):
             return
         self.factory.stop()
@@ -220,7 +244,14 @@ class Cloud:
             "database_login": "iam" if self.database.takes_iam_tokens else "secret",
         }
         settings = [f"--context={name}={value}" for name, value in context.items()]
-        self._run_cdk("deploy", "--all", "--require-approval=never", "--concurrency=4", "--method=direct", *settings)
+        self._run_cdk(
+            "deploy",
+            "--all",
+            "--require-approval=never",
+            "--concurrency=4",
+            "--method=direct",
+            *settings,
+        )
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
         temporary = self.directory / "tmp"
@@ -243,7 +274,9 @@ class Cloud:
         finally:
             self.cdk.stop()
         if status:
-            raise LocalError(f"cdk {arguments[0]} failed:\n{self.cdk.last_words(60)}\n(all of it: {self.cdk.log})")
+            raise LocalError(
+                f"cdk {arguments[0]} failed:\n{self.cdk.last_words(60)}\n(all of it: {self.cdk.log})"
+            )
 
     def _smoke_check(self) -> None:
         deadline, problem = time.monotonic() + SMOKE_SECONDS, ""
@@ -265,5 +298,7 @@ class Cloud:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LocalError(f"Another command is starting or stopping {self.directory}.") from None
+                raise LocalError(
+                    f"Another command is starting or stopping {self.directory}."
+                ) from None
             yield

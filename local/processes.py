@@ -49,10 +49,16 @@ class Background:
 
     def is_current(self, command: Sequence[str], *sources: Path) -> bool:
         """Whether it runs, and was started with this command from these sources."""
-        return self.process is not None and json.loads(self.record.read_text())["version"] == _version(command, sources)
+        return self.process is not None and json.loads(self.record.read_text())[
+            "version"
+        ] == _version(command, sources)
 
     def start(
-        self, command: Sequence[str], *sources: Path, env: Mapping[str, str], directory: Path | None = None
+        self,
+        command: Sequence[str],
+        *sources: Path,
+        env: Mapping[str, str],
+        directory: Path | None = None,
     ) -> subprocess.Popen[bytes]:
         self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +84,9 @@ class Background:
             if self.process is None:
                 raise LocalError(f"{self.name} ended before it was ready:\n{self.last_words()}")
             if time.monotonic() > deadline:
-                raise LocalError(f"{self.name} was not ready within {within:.0f} s:\n{self.last_words()}")
+                raise LocalError(
+                    f"{self.name} was not ready within {within:.0f} s:\n{self.last_words()}"
+                )
             time.sleep(0.05)
 
     def last_words(self, lines: int = 25) -> str:
@@ -111,7 +119,9 @@ class Background:
 def _lives(process: psutil.Process) -> bool:
     """Whether any of its threads runs: the first one's end alone makes it look like a zombie."""
     try:
-        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
+        return process.is_running() and (
+            process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+        )
     except psutil.NoSuchProcess:
         return False
 
@@ -119,7 +129,9 @@ def _lives(process: psutil.Process) -> bool:
 def _survivors(processes: Sequence[psutil.Process], *, within: float) -> list[psutil.Process]:
     """Those that have not ended by then. (psutil's own wait counts the dead that nobody has collected yet.)"""
     deadline = time.monotonic() + within
-    while (living := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+    while (
+        living := [process for process in processes if _lives(process)]
+    ) and time.monotonic() < deadline:
         time.sleep(0.02)
     return living
 
@@ -138,7 +150,12 @@ def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> in
     """The port that `name` had last time, or the preferred one, or any that is free; `taken`: by `name` itself."""
     memory = port_file(directory, name)
     last = int(memory.read_text()) if memory.exists() else preferred
-    port = last if taken else next(port for port in (last, preferred, 0) if port == 0 or _is_free(port)) or _any_port()
+    port = (
+        last
+        if taken
+        else next(port for port in (last, preferred, 0) if port == 0 or _is_free(port))
+        or _any_port()
+    )
     memory.parent.mkdir(parents=True, exist_ok=True)
     memory.write_text(str(port))
     return port
@@ -186,7 +203,9 @@ def _signals_deferred() -> Iterator[None]:
         held.append(number)
 
     try:
-        previous = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)
+        }
     except ValueError:  # not the main thread, which is the one that signals interrupt
         previous = {}
     try:

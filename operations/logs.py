@@ -60,7 +60,9 @@ def lines(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
     while True:
         now, known, seen = time.time(), seen, set()
         for group, function in groups.items():
-            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=int(since * 1000))
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=int(since * 1000)
+            )
             for page in pages:
                 for event in page["events"]:
                     identity = group, event["logStreamName"], event["timestamp"], event["message"]

@@ -27,7 +27,9 @@ def redrive(sqs: Any, *, source_url: str, target_url: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("environment", choices=ENVIRONMENTS)
     settings = ENVIRONMENTS[parser.parse_args().environment]
     source, target = settings.message_name("stock_dlq"), settings.message_name("stock_queue")

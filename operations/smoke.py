@@ -113,7 +113,9 @@ def place_order(shop: Shop, *, max_quantity: int) -> Order:
             return Order(order_id=answer["order_id"], quantity=quantity, key=key, answer=answer)
         if answer.get("purchased") is not True:
             raise Failed(f"checkout: it names no production order: {answer}")
-    raise Failed(f"checkout: {TRIES} times there was more in stock than a moment before, so nothing could be ordered")
+    raise Failed(
+        f"checkout: {TRIES} times there was more in stock than a moment before, so nothing could be ordered"
+    )
 
 
 def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
@@ -133,14 +135,18 @@ def require_same_answer(shop: Shop, order: Order) -> None:
     """Repeat the request with its Idempotency-Key. Raises Failed."""
     repeated = _checkout(shop, quantity=order.quantity, key=order.key)
     if repeated != order.answer:
-        raise Failed(f"checkout: a repeat of the Idempotency-Key is answered {repeated} instead of {order.answer}")
+        raise Failed(
+            f"checkout: a repeat of the Idempotency-Key is answered {repeated} instead of {order.answer}"
+        )
 
 
 def require_rejection(shop: Shop, *, order_id: str) -> None:
     """Call back for the order with a token that is not its own. Raises Failed."""
 
     def forge() -> int:
-        status, answer = shop.call("POST", f"/product/donut?order={order_id}&token={secrets.token_urlsafe(24)}", {})
+        status, answer = shop.call(
+            "POST", f"/product/donut?order={order_id}&token={secrets.token_urlsafe(24)}", {}
+        )
         if status >= 500:
             raise Failed(f"POST /product/donut answers {status} {answer}")
         return status
@@ -155,7 +161,9 @@ def follow(shop: Shop, order: Order, *, environment: str, within: float) -> None
     while status != "arrived":
         try:
             code, answer = shop.call("GET", f"/order/{order.order_id}")
-            status = str(answer.get("status")) if code == 200 else f"unknown: GET /order answers {code}"
+            status = (
+                str(answer.get("status")) if code == 200 else f"unknown: GET /order answers {code}"
+            )
         except (OSError, ValueError) as error:
             status = f"unknown: {error}"
         if status == "stuck" or (status != "arrived" and time.monotonic() > deadline):
@@ -193,7 +201,9 @@ def _depths(environment: str) -> str:
 def depth(sqs: Any, name: str) -> int:
     """Return how many messages a queue holds, in flight or not. Raises botocore's errors."""
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))["Attributes"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))[
+        "Attributes"
+    ]
     return sum(int(attributes.get(attribute, 0)) for attribute in QUEUE_DEPTH)
 
 
@@ -279,15 +289,23 @@ def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
     stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}
     if stack not in written:
-        raise Failed(f"{stack} was not the last that was deployed from here: ENV={environment} make deploy")
+        raise Failed(
+            f"{stack} was not the last that was deployed from here: ENV={environment} make deploy"
+        )
     return str(written[stack]["ApiUrl"]).rstrip("/")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m operations.smoke", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.smoke", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    parser.add_argument("--outputs", type=Path, default=Path("cdk.outputs.json"), help="written by cdk deploy")
-    parser.add_argument("--endpoint", type=Path, help="a file with the API's URL, instead of the outputs")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("cdk.outputs.json"), help="written by cdk deploy"
+    )
+    parser.add_argument(
+        "--endpoint", type=Path, help="a file with the API's URL, instead of the outputs"
+    )
     parser.add_argument("--order", action="store_true", help="order in prod, too")
     parser.add_argument("--within", type=float, help="seconds until the order has to have arrived")
     arguments = parser.parse_args()
@@ -296,7 +314,9 @@ def main() -> None:
     with aws.errors_as_sentences():
         try:
             url = url_of(environment, outputs=arguments.outputs, endpoint=arguments.endpoint)
-            proved = smoke(Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within)
+            proved = smoke(
+                Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within
+            )
         except (Failed, OSError, ValueError) as error:
             sys.exit(f"{environment} does not work: {error}")
     print(f"{url} works: {proved}")

@@ -32,16 +32,26 @@ class GitHubStack(cdk.Stack):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, repository: str, provider_arn: str | None = None, env: cdk.Environment
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        repository: str,
+        provider_arn: str | None = None,
+        env: cdk.Environment,
     ) -> None:
         if not REPOSITORY.fullmatch(repository):
-            raise ValueError(f"github_repository {repository!r} is neither OWNER/NAME nor OWNER@ID/NAME@ID")
+            raise ValueError(
+                f"github_repository {repository!r} is neither OWNER/NAME nor OWNER@ID/NAME@ID"
+            )
         if provider_arn and not PROVIDER_ARN.fullmatch(provider_arn):
             raise ValueError(
                 f"github_oidc_provider_arn {provider_arn!r} is not the ARN of GitHub's identity provider, "
                 f"which ends in oidc-provider/{ISSUER}"
             )
-        super().__init__(scope, id, env=env, description="Donut shop: GitHub's access to this account")
+        super().__init__(
+            scope, id, env=env, description="Donut shop: GitHub's access to this account"
+        )
         self.repository = repository
         self.provider_arn = provider_arn or self.format_arn(
             service="iam", region="", resource="oidc-provider", resource_name=ISSUER
@@ -56,7 +66,9 @@ class GitHubStack(cdk.Stack):
             session=cdk.Duration.hours(1),
         )
         if not provider_arn:
-            provider = iam.OidcProviderNative(self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE])
+            provider = iam.OidcProviderNative(
+                self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE]
+            )
             role.node.add_dependency(provider)
 
 
@@ -64,11 +76,20 @@ class DeploymentRoleStack(cdk.Stack):
     """The role that GitHub's jobs for one environment assume."""
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, github: GitHubStack, env: cdk.Environment
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        github: GitHubStack,
+        env: cdk.Environment,
     ) -> None:
         environment = settings.name
         super().__init__(
-            scope, id, env=env, description=f"Donut shop: the role with which GitHub deploys {environment}"
+            scope,
+            id,
+            env=env,
+            description=f"Donut shop: the role with which GitHub deploys {environment}",
         )
         self.add_dependency(github)
         role = GitHubRole(
@@ -92,12 +113,19 @@ class DeploymentRoleStack(cdk.Stack):
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
-                resources=[self.format_arn(service="sqs", resource=settings.message_name(queue)) for queue in queues],
+                resources=[
+                    self.format_arn(service="sqs", resource=settings.message_name(queue))
+                    for queue in queues
+                ],
             )
         )
         if not settings.smoke_test_orders:
-            role.add_to_policy(iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"]))
-            acknowledge(role, "IAM5[Resource::*]", "cloudwatch:GetMetricStatistics takes no resource")
+            role.add_to_policy(
+                iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])
+            )
+            acknowledge(
+                role, "IAM5[Resource::*]", "cloudwatch:GetMetricStatistics takes no resource"
+            )
 
 
 class GitHubRole(iam.Role):

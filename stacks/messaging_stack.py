@@ -14,7 +14,9 @@ VISIBILITY_FACTOR = 6
 
 
 class MessagingStack(cdk.Stack):
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment
+    ) -> None:
         super().__init__(
             scope,
             id,
@@ -36,7 +38,9 @@ class MessagingStack(cdk.Stack):
             queue_name=settings.message_name("stock_queue"),
             retention_period=cdk.Duration.days(4),
             visibility_timeout=cdk.Duration.seconds(VISIBILITY_FACTOR * settings.consumer_timeout),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.stock_dlq, max_receive_count=MAX_RECEIVES),
+            dead_letter_queue=sqs.DeadLetterQueue(
+                queue=self.stock_dlq, max_receive_count=MAX_RECEIVES
+            ),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
         )

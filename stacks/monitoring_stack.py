@@ -45,7 +45,9 @@ class MonitoringStack(cdk.Stack):
 
     def _ops_topic(self, email: str | None) -> sns.Topic:
         """enforce_ssl alone leaves a policy of one Deny, and no alarm would ever arrive: let CloudWatch publish."""
-        topic = sns.Topic(self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True)
+        topic = sns.Topic(
+            self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True
+        )
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AllowCloudWatch",
@@ -59,7 +61,9 @@ class MonitoringStack(cdk.Stack):
             topic.add_subscription(subscriptions.EmailSubscription(email))
         return topic
 
-    def _alarm_on_orders(self, settings: Settings, messaging: MessagingStack, service: ServiceStack) -> None:
+    def _alarm_on_orders(
+        self, settings: Settings, messaging: MessagingStack, service: ServiceStack
+    ) -> None:
         self._alarm(
             "StockDlqNotEmpty",
             "Production orders could not be placed at the factory.",
@@ -73,7 +77,9 @@ class MonitoringStack(cdk.Stack):
             "OldestMessage",
             "A production order has waited for ten minutes: the consumer does not take messages.",
             run="logs",
-            metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(period=MINUTE, statistic="Maximum"),
+            metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(
+                period=MINUTE, statistic="Maximum"
+            ),
             threshold=10 * 60,
         )
         self._alarm(
@@ -161,7 +167,9 @@ class MonitoringStack(cdk.Stack):
             "DatabaseStorage",
             f"Less than a tenth of the database's storage is free.{restored}",
             run="mysql",
-            metric=data.database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
+            metric=data.database.metric_free_storage_space(
+                period=FIVE_MINUTES, statistic="Minimum"
+            ),
             threshold=settings.database.storage_gib * GIB / 10,
             operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
         )
@@ -175,9 +183,9 @@ class MonitoringStack(cdk.Stack):
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
         """A number of the relay's closing log line. Its highest value a minute."""
-        return self._log_metric(service.relay, field, {"message": "relay"}, value=f"$.{field}").with_(
-            statistic="Maximum", period=MINUTE
-        )
+        return self._log_metric(
+            service.relay, field, {"message": "relay"}, value=f"$.{field}"
+        ).with_(statistic="Maximum", period=MINUTE)
 
     def _log_metric(
         self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
@@ -236,13 +244,20 @@ class MonitoringStack(cdk.Stack):
             service.sales, "out_of_stock", {"message": "checkout", "outcome": "out_of_stock"}
         )
         published = [
-            self._log_metric(function, f"published_by_{function.node.id.lower()}", {"message": "published"})
+            self._log_metric(
+                function, f"published_by_{function.node.id.lower()}", {"message": "published"}
+            )
             for function in (service.sales, service.relay)
         ]
         placed = self._log_metric(service.consumer, "placed", {"message": "placed"})
-        arrived = self._log_metric(service.restock, "arrived", {"message": "restock", "added": True})
+        arrived = self._log_metric(
+            service.restock, "arrived", {"message": "restock", "added": True}
+        )
         stuck = cloudwatch.Metric(
-            namespace=self._settings.metric_namespace, metric_name="stuck", statistic="Maximum", period=FIVE_MINUTES
+            namespace=self._settings.metric_namespace,
+            metric_name="stuck",
+            statistic="Maximum",
+            period=FIVE_MINUTES,
         )
         queue, dlq = messaging.stock_queue, messaging.stock_dlq
         steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
@@ -262,16 +277,25 @@ class MonitoringStack(cdk.Stack):
         ]
         dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._settings.shop_name)
         dashboard.add_widgets(
-            *(cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps)) for title, metrics in steps)
+            *(
+                cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps))
+                for title, metrics in steps
+            )
         )
         dashboard.add_widgets(
             cloudwatch.GraphWidget(
                 title="API",
-                left=[service.api.metric_count(), service.api.metric_client_error(), service.api.metric_server_error()],
+                left=[
+                    service.api.metric_count(),
+                    service.api.metric_client_error(),
+                    service.api.metric_server_error(),
+                ],
                 right=[service.api.metric_latency(statistic="p99")],
                 width=12,
             ),
             cloudwatch.GraphWidget(
-                title="Function errors", left=[function.metric_errors() for function in service.functions], width=12
+                title="Function errors",
+                left=[function.metric_errors() for function in service.functions],
+                width=12,
             ),
         )

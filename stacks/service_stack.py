@@ -47,7 +47,9 @@ class AccessLog:
 
     @property
     def format(self) -> apigateway.AccessLogFormat:
-        return apigateway.AccessLogFormat.custom(cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS))
+        return apigateway.AccessLogFormat.custom(
+            cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS)
+        )
 
 
 class ServiceStack(cdk.Stack):
@@ -88,7 +90,9 @@ class ServiceStack(cdk.Stack):
         self.consumer = self._consumer(messaging)
         cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
 
-    def _function(self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool) -> Function:
+    def _function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool
+    ) -> Function:
         function = Function(
             self,
             id,
@@ -136,12 +140,18 @@ class ServiceStack(cdk.Stack):
             return {"DATABASE_SECRET_ARN": self._data.login_secrets[name].secret_arn}
         return {"DATABASE_USER": DATABASE_USERS[name]}
 
-    def _database_function(self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10) -> Function:
+    def _database_function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10
+    ) -> Function:
         """Create a function that logs in to the database as its own user."""
         function = self._function(
             id,
             name=name,
-            environment={**self._database_variables(), **self._login_variables(name), **environment},
+            environment={
+                **self._database_variables(),
+                **self._login_variables(name),
+                **environment,
+            },
             timeout=timeout,
             in_vpc=True,
         )
@@ -165,7 +175,9 @@ class ServiceStack(cdk.Stack):
         )
         for secret in (self._data.master_secret, *login_secrets):
             secret.grant_read(function)
-        return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
+        return triggers.Trigger(
+            self, "Migration", handler=function, timeout=cdk.Duration.minutes(15)
+        )
 
     def _relay(self, messaging: MessagingStack) -> Function:
         relay = self._database_function(
@@ -202,7 +214,9 @@ class ServiceStack(cdk.Stack):
         )
         get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
         api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
-        callback_routes = api.add_routes(path="/product/{slug}", methods=[post], integration=restock)
+        callback_routes = api.add_routes(
+            path="/product/{slug}", methods=[post], integration=restock
+        )
         api.add_routes(path="/checkout", methods=[post], integration=sales)
         api.add_routes(path="/order/{order_id}", methods=[get], integration=sales)
         acknowledge(api, "APIG4", "a public shop; the callback route checks the order's own token")
@@ -212,7 +226,9 @@ class ServiceStack(cdk.Stack):
             "Stage",
             http_api=api,
             auto_deploy=True,
-            throttle=apigatewayv2.ThrottleSettings(rate_limit=throttle.rate, burst_limit=throttle.burst),
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=throttle.rate, burst_limit=throttle.burst
+            ),
             access_log_settings=AccessLog(
                 logs.LogGroup(
                     self,
@@ -223,7 +239,9 @@ class ServiceStack(cdk.Stack):
                 )
             ),
         )
-        stage.node.add_dependency(*callback_routes)  # route settings name a route that must be there
+        stage.node.add_dependency(
+            *callback_routes
+        )  # route settings name a route that must be there
         cfn_stage = stage.node.default_child
         assert isinstance(cfn_stage, apigatewayv2.CfnStage)
         cfn_stage.route_settings = {

@@ -93,7 +93,9 @@ def read(cls: type[T]) -> T:
     for field in fields(cls):  # type: ignore[arg-type]
         key = field.name.upper()
         if key in os.environ:
-            values[field.name] = _number(key, field.type) if field.type in (int, float) else os.environ[key]
+            values[field.name] = (
+                _number(key, field.type) if field.type in (int, float) else os.environ[key]
+            )
         elif field.default is MISSING:
             missing.append(key)
     if missing:

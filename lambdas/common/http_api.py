@@ -67,13 +67,17 @@ def json_object(event: Event) -> dict[str, Any]:
     """Parse the request's body and return the JSON object in it, its numbers as Decimal. Raises BadRequest."""
     body = event.get("body") or ""
     try:
-        raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        raw = (
+            base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        )
     except ValueError:
         raise BadRequest("요청 본문의 인코딩이 잘못되었습니다") from None
     if len(raw) > limits.BODY_BYTES:
         raise BadRequest(f"요청 본문이 {limits.BODY_BYTES // 1024} KiB를 넘습니다")
     try:
-        value = json.loads(raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_reject_constant)
+        value = json.loads(
+            raw.decode(), parse_int=_number, parse_float=_number, parse_constant=_reject_constant
+        )
     except UnicodeDecodeError:
         raise BadRequest("요청 본문이 UTF-8이 아닙니다") from None
     except (ValueError, RecursionError):

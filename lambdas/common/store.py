@@ -98,7 +98,16 @@ class Store:
         id, unless it turns out to have succeeded. Raises DatabaseUnavailable: nothing was sold, and nothing will be.
         """
         order = (order_id, callback_token, publish_within)
-        values = (slug, product_id, quantity, factory_id, requester, *order, idempotency_key, request_hash)
+        values = (
+            slug,
+            product_id,
+            quantity,
+            factory_id,
+            requester,
+            *order,
+            idempotency_key,
+            request_hash,
+        )
 
         def call(connection: Connection) -> dict[str, Any]:
             row = self._call_checkout(connection, values)
@@ -114,7 +123,9 @@ class Store:
         row.pop("server_clock", None)
         if row["outcome"] in ("late", "cancelled"):
             raise DatabaseUnavailable(row["outcome"])
-        return CheckoutResult(**{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))})
+        return CheckoutResult(
+            **{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))}
+        )
 
     def _call_checkout(self, connection: Connection, values: tuple[object, ...]) -> dict[str, Any]:
         """Call the procedure with the window of the server's clock within which it may commit.
@@ -130,7 +141,9 @@ class Store:
             raise DatabaseUnavailable("no time left")
         not_before, not_after = clock.at(sent) - deadline.CLOCK_TOLERANCE, clock.at(sent) + window
         placeholders = ", ".join(["%s"] * (len(values) + 2))
-        (row,) = connection.query(f"CALL checkout({placeholders})", (*values, not_before, not_after))
+        (row,) = connection.query(
+            f"CALL checkout({placeholders})", (*values, not_before, not_after)
+        )
         clock.observe(float(row["server_clock"]), sent=sent, received=time.monotonic())
         return row
 
@@ -140,10 +153,14 @@ class Store:
 
     def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
         """Book the arrival of an order, once. None: the token is not this order's, or the product is another."""
-        row = self._query_one("CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True)
+        row = self._query_one(
+            "CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True
+        )
         return RestockResult(added=bool(row["added"]), stock=row["stock"]) if row else None
 
-    def claim_orders(self, claim: str, *, publications: int, newest: bool, limit: int, lease: int) -> Claim:
+    def claim_orders(
+        self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
+    ) -> Claim:
         """Lease at most `limit` due orders to this claim, for `lease` seconds.
 
         claim: a UUID of this call's own. publications: how often the orders have been published. newest: take the
@@ -156,7 +173,9 @@ class Store:
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark at most `limit` overdue orders, published that often or more, as stuck; return the number marked."""
-        row = self._query_one("CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False)
+        row = self._query_one(
+            "CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False
+        )
         assert row, "mark_stuck always returns a row"
         return int(row["marked"])
 
@@ -165,7 +184,9 @@ class Store:
 
         publications, newest: which orders come first, as in claim_orders.
         """
-        row = self._query_one("CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False)
+        row = self._query_one(
+            "CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False
+        )
         assert row, "mark_orphans always returns a row"
         return int(row["marked"])
 
@@ -193,11 +214,15 @@ class Store:
         assert row, "a SELECT without FROM always returns a row"
         return Backlog(**row)
 
-    def _query_one(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> dict[str, Any] | None:
+    def _query_one(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool
+    ) -> dict[str, Any] | None:
         rows = self._query(sql, values, repeatable=repeatable)
         return rows[0] if rows else None
 
-    def _query(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> list[dict[str, Any]]:
+    def _query(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool
+    ) -> list[dict[str, Any]]:
         """Return the first result. If it does not arrive, a repeatable statement is sent again."""
 
         def send(connection: Connection) -> list[dict[str, Any]]:

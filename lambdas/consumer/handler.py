@@ -36,7 +36,9 @@ class WholeLines:
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self.file.readline(limit)
-        if not line.endswith(b"\n") and len(line) < limit:  # at the limit, http.client raises an error of its own
+        if (
+            not line.endswith(b"\n") and len(line) < limit
+        ):  # at the limit, http.client raises an error of its own
             raise FactoryError("its response ends inside the headers")
         return line
 
@@ -131,7 +133,9 @@ def _sqs() -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+    return boto3.client(
+        "sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+    )
 
 
 def postpone(record: dict[str, Any]) -> None:
@@ -146,7 +150,10 @@ def postpone(record: dict[str, Any]) -> None:
             VisibilityTimeout=delay,
         )
     except Exception as error:
-        log.warning("not postponed", extra={"message_id": record["messageId"], "reason": type(error).__name__})
+        log.warning(
+            "not postponed",
+            extra={"message_id": record["messageId"], "reason": type(error).__name__},
+        )
 
 
 def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
@@ -183,7 +190,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     wait([outcome for _, outcome in posts.values()], timeout=seconds)
     executor.shutdown(wait=False, cancel_futures=True)
 
-    done = {message_id for message_id, (order, outcome) in posts.items() if is_placed(order, outcome)}
+    done = {
+        message_id for message_id, (order, outcome) in posts.items() if is_placed(order, outcome)
+    }
     failures = [record for record in event["Records"] if record["messageId"] not in done]
     for record in failures:
         postpone(record)

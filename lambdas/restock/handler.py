@@ -18,7 +18,11 @@ def acceptable(*, slug: str, order_id: str, token: str) -> bool:
 @http_api.endpoint
 def handler(event: http_api.Event) -> http_api.Response:
     query = event.get("queryStringParameters") or {}
-    slug, order_id, token = event["pathParameters"]["slug"], query.get("order", ""), query.get("token", "")
+    slug, order_id, token = (
+        event["pathParameters"]["slug"],
+        query.get("order", ""),
+        query.get("token", ""),
+    )
     result = None
     if acceptable(slug=slug, order_id=order_id, token=token):
         result = store.restock(order_id, slug=slug, callback_token=token)
@@ -26,4 +30,6 @@ def handler(event: http_api.Event) -> http_api.Response:
         log.warning("callback rejected")
         return http_api.response(403, {"message": "입고 권한이 없습니다"})
     log.info("restock", extra={"order_id": order_id, "added": result.added, "stock": result.stock})
-    return http_api.response(200, {"message": f"입고 완료! 남은 재고: {result.stock}", "stock": result.stock})
+    return http_api.response(
+        200, {"message": f"입고 완료! 남은 재고: {result.stock}", "stock": result.stock}
+    )

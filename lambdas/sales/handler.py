@@ -43,7 +43,9 @@ def parse_quantity(value: object) -> int:
     # The range comes first: int(Decimal("1e999999999")) would take all memory.
     if isinstance(value, Decimal) and 1 <= value <= config.max_quantity and value == int(value):
         return int(value)
-    raise http_api.BadRequest(f"MessageAttributeProductCnt는 1 이상 {config.max_quantity} 이하의 정수여야 합니다")
+    raise http_api.BadRequest(
+        f"MessageAttributeProductCnt는 1 이상 {config.max_quantity} 이하의 정수여야 합니다"
+    )
 
 
 def read_string(body: dict[str, Any], name: str) -> str:
@@ -70,7 +72,9 @@ def parse_product_id(body: dict[str, Any]) -> str | None:
     value = read_string(body, "MessageAttributeProductId")
     product_id = value.strip()
     # The control characters are looked for in what was sent: strip() removes some of them, such as U+001F.
-    if UNSENDABLE.search(value) or (product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)):
+    if UNSENDABLE.search(value) or (
+        product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)
+    ):
         raise http_api.BadRequest(NO_SUCH_PRODUCT)
     return product_id or None
 
@@ -109,19 +113,31 @@ def publish(order: messages.ProductionOrder) -> None:
         log.info("published", extra={"order_id": order.order_id})
         store.mark_published(order.order_id, overdue_after=config.overdue_after)
     except Exception as error:
-        log.warning("left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__})
+        log.warning(
+            "left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__}
+        )
 
 
 def get_product(event: http_api.Event) -> http_api.Response:
     slug = event["pathParameters"]["slug"]
     product = store.product(slug) if limits.is_identifier(slug, max_length=limits.SLUG) else None
-    return http_api.response(200, product) if product else http_api.response(400, {"message": NO_SUCH_PRODUCT})
+    return (
+        http_api.response(200, product)
+        if product
+        else http_api.response(400, {"message": NO_SUCH_PRODUCT})
+    )
 
 
 def get_order(event: http_api.Event) -> http_api.Response:
     order_id = event["pathParameters"]["order_id"]
-    order = store.order(order_id) if limits.is_identifier(order_id, max_length=limits.ORDER_ID) else None
-    return http_api.response(200, order) if order else http_api.response(400, {"message": "주문 없음"})
+    order = (
+        store.order(order_id)
+        if limits.is_identifier(order_id, max_length=limits.ORDER_ID)
+        else None
+    )
+    return (
+        http_api.response(200, order) if order else http_api.response(400, {"message": "주문 없음"})
+    )
 
 
 def answer(result: CheckoutResult) -> http_api.Response:
@@ -131,7 +147,9 @@ def answer(result: CheckoutResult) -> http_api.Response:
         "purchased": result.purchased,
         "stock": result.stock,
     }
-    return http_api.response(200, body if result.purchased else {**body, "order_id": result.order_id})
+    return http_api.response(
+        200, body if result.purchased else {**body, "order_id": result.order_id}
+    )
 
 
 def checkout(event: http_api.Event) -> http_api.Response:
@@ -163,9 +181,13 @@ def checkout(event: http_api.Event) -> http_api.Response:
     if result.outcome == "no_such_product":
         return http_api.response(400, {"message": NO_SUCH_PRODUCT})
     if result.request_hash != request_hash:
-        return http_api.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
+        return http_api.response(
+            422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"}
+        )
     if result.outcome == "out_of_stock":
-        assert result.slug and result.product_id and result.factory_id, "a new order names its product"
+        assert result.slug and result.product_id and result.factory_id, (
+            "a new order names its product"
+        )
         publish(
             messages.ProductionOrder(
                 order_id=order_id,

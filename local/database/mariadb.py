@@ -23,7 +23,15 @@ SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", 
 INSTALLERS = {
     "apt-get": (
         ["apt-get", "update", "-qq"],
-        ["apt-get", "install", "-qq", "-y", "--no-install-recommends", "mariadb-server-core", "mariadb-client"],
+        [
+            "apt-get",
+            "install",
+            "-qq",
+            "-y",
+            "--no-install-recommends",
+            "mariadb-server-core",
+            "mariadb-client",
+        ],
     ),
     "dnf": (["dnf", "install", "-q", "-y", "mariadb-server", "mariadb"],),
     "brew": (["brew", "install", "--quiet", "mariadb"],),
@@ -40,11 +48,17 @@ class MariaDb:
     """A server in `directory`. Its data survives `stop`; `start` does not restart a running server."""
 
     def __init__(
-        self, directory: Path, *, options: tuple[str, ...] = (), variables: Mapping[str, str] | None = None
+        self,
+        directory: Path,
+        *,
+        options: tuple[str, ...] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.options = options
-        self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(variables or {})
+        self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(
+            variables or {}
+        )
         self.files = self.directory / "mysql"
         self.ca_file = self.files / "ca.pem"
         self.mysql_cnf = self.directory / "mysql.cnf"
@@ -76,7 +90,9 @@ class MariaDb:
         self._create_data()
         self._write_certificate()
         running = self.background.process is not None
-        self.port = claim_port(self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running)
+        self.port = claim_port(
+            self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running
+        )
         if not (self.background.is_current(self._command()) and self._answers()):
             self.background.stop()
             self._write_login()
@@ -100,7 +116,9 @@ class MariaDb:
                 create_iam_user(mysql_cnf=self.mysql_cnf, user=user, emulator=self.emulator_port)
 
     def _command(self) -> list[str]:
-        parameters = {OPTION_NAMES.get(name, name): value for name, value in DATABASE_PARAMETERS.items()}
+        parameters = {
+            OPTION_NAMES.get(name, name): value for name, value in DATABASE_PARAMETERS.items()
+        }
         return [
             *_program("mariadbd"),
             f"--datadir={self.files / 'data'}",
@@ -138,13 +156,21 @@ class MariaDb:
         unfinished = self.files / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         # A relative path: the script splits one with spaces.
-        command = [*_program("mariadb-install-db"), f"--datadir=./{unfinished.name}", "--skip-test-db"]
+        command = [
+            *_program("mariadb-install-db"),
+            f"--datadir=./{unfinished.name}",
+            "--skip-test-db",
+        ]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
         # Not the system's: a server that starts there removes every other's temporary tables.
         environment = os.environ | {"TMPDIR": str(self.files / "tmp")}
-        done = subprocess.run(command, cwd=self.files, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.files, env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise LocalError(f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise LocalError(
+                f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
         unfinished.rename(data)
 
     def _write_login(self) -> None:
@@ -169,13 +195,17 @@ class MariaDb:
         authority = trustme.CA()
         server = authority.issue_cert("localhost", "127.0.0.1")
         _write_secret(self.files / "server.key", server.private_key_pem.bytes().decode())
-        (self.files / "server.pem").write_bytes(b"".join(blob.bytes() for blob in server.cert_chain_pems))
+        (self.files / "server.pem").write_bytes(
+            b"".join(blob.bytes() for blob in server.cert_chain_pems)
+        )
         authority.cert_pem.write_to_path(str(self.ca_file))
 
     def _own_socket_directory(self) -> None:
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.getuid():
-            raise LocalError(f"{self.socket.parent} belongs to somebody else: move the project to a shorter path.")
+            raise LocalError(
+                f"{self.socket.parent} belongs to somebody else: move the project to a shorter path."
+            )
 
 
 def install() -> None:

@@ -21,7 +21,9 @@ def install() -> None:
     """On Debian and its kin; elsewhere, or offline, there is none."""
     if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
         TOOL.parent.mkdir(parents=True, exist_ok=True)
-        tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")])
+        tool = shlex.join(
+            [sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")]
+        )
         TOOL.write_text(f"#!/bin/sh\nexec {tool}\n")
         TOOL.chmod(0o755)
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")
@@ -33,4 +35,8 @@ def options() -> list[str]:
     """The server's."""
     if not PLUGIN.exists():
         return []
-    return [f"--plugin-dir={DIRECTORY}", "--plugin-load-add=auth_pam", "--loose-pam-use-cleartext-plugin=ON"]
+    return [
+        f"--plugin-dir={DIRECTORY}",
+        "--plugin-load-add=auth_pam",
+        "--loose-pam-use-cleartext-plugin=ON",
+    ]

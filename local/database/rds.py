@@ -53,8 +53,16 @@ def _escaped(text: str) -> str:
 
 def run_sql(mysql_cnf: Path, sql: str) -> str:
     """Run SQL as the server's owner, through the client that MariaDB ships."""
-    client = ["mariadb", f"--defaults-file={mysql_cnf}", "--batch", "--skip-column-names", "--database="]
-    done = subprocess.run(client, input=sql, capture_output=True, text=True, timeout=60, check=False)
+    client = [
+        "mariadb",
+        f"--defaults-file={mysql_cnf}",
+        "--batch",
+        "--skip-column-names",
+        "--database=",
+    ]
+    done = subprocess.run(
+        client, input=sql, capture_output=True, text=True, timeout=60, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"MariaDB refused: {done.stderr.strip()}")
     return done.stdout

@@ -32,7 +32,11 @@ from local.emulator import database_login, faults, function_runtime, http_api
 MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
 FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
-RECORDED_ONLY = ("AWS::EC2::EgressOnlyInternetGateway", "AWS::EC2::FlowLog", "AWS::EC2::VPCCidrBlock")
+RECORDED_ONLY = (
+    "AWS::EC2::EgressOnlyInternetGateway",
+    "AWS::EC2::FlowLog",
+    "AWS::EC2::VPCCidrBlock",
+)
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 """Of Linux: a process and its children can't get this capability back."""
 IPV6_BLOCK = "2001:db8:0:ff00::/56"
@@ -46,7 +50,9 @@ handlers: Handlers = provisioners._RESOURCE_HANDLERS
 
 def expect(condition: object, expectation: str) -> None:
     if not condition:
-        sys.exit(f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}")
+        sys.exit(
+            f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}"
+        )
 
 
 def mend_missing_types() -> None:
@@ -83,7 +89,9 @@ def mend_security_group_rules() -> None:
 
         handlers[kind] = {"create": create, "delete": delete}
 
-    expect(callable(provisioners._ec2_sg_permissions), "it turns a template's rule into a permission")
+    expect(
+        callable(provisioners._ec2_sg_permissions), "it turns a template's rule into a permission"
+    )
     add("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     add("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
 
@@ -97,7 +105,10 @@ def mend_vpc_attributes() -> None:
     def with_block(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
         physical_id, attributes = result
         blocks = {"CidrBlock": ec2._vpcs[physical_id]["CidrBlock"], "Ipv6CidrBlocks": [IPV6_BLOCK]}
-        expect(not attributes.keys() & blocks.keys(), f"its VPCs have no attributes {', '.join(blocks)}")
+        expect(
+            not attributes.keys() & blocks.keys(),
+            f"its VPCs have no attributes {', '.join(blocks)}",
+        )
         return physical_id, attributes | blocks
 
     vpc["create"] = lambda *args: with_block(create(*args))
@@ -132,9 +143,14 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
         provisioners._rds_db_instance_attrs,
         provisioners._rds_db_instance_delete,
     )
-    expect(instances["create"] is create and instances["delete"] is delete, "its DBInstance handlers are these")
+    expect(
+        instances["create"] is create and instances["delete"] is delete,
+        "its DBInstance handlers are these",
+    )
 
-    def create_with_database(logical_id: str, props: Attributes, stack_name: str) -> tuple[str, Attributes]:
+    def create_with_database(
+        logical_id: str, props: Attributes, stack_name: str
+    ) -> tuple[str, Attributes]:
         physical_id, _ = create(logical_id, props, stack_name)
         instance = rds._instances[physical_id]
         instance["Endpoint"]["Address"] = "127.0.0.1"
@@ -150,7 +166,10 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
         return physical_id, attributes_with_secret(instance)
 
     def store_secret(instance: Attributes) -> str:
-        login = {"username": instance["MasterUsername"], "password": instance["_MasterUserPassword"]}
+        login = {
+            "username": instance["MasterUsername"],
+            "password": instance["_MasterUserPassword"],
+        }
         status, _, body = secretsmanager._create_secret(
             {"Name": f"rds!db-{new_uuid()}", "SecretString": json.dumps(login)}
         )
@@ -159,7 +178,11 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
         return str(json.loads(body)["ARN"])
 
     def attributes_with_secret(instance: Attributes) -> Attributes:
-        secret = {"MasterUserSecret.SecretArn": instance["_SecretArn"]} if "_SecretArn" in instance else {}
+        secret = (
+            {"MasterUserSecret.SecretArn": instance["_SecretArn"]}
+            if "_SecretArn" in instance
+            else {}
+        )
         return {**attributes(instance), **secret}
 
     def delete_with_secret(physical_id: str, props: Attributes) -> None:
@@ -182,7 +205,9 @@ def mend_function_sessions() -> None:
 
     def with_expiration(config: Attributes) -> dict[str, str]:
         credentials: dict[str, str] = issue(config)
-        sts._sessions[credentials["AWS_ACCESS_KEY_ID"]]["Expiration"] = time.time() + FUNCTION_SESSION_SECONDS
+        sts._sessions[credentials["AWS_ACCESS_KEY_ID"]]["Expiration"] = (
+            time.time() + FUNCTION_SESSION_SECONDS
+        )
         return credentials
 
     lambda_runtime.execution_credentials = with_expiration
@@ -195,9 +220,12 @@ def mend_metric_math() -> None:
     def plain(argument: Any) -> Any:
         if not isinstance(argument, dict) or "Metrics" not in argument:
             return argument
-        return {"MetricName": "expression", "Namespace": "expression", "Statistic": "Sum", "Period": 300} | {
-            name: value for name, value in argument.items() if name != "Metrics"
-        }
+        return {
+            "MetricName": "expression",
+            "Namespace": "expression",
+            "Statistic": "Sum",
+            "Period": 300,
+        } | {name: value for name, value in argument.items() if name != "Metrics"}
 
     for action in ("create", "update"):
         expect(callable(alarm.get(action)), f"it can {action} an alarm")
@@ -208,14 +236,23 @@ def mend_metric_math() -> None:
 def mend_transport() -> None:
     """Plain http counts as TLS where a policy asks for `aws:SecureTransport`."""
     pin = ministack.app.pin_request_origin
-    expect(pin.__code__.co_varnames[:2] == ("source_ip", "secure_transport"), "it pins a request's origin this way")
+    expect(
+        pin.__code__.co_varnames[:2] == ("source_ip", "secure_transport"),
+        "it pins a request's origin this way",
+    )
     ministack.app.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
 
 
 def patch_function_runtime() -> None:
     """Python functions run under AWS's own runtime client instead of ministack's worker script."""
-    expect("awslambdaric" not in inspect.getsource(lambda_runtime), "it does not use AWS's runtime client by itself")
-    expect(lambda_runtime._worker_class_for({"Runtime": "python3.14"}) is lambda_runtime.Worker, "Python has a Worker")
+    expect(
+        "awslambdaric" not in inspect.getsource(lambda_runtime),
+        "it does not use AWS's runtime client by itself",
+    )
+    expect(
+        lambda_runtime._worker_class_for({"Runtime": "python3.14"}) is lambda_runtime.Worker,
+        "Python has a Worker",
+    )
     for name, members in {
         "_worker_class_for": "Worker ProvidedWorker",
         "ensure_spawned": "_lock _proc poll _spawn _cold",
@@ -225,8 +262,14 @@ def patch_function_runtime() -> None:
         source = inspect.getsource(getattr(lambda_runtime, name))
         expect(all(member in source for member in members.split()), f"{name} uses {members}")
     run_provided = inspect.getsource(lambda_svc._execute_function_provided_warm)
-    expect("error_payload" in run_provided and "invoked_function_arn=" in run_provided, "workers return AWS's errors")
-    expect("_execute_function_warm(func, event, request_id)" in inspect.getsource(lambda_svc), "it runs functions so")
+    expect(
+        "error_payload" in run_provided and "invoked_function_arn=" in run_provided,
+        "workers return AWS's errors",
+    )
+    expect(
+        "_execute_function_warm(func, event, request_id)" in inspect.getsource(lambda_svc),
+        "it runs functions so",
+    )
     function_runtime.install()
 
 
@@ -234,7 +277,10 @@ def drop_root_override() -> None:
     """Let file permissions apply to functions even if root runs them: their code is read-only."""
     if sys.platform == "linux" and os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
-        expect(libc.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0, "root may drop a capability")
+        expect(
+            libc.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0,
+            "root may drop a capability",
+        )
 
 
 def main() -> None:
@@ -258,7 +304,9 @@ def main() -> None:
 
     emulator = database_login.verifying(faults.faulty(ministack.app.app))
 
-    async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
+    async def app(
+        scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
         to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
         await (http_api.app if to_front else emulator)(scope, receive, send)
 

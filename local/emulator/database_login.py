@@ -19,13 +19,18 @@ log = logging.getLogger("iam")
 def verifying(app: App) -> App:
     account, region = os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]
 
-    async def wrapped(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+    async def wrapped(
+        scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
+    ) -> None:
         if scope["type"] != "http" or scope["path"] != PATH:
             return await app(scope, receive, send)
         user = dict(scope["headers"])[b"database-user"].decode()
         token = (await read_body(receive)).decode(errors="replace")
         with request_scope(account, region):
-            refusals = [_refusal(instance, user, token, account, region) for instance in rds._instances.values()]
+            refusals = [
+                _refusal(instance, user, token, account, region)
+                for instance in rds._instances.values()
+            ]
         if None not in refusals:
             log.warning("%s is refused: %s", user, refusals)
         await answer(send, 204 if None in refusals else 403)
@@ -33,7 +38,9 @@ def verifying(app: App) -> App:
     return wrapped
 
 
-def _refusal(instance: dict[str, Any], user: str, token: str, account: str, region: str) -> str | None:
+def _refusal(
+    instance: dict[str, Any], user: str, token: str, account: str, region: str
+) -> str | None:
     """Why the instance refuses the token, or None."""
     if not instance["IAMDatabaseAuthenticationEnabled"]:
         return "IAM authentication is off"
@@ -61,6 +68,9 @@ def _refusal(instance: dict[str, Any], user: str, token: str, account: str, regi
         region=region,
         principal_keys=principal.keys,
     )
-    if principal.policies is None or evaluate(context, principal.policies, *principal.limits).decision == "Allow":
+    if (
+        principal.policies is None
+        or evaluate(context, principal.policies, *principal.limits).decision == "Allow"
+    ):
         return None
     return f"{principal.arn} may not connect to {resource}"

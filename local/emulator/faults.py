@@ -9,7 +9,10 @@ from urllib.parse import parse_qs
 
 PATH = "/_faults"
 
-App = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+App = Callable[
+    [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
+    Awaitable[None],
+]
 
 
 @dataclass(kw_only=True)
@@ -32,7 +35,9 @@ class Fault:
 def faulty(app: App) -> App:
     faults: list[Fault] = []
 
-    async def wrapped(scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any) -> None:
+    async def wrapped(
+        scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
+    ) -> None:
         if scope["type"] != "http" or (scope["path"] != PATH and not faults):
             return await app(scope, receive, send)
         body = await read_body(receive)
@@ -68,7 +73,9 @@ async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
 def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
     """Service and action, where the caller signed them in a header; AWS's JSON protocols name the action in another."""
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    credential = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
+    credential = (
+        headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
+    )
     service = credential[3] if len(credential) == 5 else ""
     target = headers.get("x-amz-target", "").rpartition(".")[2]
     return service, target or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
@@ -76,5 +83,7 @@ def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
 
 async def answer(send: Any, status: int) -> None:
     """Without a body: botocore takes that for an error in every protocol."""
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]}
+    )
     await send({"type": "http.response.body", "body": b""})

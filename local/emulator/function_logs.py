@@ -22,7 +22,9 @@ Config = dict[str, Any]
 
 
 def group_name(config: Config) -> str:
-    return (config.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
+    return (config.get("LoggingConfig") or {}).get(
+        "LogGroup"
+    ) or f"/aws/lambda/{config['FunctionName']}"
 
 
 def is_json(config: Config) -> bool:
@@ -195,7 +197,11 @@ class SystemLog:
                 "metrics": {"durationMs": duration_ms},
             },
             text="\t".join(
-                [f"INIT_REPORT Init Duration: {duration_ms} ms", f"Phase: {phase}", f"Error Type: {error_type}"]
+                [
+                    f"INIT_REPORT Init Duration: {duration_ms} ms",
+                    f"Phase: {phase}",
+                    f"Error Type: {error_type}",
+                ]
             ),
         )
 
@@ -210,7 +216,11 @@ class SystemLog:
         ]
         if report.init_ms is not None:
             text.append(f"Init Duration: {report.init_ms} ms")
-        record: dict[str, Any] = {"requestId": report.request_id, "metrics": metrics, "status": report.status}
+        record: dict[str, Any] = {
+            "requestId": report.request_id,
+            "metrics": metrics,
+            "status": report.status,
+        }
         if report.error_type:
             record["errorType"] = report.error_type
             text += [f"Status: {report.status}", f"Error Type: {report.error_type}"]

@@ -24,7 +24,14 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
-from local.emulator.function_logs import LogReader, LogStream, Report, SystemLog, group_name, is_json
+from local.emulator.function_logs import (
+    LogReader,
+    LogStream,
+    Report,
+    SystemLog,
+    group_name,
+    is_json,
+)
 from local.emulator.runtime_api import Invocation, RuntimeApi
 from local.files import unpack
 
@@ -46,7 +53,9 @@ class InitFailed(Exception):
     def __init__(self, payload: Any, *, milliseconds: float) -> None:
         super().__init__(payload)
         self.payload = payload
-        self.error_type = str(payload.get("errorType")) if isinstance(payload, dict) else "Runtime.Unknown"
+        self.error_type = (
+            str(payload.get("errorType")) if isinstance(payload, dict) else "Runtime.Unknown"
+        )
         self.milliseconds = milliseconds
 
 
@@ -54,7 +63,9 @@ class Killable(subprocess.Popen[bytes]):
     """The first process of a group. Every signal goes to the group; to end means to be killed, as Lambda does it."""
 
     def send_signal(self, sig: int) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter is macOS's word for a dead one
+        with suppress(
+            ProcessLookupError, PermissionError
+        ):  # the latter is macOS's word for a dead one
             os.killpg(self.pid, sig)
 
     def terminate(self) -> None:
@@ -79,7 +90,9 @@ class ExecutionEnvironment:
         self._api = RuntimeApi(self)
         output, output_end = os.pipe()
         telemetry, telemetry_end = os.pipe()
-        variables = self._variables(config, task=task, layers=layers) | {"_LAMBDA_TELEMETRY_LOG_FD": str(telemetry_end)}
+        variables = self._variables(config, task=task, layers=layers) | {
+            "_LAMBDA_TELEMETRY_LOG_FD": str(telemetry_end)
+        }
         self._began = time.monotonic()
         self.process = Killable(
             # -S and PYTHONPATH instead of the virtual environment's packages; -B as code is read-only.
@@ -99,7 +112,11 @@ class ExecutionEnvironment:
     def _variables(self, config: Config, *, task: Path, layers: Path) -> dict[str, str]:
         _, region = lambda_runtime._account_region_from_function_config(config)
         runtime = config["Runtime"]
-        packages = [layers / "python/lib" / runtime / "site-packages", layers / "python", runtime_directory()]
+        packages = [
+            layers / "python/lib" / runtime / "site-packages",
+            layers / "python",
+            runtime_directory(),
+        ]
         logging_config = config.get("LoggingConfig") or {}
         defaults = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
@@ -118,7 +135,9 @@ class ExecutionEnvironment:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(config["MemorySize"]),
             "AWS_LAMBDA_FUNCTION_NAME": config["FunctionName"],
             "AWS_LAMBDA_FUNCTION_VERSION": config["Version"],
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start" if restores_snapshot(config) else "on-demand",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"
+            if restores_snapshot(config)
+            else "on-demand",
             "AWS_LAMBDA_LOG_FORMAT": "JSON" if is_json(config) else "Text",
             "AWS_LAMBDA_LOG_GROUP_NAME": group_name(config),
             "AWS_LAMBDA_LOG_STREAM_NAME": self.stream.name,
@@ -146,7 +165,9 @@ class ExecutionEnvironment:
             invocation, self._waiting = self._waiting, None
             return invocation
 
-    def finish_invocation(self, request_id: str, *, response: Any = None, error: Any = None) -> bool:
+    def finish_invocation(
+        self, request_id: str, *, response: Any = None, error: Any = None
+    ) -> bool:
         self._reader.drain()
         with self._changed:
             if self._current != request_id:
@@ -245,27 +266,40 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
     _proc: Killable | None
     _init_ms = 0.0
 
-    def _spawn(self, *, within: float = INIT_SECONDS, phase: str = "init", request_id: str = "") -> None:
+    def _spawn(
+        self, *, within: float = INIT_SECONDS, phase: str = "init", request_id: str = ""
+    ) -> None:
         """Start an execution environment. Raises InitFailed."""
         self._discard_tmpdir()
         environment = ExecutionEnvironment(self.config, self.code_zip)
         try:
-            self._init_ms = environment.initialize(within=within, error=timeout_error(request_id, within))
+            self._init_ms = environment.initialize(
+                within=within, error=timeout_error(request_id, within)
+            )
         except InitFailed as failed:
             system = SystemLog(self.config, environment.stream)
-            system.init_failed(error_type=failed.error_type, duration_ms=failed.milliseconds, phase=phase)
+            system.init_failed(
+                error_type=failed.error_type, duration_ms=failed.milliseconds, phase=phase
+            )
             raise
         self._environment, self._proc = environment, environment.process
         log.info("%s: cold start in %.0f ms", self.func_name, self._init_ms)
 
     def invoke(
-        self, event: Any, request_id: str, *, trace_id: str | None = None, invoked_function_arn: str | None = None
+        self,
+        event: Any,
+        request_id: str,
+        *,
+        trace_id: str | None = None,
+        invoked_function_arn: str | None = None,
     ) -> Result:
         """Return the status, and the result or the error that the caller gets, in ministack's form."""
         with self._lock:
             cold = self._proc is None or self._proc.poll() is not None
             try:
-                deadline = self._start_time_of_invocation(request_id, cold=cold) + self.config["Timeout"]
+                deadline = (
+                    self._start_time_of_invocation(request_id, cold=cold) + self.config["Timeout"]
+                )
             except InitFailed as failed:
                 self._proc = None
                 return _result({"error": failed.payload}, cold=cold, lines=[])
@@ -332,7 +366,10 @@ def exit_error(process: subprocess.Popen[bytes], request_id: str = "") -> dict[s
         reason = f"with error: exit status {code}"
     else:
         reason = "without providing a reason"
-    return {"errorType": "Runtime.ExitError", "errorMessage": f"RequestId: {request_id} Error: Runtime exited {reason}"}
+    return {
+        "errorType": "Runtime.ExitError",
+        "errorMessage": f"RequestId: {request_id} Error: Runtime exited {reason}",
+    }
 
 
 def timeout_error(request_id: str, seconds: float) -> dict[str, str]:
@@ -378,7 +415,9 @@ def link_runtime() -> None:
         package = distribution(name)
         for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
             (directory / top).symlink_to(str(package.locate_file(top)))
-        required = (re.match(r"[\w.-]+", line) for line in package.requires or () if "extra ==" not in line)
+        required = (
+            re.match(r"[\w.-]+", line) for line in package.requires or () if "extra ==" not in line
+        )
         names += [match[0] for match in required if match]
 
 
@@ -398,12 +437,16 @@ def install() -> None:
     def execute(function: dict[str, Any], event: Any, request_id: str) -> Result:
         config = function.get("config") or function
         # The way of custom runtimes: as with them, the worker returns what the caller gets.
-        return (lambda_svc._execute_function_provided_warm if is_python(config) else run)(function, event, request_id)
+        return (lambda_svc._execute_function_provided_warm if is_python(config) else run)(
+            function, event, request_id
+        )
 
     def write_log_of_others(function: dict[str, Any], *args: Any, **options: Any) -> None:
         if not is_python(function.get("config") or function):
             write_log(function, *args, **options)
 
-    lambda_runtime._worker_class_for = lambda config: PythonWorker if is_python(config) else worker_class(config)
+    lambda_runtime._worker_class_for = lambda config: (
+        PythonWorker if is_python(config) else worker_class(config)
+    )
     lambda_svc._execute_function_warm = execute
     lambda_svc._emit_lambda_logs = write_log_of_others

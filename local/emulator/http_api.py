@@ -22,7 +22,15 @@ from ministack.services import apigateway, lambda_svc
 
 STAGE = "$default"
 MAX_BODY = 10 * 1024 * 1024
-HOP_BY_HOP = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+HOP_BY_HOP = {
+    "connection",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 
 log = logging.getLogger("front")
 
@@ -31,7 +39,9 @@ Answer = tuple[int, Headers, bytes]
 
 
 async def app(
-    scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[Any], Awaitable[None]],
 ) -> None:
     if scope["type"] == "websocket":
         await receive()
@@ -40,7 +50,9 @@ async def app(
     try:
         body = await _read_body(receive)
         status, headers, content = (
-            _gateway_answer(413, "Request Entity Too Large") if body is None else await _call_api(scope, body)
+            _gateway_answer(413, "Request Entity Too Large")
+            if body is None
+            else await _call_api(scope, body)
         )
     except ConnectionError:
         return
@@ -53,7 +65,9 @@ async def app(
         (b"apigw-requestid", base64.b64encode(os.urandom(11))),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content})
+    await send(
+        {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content}
+    )
 
 
 async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
@@ -70,7 +84,9 @@ async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
 
 
 async def _call_api(scope: dict[str, Any], body: bytes) -> Answer:
-    api_id = next((api["apiId"] for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None)
+    api_id = next(
+        (api["apiId"] for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None
+    )
     if api_id is None:
         return _gateway_answer(503, "Service Unavailable")
     path = _path(scope)
@@ -83,7 +99,9 @@ async def _call_api(scope: dict[str, Any], body: bytes) -> Answer:
     function, config, _ = lambda_svc._get_func_record_for_ref(reference)
     if config is None:
         return _gateway_answer(500, "Internal Server Error")
-    event = _event(scope, body, api_id=api_id, path=path, route_path=route_path, route_key=route["routeKey"])
+    event = _event(
+        scope, body, api_id=api_id, path=path, route_path=route_path, route_key=route["routeKey"]
+    )
     record = lambda_svc._execution_record_for_config(function, config)
     result = await run_reentrant(lambda_svc._execute_function_with_config_scope, record, event)
     if result.get("throttle"):
@@ -157,7 +175,8 @@ def _gateway_headers(headers: dict[str, str], client: str) -> dict[str, str]:
     """What API Gateway adds: of these headers a client's own survives in `x-forwarded-for` only, and as a trace."""
     forwarded = headers.get("x-forwarded-for")
     return {
-        "x-amzn-trace-id": headers.get("x-amzn-trace-id") or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}",
+        "x-amzn-trace-id": headers.get("x-amzn-trace-id")
+        or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}",
         "x-forwarded-for": f"{forwarded}, {client}" if forwarded else client,
         "x-forwarded-port": "443",
         "x-forwarded-proto": "https",
@@ -191,9 +210,16 @@ def _function_answer(answer: Any) -> Answer:
         for name, value in ({"content-type": "text/plain; charset=utf-8"} | given).items()
         if name not in HOP_BY_HOP
     ]
-    headers += [(b"set-cookie", cookie.encode("latin-1", "replace")) for cookie in answer.get("cookies") or ()]
+    headers += [
+        (b"set-cookie", cookie.encode("latin-1", "replace"))
+        for cookie in answer.get("cookies") or ()
+    ]
     return int(answer["statusCode"]), headers, content
 
 
 def _gateway_answer(status: int, message: str) -> Answer:
-    return status, [(b"content-type", b"application/json")], json.dumps({"message": message}).encode()
+    return (
+        status,
+        [(b"content-type", b"application/json")],
+        json.dumps({"message": message}).encode(),
+    )

@@ -29,7 +29,9 @@ class Environment(Protocol):
     def next_invocation(self) -> Invocation | None:
         """Wait for an invocation and return it; None: the environment has ended."""
 
-    def finish_invocation(self, request_id: str, *, response: Any = None, error: Any = None) -> bool:
+    def finish_invocation(
+        self, request_id: str, *, response: Any = None, error: Any = None
+    ) -> bool:
         """Accept an invocation's outcome. Returns False if no such invocation is under way."""
 
     def fail_init(self, error: Any) -> None:
@@ -61,7 +63,9 @@ class RuntimeApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = -1  # one packet per response: the second would wait for the first one's acknowledgement
+    wbufsize = (
+        -1
+    )  # one packet per response: the second would wait for the first one's acknowledgement
     server: RuntimeApi  # type: ignore[assignment]
 
     def do_GET(self) -> None:
@@ -92,7 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not match:
             return self._respond(404)
         if not environment.finish_invocation(match[1], **{match[2]: _parsed(body)}):
-            return self._respond(400, b'{"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"}')
+            return self._respond(
+                400, b'{"errorMessage": "Invalid request ID", "errorType": "InvalidRequestID"}'
+            )
         self._respond(202)
 
     def _respond(self, status: int, body: bytes = b"", **headers: str) -> None:

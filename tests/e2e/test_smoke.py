@@ -21,7 +21,9 @@ OVERHEAD = 15
 def test_loop_of_the_local_cloud_is_proved(shop: Shop) -> None:
     said = run(shop, "make smoke")
     assert said.startswith(f"{shop.cloud.endpoint} works: ")
-    ((order_id, status, requester),) = shop.sql("SELECT order_id, status, requester FROM production_order")
+    ((order_id, status, requester),) = shop.sql(
+        "SELECT order_id, status, requester FROM production_order"
+    )
     assert order_id in said
     assert (status, requester) == ("arrived", "smoke")
     assert shop.stock() == 10
@@ -77,7 +79,9 @@ def test_order_that_sns_refuses_is_named(shop: Shop) -> None:
     shop.wait_for(order_id)
 
 
-@pytest.mark.parametrize("answer", [Answer(deliver=False), Answer(status=500, deliver=False)], ids=["silent", "down"])
+@pytest.mark.parametrize(
+    "answer", [Answer(deliver=False), Answer(status=500, deliver=False)], ids=["silent", "down"]
+)
 def test_order_that_does_not_arrive_is_named(shop: Shop, answer: Answer) -> None:
     shop.factory.answer = lambda order: answer
     sentence = smoke(shop)

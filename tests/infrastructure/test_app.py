@@ -35,7 +35,9 @@ def test_without_a_choice_the_names_are_told(context: dict[str, str]) -> None:
 @pytest.mark.parametrize("env", ["production", "dev,production", "DEV"])
 def test_an_unknown_environment_is_named(env: str) -> None:
     unknown = env.split(",")[-1]
-    with pytest.raises(ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"):
+    with pytest.raises(
+        ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"
+    ):
         environments(env=env)
 
 
@@ -46,7 +48,8 @@ def test_settings_are_overridden_by_the_context() -> None:
 
 def test_every_environment_has_the_same_stacks(assembly: Assembly) -> None:
     assert set(assembly.templates) == {
-        f"donut-shop-{stack}-{assembly.name}" for stack in ("data", "messaging", "service", "monitoring")
+        f"donut-shop-{stack}-{assembly.name}"
+        for stack in ("data", "messaging", "service", "monitoring")
     }
 
 
@@ -73,7 +76,13 @@ def test_everything_is_tagged_with_app_and_environment(assembly: Assembly) -> No
     """So that the bill can be split by environment."""
     expected = {"app": "donut-shop", "environment": assembly.name}
     tagged = dict(assembly.functions())
-    for kind in ("AWS::RDS::DBInstance", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::EC2::VPC", "AWS::Logs::LogGroup"):
+    for kind in (
+        "AWS::RDS::DBInstance",
+        "AWS::SQS::Queue",
+        "AWS::SNS::Topic",
+        "AWS::EC2::VPC",
+        "AWS::Logs::LogGroup",
+    ):
         tagged |= assembly.resources(kind)
     for id, resource in tagged.items():
         tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}

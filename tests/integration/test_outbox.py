@@ -13,7 +13,9 @@ from tests.support.concurrency import at_once
 from tests.support.database_shop import Shop, arrive, buy, claim_whole, order_more
 
 
-def claim(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Sequence[ProductionOrder]:
+def claim(
+    store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20
+) -> Sequence[ProductionOrder]:
     return claim_whole(store, publications=publications, newest=newest, limit=limit).orders
 
 
@@ -70,7 +72,12 @@ def test_a_due_order_is_claimed_whole(shop: Shop) -> None:
     store = shop.store()
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
     order_id = order_more(
-        store, 25, requester="홍길동 🍩", factory_id="공장", callback_token="Token-1", publish_within=0
+        store,
+        25,
+        requester="홍길동 🍩",
+        factory_id="공장",
+        callback_token="Token-1",
+        publish_within=0,
     )
     assert claim(store) == [
         ProductionOrder(
@@ -149,7 +156,9 @@ def test_an_order_that_is_not_due_is_not_stuck(shop: Shop) -> None:
 
 def test_claims_take_the_oldest_or_the_newest(shop: Shop) -> None:
     store = shop.store()
-    oldest, second, third, newest = (order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10))
+    oldest, second, third, newest = (
+        order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10)
+    )
     assert ids(claim(store, limit=1)) == {oldest}
     assert ids(claim(store, limit=1, newest=True)) == {newest}
     assert ids(claim(store, limit=1)) == {second}
@@ -239,7 +248,9 @@ def test_the_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> No
     store.mark_published(published, overdue_after=900)
     for order_id, age in ((published, 9000), (old, 500), (young, 50)):
         ago = "UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-        shop.sql(f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id))
+        shop.sql(
+            f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id)
+        )
     assert 500 <= store.backlog().oldest_unpublished_seconds < 510
 
 
@@ -247,6 +258,12 @@ def test_only_old_keys_are_forgotten_a_bite_at_a_time(shop: Shop) -> None:
     store = shop.store()
     for key in ("old 1", "old 2", "old 3", "young"):
         buy(store, 1, idempotency_key=key)
-    shop.sql("UPDATE idempotency_key SET created_at = created_at - INTERVAL 25 HOUR WHERE idempotency_key LIKE 'old%%'")
-    assert [store.purge_idempotency_keys(retention=24 * 3600, limit=2) for _ in range(3)] == [2, 1, 0]
+    shop.sql(
+        "UPDATE idempotency_key SET created_at = created_at - INTERVAL 25 HOUR WHERE idempotency_key LIKE 'old%%'"
+    )
+    assert [store.purge_idempotency_keys(retention=24 * 3600, limit=2) for _ in range(3)] == [
+        2,
+        1,
+        0,
+    ]
     assert shop.sql("SELECT idempotency_key FROM idempotency_key") == [("young",)]

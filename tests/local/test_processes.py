@@ -27,14 +27,18 @@ def test_stop_ends_the_process_and_its_children(tmp_path: Path) -> None:
     background.stop()
     assert len(children) == 1
     assert background.process is None
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert not any(
+        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
+    )
 
 
 def test_another_process_under_a_remembered_id_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(SLEEP) as stranger:
         background = Background(name="old", directory=tmp_path)
         background.record.parent.mkdir()
-        background.record.write_text(json.dumps({"pid": stranger.pid, "started": 1.0, "version": ""}))
+        background.record.write_text(
+            json.dumps({"pid": stranger.pid, "started": 1.0, "version": ""})
+        )
         background.stop()
         assert stranger.poll() is None
         stranger.kill()

@@ -60,7 +60,10 @@ def test_a_resource_without_a_price_is_refused(kind: str) -> None:
 
 
 def test_a_function_without_traffic_is_refused() -> None:
-    extra = {"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": "donut-shop-new-dev", "MemorySize": 256}}
+    extra = {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {"FunctionName": "donut-shop-new-dev", "MemorySize": 256},
+    }
     with pytest.raises(ValueError, match="no traffic is assumed for new"):
         cost.usage([*FUNCTIONS, extra], IDLE)
 
@@ -87,8 +90,12 @@ def test_traffic_is_billed_on_top() -> None:
     }
 
 
-@pytest.mark.parametrize(("alarms", "listed", "own"), [(4, 2.0, 0.0), (10, 5.0, 0.0), (12, 6.0, 1.0)])
-def test_the_allowance_is_taken_off_and_never_paid_out(alarms: int, listed: float, own: float) -> None:
+@pytest.mark.parametrize(
+    ("alarms", "listed", "own"), [(4, 2.0, 0.0), (10, 5.0, 0.0), (12, 6.0, 1.0)]
+)
+def test_the_allowance_is_taken_off_and_never_paid_out(
+    alarms: int, listed: float, own: float
+) -> None:
     used = Counter({"alarm": alarms})
     assert cost.cost(used, PRICES, free=False) == listed
     assert cost.cost(used, PRICES, free=True) == own
@@ -106,11 +113,15 @@ def test_the_list_prices_all_that_can_be_used_up() -> None:
     for settings in ENVIRONMENTS.values():
         assert isinstance(settings.database, ManagedDatabase)
         used += cost.standing(
-            "AWS::RDS::DBInstance", database(DBInstanceClass=f"db.{settings.database.instance_class}")
+            "AWS::RDS::DBInstance",
+            database(DBInstanceClass=f"db.{settings.database.instance_class}"),
         )
     assert used.keys() <= prices.keys()
     assert {price.seen for price in prices.values()} == {"documented", "unverified"}
-    assert all(price.usd > 0 and price.source.startswith("https://aws.amazon.com/") for price in prices.values())
+    assert all(
+        price.usd > 0 and price.source.startswith("https://aws.amazon.com/")
+        for price in prices.values()
+    )
 
 
 def test_the_table_marks_what_is_unverified() -> None:
@@ -120,4 +131,8 @@ def test_the_table_marks_what_is_unverified() -> None:
     cells = {line[:28].strip(): line[28:].split() for line in lines}
     assert cells["CloudWatch alarm"] == ["12", "1.20", "12", "1.20"]
     assert "SQS requests (?)" in cells
-    assert float(cells["in an account of its own"][0]) < float(cells["list price"][0]) < float(cells["list price"][1])
+    assert (
+        float(cells["in an account of its own"][0])
+        < float(cells["list price"][0])
+        < float(cells["list price"][1])
+    )

@@ -44,7 +44,9 @@ class FakeLogs:
         return Paginator()
 
     def describe_log_groups(self, logGroupNamePrefix: str) -> Any:
-        found = [{"logGroupName": name} for name in self.names if name.startswith(logGroupNamePrefix)]
+        found = [
+            {"logGroupName": name} for name in self.names if name.startswith(logGroupNamePrefix)
+        ]
         return [{"logGroups": found}]
 
     def filter_log_events(self, **_: Any) -> Any:
@@ -86,7 +88,9 @@ def test_groups_of_the_local_cloud_are_found() -> None:
     assert logs.groups(FakeLogs(name), environment="local") == {name: "Sales"}
 
 
-def test_groups_are_asked_for_by_prefix_and_once(monkeypatch: pytest.MonkeyPatch, clock: list[float]) -> None:
+def test_groups_are_asked_for_by_prefix_and_once(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float]
+) -> None:
     client = FakeLogs(*GROUPS, *OTHERS)
     client.stop_after(filter_log_events=40)
     monkeypatch.setattr(sys, "argv", ["logs", "dev"])
@@ -94,7 +98,11 @@ def test_groups_are_asked_for_by_prefix_and_once(monkeypatch: pytest.MonkeyPatch
     logs.main()
     assert client.count("describe_log_groups") == 2  # one for each way to name a group
     assert client.count("filter_log_events") == 40
-    prefixes = {parameters["logGroupNamePrefix"] for name, parameters in client.requests if name.startswith("describe")}
+    prefixes = {
+        parameters["logGroupNamePrefix"]
+        for name, parameters in client.requests
+        if name.startswith("describe")
+    }
     assert all("donut-shop-service-dev" in prefix for prefix in prefixes)
 
 
@@ -110,17 +118,29 @@ def test_two_people_stay_below_the_quota(pages: int, clock: list[float]) -> None
 
 
 def platform(kind: str, **record: Any) -> str:
-    return json.dumps({"time": "2026-11-24T00:00:00Z", "type": f"platform.{kind}", "record": record})
+    return json.dumps(
+        {"time": "2026-11-24T00:00:00Z", "type": f"platform.{kind}", "record": record}
+    )
 
 
 def test_lines_are_the_functions_own_and_failures(clock: list[float]) -> None:
     """Lambda writes its own lines as JSON. Those of an invocation that succeeded are noise, a timeout is not."""
     timeout = platform("report", requestId="2", status="timeout", metrics={"durationMs": 10000})
-    own = ['{"level": "INFO", "message": "checkout", "outcome": "sold"}', "no JSON at all", "[1]", '{"type": 1}']
+    own = [
+        '{"level": "INFO", "message": "checkout", "outcome": "sold"}',
+        "no JSON at all",
+        "[1]",
+        '{"type": 1}',
+    ]
     noise = [
         platform("initStart", initializationType="on-demand"),
         platform("start", requestId="1"),
-        platform("report", requestId="1", status="success", metrics={"durationMs": 12.3, "initDurationMs": 300}),
+        platform(
+            "report",
+            requestId="1",
+            status="success",
+            metrics={"durationMs": 12.3, "initDurationMs": 300},
+        ),
         platform("report", requestId="1", metrics={"durationMs": 12.3}),
         "START RequestId: 1 Version: $LATEST",
         "END RequestId: 1",

@@ -32,7 +32,12 @@ DEV, PROD = ENVIRONMENTS["dev"], replace(ENVIRONMENTS["prod"], alarm_email="ops@
 RESERVED = sum(PROD.reserved_concurrency.values())
 FREE_DATABASE = ManagedDatabase(instance_class="t4g.micro", backup_days=1)
 EXISTING = ExistingDatabase(
-    host="database.test", port=3306, secret_arn="s", vpc_id="v", subnet_ids=("a", "b"), security_group_id="g"
+    host="database.test",
+    port=3306,
+    secret_arn="s",
+    vpc_id="v",
+    subnet_ids=("a", "b"),
+    security_group_id="g",
 )
 
 
@@ -58,7 +63,9 @@ class Account:
         self.iam.create_role(RoleName=RDS_ROLE, AssumeRolePolicyDocument="{}")
 
     def bootstrap(self, version: int) -> None:
-        boto3.client("ssm").put_parameter(Name=BOOTSTRAP_PARAMETER, Value=str(version), Type="String", Overwrite=True)
+        boto3.client("ssm").put_parameter(
+            Name=BOOTSTRAP_PARAMETER, Value=str(version), Type="String", Overwrite=True
+        )
 
     def client(self, service: str, *, region: str = REGION) -> Any:
         self.asked.append((service, region))
@@ -94,7 +101,9 @@ class Account:
         for name in PROD.reserved_concurrency:
             if name in self.held:
                 held = {"ReservedConcurrentExecutions": self.held[name]}
-                stubber.add_response("get_function_concurrency", held, {"FunctionName": f"donut-shop-{name}-prod"})
+                stubber.add_response(
+                    "get_function_concurrency", held, {"FunctionName": f"donut-shop-{name}-prod"}
+                )
             else:
                 stubber.add_client_error("get_function_concurrency", "ResourceNotFoundException")
 
@@ -102,7 +111,11 @@ class Account:
         if self.plan is None:
             stubber.add_client_error("get_account_plan_state", "ResourceNotFoundException")
         else:
-            plan = {"accountId": "1" * 12, "accountPlanType": self.plan, "accountPlanStatus": "ACTIVE"}
+            plan = {
+                "accountId": "1" * 12,
+                "accountPlanType": self.plan,
+                "accountPlanStatus": "ACTIVE",
+            }
             stubber.add_response("get_account_plan_state", plan)
 
     def _rds(self, stubber: Stubber) -> None:
@@ -161,7 +174,9 @@ def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
 # --- failures of AWS ---
 
 
-def test_without_credentials_it_asks_nothing_else(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_credentials_it_asks_nothing_else(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     account.broken["sts"] = lambda: Broken(NoCredentialsError())
     assert not preflight(account.client, DEV)
     (line,) = said(capsys)
@@ -169,8 +184,12 @@ def test_without_credentials_it_asks_nothing_else(account: Account, capsys: pyte
     assert account.asked == [("sts", REGION)]
 
 
-def test_expired_credentials_are_one_sentence(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    account.broken["sts"] = lambda: Broken(client_error("ExpiredToken", "The security\ntoken is expired"))
+def test_expired_credentials_are_one_sentence(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.broken["sts"] = lambda: Broken(
+        client_error("ExpiredToken", "The security\ntoken is expired")
+    )
     line = only_missing(account, DEV, capsys)
     assert line.startswith("no AWS credentials that work: ")
     assert "The security token is expired" in line
@@ -213,9 +232,18 @@ FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: Broken(client_error("AccessDenied", "not authorized\nto do this")),
         "not authorized to do",
     ),
-    "throttled": (lambda: Broken(client_error("ThrottlingException", "Rate exceeded")), "Rate exceeded"),
-    "not in the region": (lambda: Broken(EndpointConnectionError(endpoint_url="https://x.test")), "https://x.test"),
-    "timeout": (lambda: Broken(ConnectTimeoutError(endpoint_url="https://x.test")), "https://x.test"),
+    "throttled": (
+        lambda: Broken(client_error("ThrottlingException", "Rate exceeded")),
+        "Rate exceeded",
+    ),
+    "not in the region": (
+        lambda: Broken(EndpointConnectionError(endpoint_url="https://x.test")),
+        "https://x.test",
+    ),
+    "timeout": (
+        lambda: Broken(ConnectTimeoutError(endpoint_url="https://x.test")),
+        "https://x.test",
+    ),
     "not in botocore": (not_created, "freetier"),
     "an answer without what was asked for": (lambda: Broken({}), ""),
     "an answer that is none": (lambda: Broken(None), ""),
@@ -232,7 +260,9 @@ def test_check_that_fails_is_not_known_and_the_others_go_on(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(CHECKS)
     unknown = [line for line in lines if not line.startswith("ok ")]
-    assert [line.partition(": ")[0] for line in unknown] == [f"UNKNOWN  {check}" for check in CHECKS_OF[service]]
+    assert [line.partition(": ")[0] for line in unknown] == [
+        f"UNKNOWN  {check}" for check in CHECKS_OF[service]
+    ]
     for line in unknown:
         assert ": not known: " in line
         assert words in line
@@ -257,7 +287,10 @@ def test_plan_is_asked_for_where_its_only_endpoint_is(account: Account) -> None:
     ids=["backups", "class", "both"],
 )
 def test_free_plan_names_the_settings_that_it_refuses(
-    database: ManagedDatabase, refused: list[str], account: Account, capsys: pytest.CaptureFixture[str]
+    database: ManagedDatabase,
+    refused: list[str],
+    account: Account,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     account.plan = "FREE"
     line = only_missing(account, replace(DEV, database=database), capsys)
@@ -266,7 +299,9 @@ def test_free_plan_names_the_settings_that_it_refuses(
 
 
 @pytest.mark.parametrize("database", [FREE_DATABASE, EXISTING], ids=["smallest", "existing"])
-def test_free_plan_is_enough_for_what_it_allows(database: ManagedDatabase | ExistingDatabase, account: Account) -> None:
+def test_free_plan_is_enough_for_what_it_allows(
+    database: ManagedDatabase | ExistingDatabase, account: Account
+) -> None:
     account.plan = "FREE"
     assert preflight(account.client, replace(DEV, database=database))
 
@@ -279,15 +314,24 @@ def test_account_from_before_the_plans_has_none(account: Account) -> None:
 # --- bootstrap ---
 
 
-def test_an_account_without_bootstrap_is_told_the_command(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_account_without_bootstrap_is_told_the_command(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     boto3.client("ssm").delete_parameter(Name=BOOTSTRAP_PARAMETER)
-    assert only_missing(account, DEV, capsys) == "the CDK's bootstrap stack: run ENV=dev make bootstrap"
+    assert (
+        only_missing(account, DEV, capsys)
+        == "the CDK's bootstrap stack: run ENV=dev make bootstrap"
+    )
 
 
-def test_an_old_bootstrap_is_told_the_version(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_old_bootstrap_is_told_the_version(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     account.bootstrap(BOOTSTRAP_VERSION - 1)
     line = only_missing(account, DEV, capsys)
-    assert line.startswith(f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {BOOTSTRAP_VERSION - 1}")
+    assert line.startswith(
+        f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {BOOTSTRAP_VERSION - 1}"
+    )
 
 
 # --- quotas ---
@@ -334,7 +378,9 @@ def test_a_new_account_is_enough_where_nothing_is_reserved(account: Account) -> 
     assert preflight(account.client, DEV)
 
 
-def test_vpc_quota_leaves_room_for_one_more(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_vpc_quota_leaves_room_for_one_more(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     ec2 = boto3.client("ec2")
     while len(ec2.describe_vpcs()["Vpcs"]) < account.vpc_quota:
         assert preflight(account.client, DEV)
@@ -342,14 +388,19 @@ def test_vpc_quota_leaves_room_for_one_more(account: Account, capsys: pytest.Cap
     capsys.readouterr()
     assert "5 VPCs" in only_missing(account, DEV, capsys)
     assert preflight(account.client, replace(DEV, database=EXISTING)), "it creates none"
-    ec2.create_tags(Resources=[vpc], Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "donut-shop-data-dev"}])
+    ec2.create_tags(
+        Resources=[vpc],
+        Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "donut-shop-data-dev"}],
+    )
     assert preflight(account.client, DEV), "the environment has one already"
 
 
 # --- the database ---
 
 
-def test_a_zone_that_is_not_there_is_named(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_zone_that_is_not_there_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = replace(DEV, availability_zones=(f"{REGION}a", f"{REGION}x"), database=EXISTING)
     line = only_missing(account, settings, capsys)
     assert line == f"{REGION}x can't be used: choose other availability_zones in the settings"
@@ -374,12 +425,16 @@ def test_option_that_lacks_what_the_settings_need_is_none(
     assert "db.t4g.small" in only_missing(account, PROD, capsys)
 
 
-def test_instance_class_that_is_not_offered_is_named(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_instance_class_that_is_not_offered_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     account.options = []
     assert "db.t4g.micro" in only_missing(account, DEV, capsys)
 
 
-def test_retired_engine_version_is_named(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_retired_engine_version_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     account.options = None
     assert f"Cannot find version {ENGINE_VERSION}" in only_missing(account, DEV, capsys)
 
@@ -394,12 +449,19 @@ def test_rds_is_asked_for_what_the_template_asks_for(account: Account) -> None:
 
         def paginate(self, **parameters: Any) -> list[dict[str, Any]]:
             asked.append(parameters)
-            return [{"OrderableDBInstanceOptions": [offer(zone)]} for zone in DEV.availability_zones]
+            return [
+                {"OrderableDBInstanceOptions": [offer(zone)]} for zone in DEV.availability_zones
+            ]
 
     account.broken["rds"] = Rds
     assert preflight(account.client, DEV), "the zones stand on two pages"
     assert asked == [
-        {"Engine": ENGINE, "EngineVersion": ENGINE_VERSION, "DBInstanceClass": "db.t4g.micro", "Vpc": True}
+        {
+            "Engine": ENGINE,
+            "EngineVersion": ENGINE_VERSION,
+            "DBInstanceClass": "db.t4g.micro",
+            "Vpc": True,
+        }
     ]
 
 
@@ -414,16 +476,24 @@ def test_first_database_of_an_account_needs_the_role_of_rds(
 # --- GitHub and alarms ---
 
 
-def test_providers_of_others_do_not_matter(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    account.iam.create_open_id_connect_provider(Url="https://gitlab.test", ThumbprintList=["0" * 40])
+def test_providers_of_others_do_not_matter(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.iam.create_open_id_connect_provider(
+        Url="https://gitlab.test", ThumbprintList=["0" * 40]
+    )
     assert preflight(account.client, DEV)
     assert said(capsys) == []
 
 
-def test_provider_that_somebody_else_created_is_told(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+def test_provider_that_somebody_else_created_is_told(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It stops `make deploy-github-roles` only."""
     url = f"https://{GITHUB}"
-    arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])["OpenIDConnectProviderArn"]
+    arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])[
+        "OpenIDConnectProviderArn"
+    ]
     assert preflight(account.client, DEV)
     (line,) = said(capsys)
     assert line.startswith("NOTE     GitHub: ")

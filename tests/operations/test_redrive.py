@@ -18,7 +18,9 @@ class Queues:
     def __init__(self) -> None:
         self.sqs = boto3.client("sqs")
         self.dead_letters, self.queue = (
-            self.sqs.create_queue(QueueName=f"{name}_dev", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+            self.sqs.create_queue(QueueName=f"{name}_dev", Attributes={"VisibilityTimeout": "0"})[
+                "QueueUrl"
+            ]
             for name in ("stock_dlq", "stock_queue")
         )
         for body in BODIES:
@@ -29,7 +31,9 @@ class Queues:
 
     def take_all(self, url: str) -> list[str]:
         bodies = []
-        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get(
+            "Messages"
+        ):
             for message in messages:
                 bodies.append(message["Body"])
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])

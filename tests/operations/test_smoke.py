@@ -14,13 +14,17 @@ from settings import ENVIRONMENTS, PROJECT
 pytestmark = pytest.mark.usefixtures("aws")
 
 
-def relay_ran(cloudwatch: Any, *, minutes_ago: float, oldest: float = 0, environment: str = "prod") -> None:
+def relay_ran(
+    cloudwatch: Any, *, minutes_ago: float, oldest: float = 0, environment: str = "prod"
+) -> None:
     data = {
         "MetricName": "oldest_unpublished_seconds",
         "Timestamp": datetime.now(UTC) - timedelta(minutes=minutes_ago),
         "Value": oldest,
     }
-    cloudwatch.put_metric_data(Namespace=ENVIRONMENTS[environment].metric_namespace, MetricData=[data])
+    cloudwatch.put_metric_data(
+        Namespace=ENVIRONMENTS[environment].metric_namespace, MetricData=[data]
+    )
 
 
 def test_relay_that_ran_and_left_nothing_is_right() -> None:
@@ -38,7 +42,9 @@ def test_relay_that_ran_and_left_nothing_is_right() -> None:
         (1, 90, "outbox → SNS: an order has waited 90 s"),
     ],
 )
-def test_relay_that_is_silent_or_fails_is_named(minutes_ago: float | None, oldest: float, words: str) -> None:
+def test_relay_that_is_silent_or_fails_is_named(
+    minutes_ago: float | None, oldest: float, words: str
+) -> None:
     cloudwatch = boto3.client("cloudwatch")
     relay_ran(cloudwatch, minutes_ago=1, environment="staging")
     if minutes_ago:
@@ -66,7 +72,9 @@ def test_dead_letters_are_counted() -> None:
 
 
 def test_runbook_has_the_words_of_the_command() -> None:
-    section = (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
+    section = (
+        (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
+    )
     table, _, prod = section.partition("With `ENV=prod`")
     source = (PROJECT / "operations/smoke.py").read_text()
     named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))
@@ -75,4 +83,6 @@ def test_runbook_has_the_words_of_the_command() -> None:
         assert hop in source, hop
     methods = re.findall(r"\.(get_[a-z_]+)\(", source)
     permissions = re.findall(r"`(?:sqs|cloudwatch):(\w+)`", prod)
-    assert sorted(permissions) == sorted("".join(map(str.capitalize, name.split("_"))) for name in methods)
+    assert sorted(permissions) == sorted(
+        "".join(map(str.capitalize, name.split("_"))) for name in methods
+    )

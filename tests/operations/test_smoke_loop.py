@@ -81,7 +81,9 @@ class Handler(BaseHTTPRequestHandler):
     def respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"null")
-        status, answer = self.server.answer(self.command, self.path, body, self.headers.get("Idempotency-Key", ""))
+        status, answer = self.server.answer(
+            self.command, self.path, body, self.headers.get("Idempotency-Key", "")
+        )
         content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -138,11 +140,15 @@ def test_nothing_is_ordered_above_max_quantity(server: StandIn) -> None:
 def test_stock_that_grows_in_between_is_tried_again(server: StandIn) -> None:
     server.changed["GET /product"] = once((200, {"stock": 3}), (200, {"stock": 3}))
     assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
-    assert server.quantities[:2] == [4, 7], "bought four of ten, then ordered one more than the six that are left"
+    assert server.quantities[:2] == [4, 7], (
+        "bought four of ten, then ordered one more than the six that are left"
+    )
 
 
 @pytest.mark.parametrize("route", ["GET /product", "POST /checkout", "POST /product", "GET /order"])
-@pytest.mark.parametrize("answer", [(503, {"message": "later"}), (502, b"<html>"), (500, b"[]")], ids=str)
+@pytest.mark.parametrize(
+    "answer", [(503, {"message": "later"}), (502, b"<html>"), (500, b"[]")], ids=str
+)
 def test_shop_that_wakes_up_is_waited_for(server: StandIn, route: str, answer: Answer) -> None:
     server.changed[route] = once(answer)
     assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
@@ -161,8 +167,16 @@ def test_shop_that_wakes_up_is_waited_for(server: StandIn, route: str, answer: A
         ("POST /product", (200, {}), "callback: a forged one is answered 200"),
         ("POST /product", (500, {}), "callback: POST /product/donut answers 500"),
         ("GET /order", (400, {}), "GET /order answers 400"),
-        ("GET /order", (200, {"status": "requested"}), r"outbox → SNS: order order-1 is still `requested`"),
-        ("GET /order", (200, {"status": "published"}), "queue → consumer → factory → callback: order order-1 .*dead-"),
+        (
+            "GET /order",
+            (200, {"status": "requested"}),
+            r"outbox → SNS: order order-1 is still `requested`",
+        ),
+        (
+            "GET /order",
+            (200, {"status": "published"}),
+            "queue → consumer → factory → callback: order order-1 .*dead-",
+        ),
         ("GET /order", (200, {"status": "stuck"}), "factory → callback: order order-1 is `stuck`"),
     ],
 )
@@ -180,7 +194,9 @@ def test_repeat_with_another_answer_fails(server: StandIn) -> None:
         smoke(server.shop, LOCAL, order=False, within=5)
 
 
-@pytest.mark.parametrize("environment", [name for name in ENVIRONMENTS if name not in ("local", "prod")])
+@pytest.mark.parametrize(
+    "environment", [name for name in ENVIRONMENTS if name not in ("local", "prod")]
+)
 def test_other_environments_are_treated_as_local(server: StandIn, environment: str) -> None:
     assert "arrived" in smoke(server.shop, ENVIRONMENTS[environment], order=False, within=5)
 
@@ -190,8 +206,14 @@ def prod(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What prod's smoke asked of AWS, where nothing is wrong."""
     asked: list[str] = []
     monkeypatch.setattr(operation.aws, "client", lambda service: service)
-    monkeypatch.setattr(operation, "require_relay", lambda client, **others: asked.append(f"relay by {client}"))
-    monkeypatch.setattr(operation, "require_no_dead_letters", lambda client, **others: asked.append(f"dlq by {client}"))
+    monkeypatch.setattr(
+        operation, "require_relay", lambda client, **others: asked.append(f"relay by {client}")
+    )
+    monkeypatch.setattr(
+        operation,
+        "require_no_dead_letters",
+        lambda client, **others: asked.append(f"dlq by {client}"),
+    )
     return asked
 
 
@@ -218,7 +240,11 @@ def run(environment: str, *arguments: str, directory: Path) -> subprocess.Comple
     return subprocess.run(
         command,
         cwd=directory,
-        env={"PYTHONPATH": str(PROJECT), "HOME": str(directory), "AWS_EC2_METADATA_DISABLED": "true"},
+        env={
+            "PYTHONPATH": str(PROJECT),
+            "HOME": str(directory),
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -244,8 +270,12 @@ def test_url_is_what_the_deployment_wrote_down(server: StandIn, tmp_path: Path) 
     ],
     ids=str,
 )
-def test_without_a_url_it_says_one_sentence(arguments: list[str], words: str, tmp_path: Path) -> None:
-    (tmp_path / "cdk.outputs.json").write_text(json.dumps({"donut-shop-service-dev": {"ApiUrl": "http://x"}}))
+def test_without_a_url_it_says_one_sentence(
+    arguments: list[str], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cdk.outputs.json").write_text(
+        json.dumps({"donut-shop-service-dev": {"ApiUrl": "http://x"}})
+    )
     (tmp_path / "broken.json").write_text("")
     done = run(*arguments, directory=tmp_path)
     assert done.returncode == 1

@@ -13,13 +13,17 @@ from tests.support.deployed_shop import Shop
 
 def run_relay(shop: Shop) -> None:
     """Now, and not when its minute has come."""
-    answer = shop.cloud.client("lambda").invoke(FunctionName="donut-shop-relay-local", Payload=b"{}")
+    answer = shop.cloud.client("lambda").invoke(
+        FunctionName="donut-shop-relay-local", Payload=b"{}"
+    )
     assert "FunctionError" not in answer, answer["Payload"].read()
 
 
 def make_due(shop: Shop) -> None:
     """The time until the relay looks at an open order again has passed."""
-    shop.sql("UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) WHERE next_attempt_at IS NOT NULL")
+    shop.sql(
+        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) WHERE next_attempt_at IS NOT NULL"
+    )
 
 
 def kill_database(shop: Shop) -> None:

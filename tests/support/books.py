@@ -51,4 +51,6 @@ class Books:
 
     def orders(self) -> list[tuple[str, str, int]]:
         """Id, status and quantity of each production order."""
-        return self.sql("SELECT order_id, status, quantity FROM production_order ORDER BY requested_at")
+        return self.sql(
+            "SELECT order_id, status, quantity FROM production_order ORDER BY requested_at"
+        )

@@ -61,7 +61,9 @@ class Functions(Store):
 
     def __init__(self, login: environment.Database) -> None:
         super().__init__(login)
-        restock, relay = (Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay"))
+        restock, relay = (
+            Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay")
+        )
         self.restock = restock.restock  # type: ignore[method-assign]
         self.claim_orders = relay.claim_orders  # type: ignore[method-assign]
         self.mark_stuck = relay.mark_stuck  # type: ignore[method-assign]
@@ -71,7 +73,9 @@ class Functions(Store):
         self.backlog = relay.backlog  # type: ignore[method-assign]
 
 
-def arrive(store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN) -> RestockResult:
+def arrive(
+    store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN
+) -> RestockResult:
     """Call back for an order, with its token."""
     result = store.restock(order_id, slug=slug, callback_token=callback_token)
     assert result, "the callback was rejected"
@@ -101,5 +105,9 @@ def order_more(store: Store, quantity: int, **others: Any) -> str:
     return checkout.order_id
 
 
-def claim_whole(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Claim:
-    return store.claim_orders(str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60)
+def claim_whole(
+    store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20
+) -> Claim:
+    return store.claim_orders(
+        str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60
+    )

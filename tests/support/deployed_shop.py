@@ -24,8 +24,15 @@ class Shop(Books):
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
         return requests.request(method, self.cloud.endpoint + path, timeout=10, **options)
 
-    def checkout(self, count: object, *, headers: dict[str, str] | None = None, **fields: object) -> requests.Response:
-        return self.request("POST", "/checkout", json={"MessageAttributeProductCnt": count, **fields}, headers=headers)
+    def checkout(
+        self, count: object, *, headers: dict[str, str] | None = None, **fields: object
+    ) -> requests.Response:
+        return self.request(
+            "POST",
+            "/checkout",
+            json={"MessageAttributeProductCnt": count, **fields},
+            headers=headers,
+        )
 
     def order_more(self, count: object = 100, **fields: object) -> str:
         """The id of the production order that a checkout beyond the stock leaves."""
@@ -35,7 +42,11 @@ class Shop(Books):
 
     def calls(self, order_id: str) -> list[Order]:
         """What the factory was asked under this order's id."""
-        return [call for call in list(self.factory.received) if call.headers.get("idempotency-key") == order_id]
+        return [
+            call
+            for call in list(self.factory.received)
+            if call.headers.get("idempotency-key") == order_id
+        ]
 
     def factory_call(self, order_id: str) -> Order:
         """The first of them, as soon as there is one."""
@@ -60,13 +71,19 @@ class Shop(Books):
 
     def topic_arn(self) -> str:
         topics = self.cloud.client("sns").list_topics()["Topics"]
-        return next(topic["TopicArn"] for topic in topics if topic["TopicArn"].endswith(":stock_empty_local"))
+        return next(
+            topic["TopicArn"]
+            for topic in topics
+            if topic["TopicArn"].endswith(":stock_empty_local")
+        )
 
     def log_lines(self) -> list[str]:
         """Everything that every function has logged."""
         logs = self.cloud.client("logs")
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         pages = [
-            page for name in groups for page in logs.get_paginator("filter_log_events").paginate(logGroupName=name)
+            page
+            for name in groups
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=name)
         ]
         return [event["message"] for page in pages for event in page["events"]]

@@ -19,7 +19,10 @@ def blocks(text: str, language: str) -> list[str]:
 
 def commands(text: str) -> list[str]:
     """What follows the prompts of its console blocks, without the remarks."""
-    prompts = [re.findall(r"^ *\$ (.+?)(?:\s{2,}#.*)?$", body, re.MULTILINE) for body in blocks(text, "console")]
+    prompts = [
+        re.findall(r"^ *\$ (.+?)(?:\s{2,}#.*)?$", body, re.MULTILINE)
+        for body in blocks(text, "console")
+    ]
     return [command for block in prompts for command in block]
 
 
@@ -30,4 +33,9 @@ def make_targets(text: str) -> set[str]:
 
 def makefile_targets() -> set[str]:
     lines = (PROJECT / "Makefile").read_text().splitlines()
-    return {target for line in lines if re.match(r"[a-z -]+:(?!=)", line) for target in line.partition(":")[0].split()}
+    return {
+        target
+        for line in lines
+        if re.match(r"[a-z -]+:(?!=)", line)
+        for target in line.partition(":")[0].split()
+    }

@@ -27,7 +27,8 @@ def create_function(cloud: Cloud, name: str, code: bytes, **settings: Any) -> st
     settings.setdefault("LoggingConfig", {})
     settings["LoggingConfig"] = {"LogFormat": "JSON", "LogGroup": name} | settings["LoggingConfig"]
     function = cloud.client("lambda").create_function(
-        **{"FunctionName": name, "Role": ROLE, "Runtime": "python3.14", "Code": {"ZipFile": code}} | settings
+        **{"FunctionName": name, "Role": ROLE, "Runtime": "python3.14", "Code": {"ZipFile": code}}
+        | settings
     )
     return str(function["FunctionArn"])
 
@@ -39,11 +40,15 @@ def log_messages(cloud: Cloud, group: str) -> list[str]:
 
 def log_lines(cloud: Cloud, group: str) -> list[dict[str, Any]]:
     """What the function logged, without what Lambda says itself."""
-    lines = [json.loads(message) for message in log_messages(cloud, group) if message.startswith("{")]
+    lines = [
+        json.loads(message) for message in log_messages(cloud, group) if message.startswith("{")
+    ]
     return [line for line in lines if "level" in line]
 
 
 def system_events(cloud: Cloud, group: str) -> list[dict[str, Any]]:
     """What Lambda itself says in the function's log."""
-    lines = [json.loads(message) for message in log_messages(cloud, group) if message.startswith("{")]
+    lines = [
+        json.loads(message) for message in log_messages(cloud, group) if message.startswith("{")
+    ]
     return [line for line in lines if "record" in line]

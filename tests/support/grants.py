@@ -30,10 +30,16 @@ def readable(lines: list[str]) -> list[str]:
     """Write the lines of SHOW GRANTS as GRANTS does. A line of another form, as a role's, stays as it is."""
     grants = []
     for line in lines:
-        match = re.fullmatch(r"GRANT (.+?) TO `\w+`@`%`( IDENTIFIED .+?)?( REQUIRE SSL)?( WITH GRANT OPTION)?", line)
+        match = re.fullmatch(
+            r"GRANT (.+?) TO `\w+`@`%`( IDENTIFIED .+?)?( REQUIRE SSL)?( WITH GRANT OPTION)?", line
+        )
         if not match:
             grants.append(line)
         elif (match[1], match[3], match[4]) != ("USAGE ON *.*", " REQUIRE SSL", None):
-            text = re.sub(r"\((.+?)\)", lambda columns: f"({', '.join(sorted(columns[1].split(', ')))})", match[1])
+            text = re.sub(
+                r"\((.+?)\)",
+                lambda columns: f"({', '.join(sorted(columns[1].split(', ')))})",
+                match[1],
+            )
             grants.append(text.replace("`", "").replace(" shop.", " ") + (match[4] or ""))
     return sorted(grants)

@@ -39,8 +39,22 @@ BAGEL_ID = "b0000000-0000-4000-8000-000000000000"
 ORDER_ID = "11111111-1111-4111-8111-111111111111"
 STOCK = 5000
 MAX_QUANTITY = ENVIRONMENTS["local"].max_quantity
-WORDS = {"MessageAttributeProductCnt", "MessageAttributeProductId", "MessageAttributeFactoryId", "requester"}
-WORDS |= {"MessageAttributeRequester", "Idempotency-Key", "ASCII", "JSON", "UTF-8", "KiB", "Not", "Found"}
+WORDS = {
+    "MessageAttributeProductCnt",
+    "MessageAttributeProductId",
+    "MessageAttributeFactoryId",
+    "requester",
+}
+WORDS |= {
+    "MessageAttributeRequester",
+    "Idempotency-Key",
+    "ASCII",
+    "JSON",
+    "UTF-8",
+    "KiB",
+    "Not",
+    "Found",
+}
 """All that a message may hold beside Korean and numbers: no word of SQL, path, host or code is among them."""
 
 
@@ -103,7 +117,15 @@ TEXTS += [
     "%' --",
     "\x1a",
 ]
-TEXTS += ["%s%n%d{0}", "{0.__class__}", "{{7*7}}", "${jndi:ldap://x/a}", "$(id)", "`id`", "<script>alert(1)</script>"]
+TEXTS += [
+    "%s%n%d{0}",
+    "{0.__class__}",
+    "{{7*7}}",
+    "${jndi:ldap://x/a}",
+    "$(id)",
+    "`id`",
+    "<script>alert(1)</script>",
+]
 TEXTS += [
     "../../../etc/passwd",
     "..\\..\\",
@@ -128,8 +150,39 @@ TEXTS += [
     "홍" * 200,
     "b" * 9000,
 ]
-COUNTS = ["1", "1", "2", "1000", '"5"', '"007"', "999", "0", "-0", "-1", "1001", "1.0", "1e2", "1E0", "1e400", "-1e400"]
-COUNTS += ["NaN", "-Infinity", "0x10", "01", "9" * 400, "9" * 5000, "null", "true", "[1]", "{}", '""', '" 1"', '"+1"']
+COUNTS = [
+    "1",
+    "1",
+    "2",
+    "1000",
+    '"5"',
+    '"007"',
+    "999",
+    "0",
+    "-0",
+    "-1",
+    "1001",
+    "1.0",
+    "1e2",
+    "1E0",
+    "1e400",
+    "-1e400",
+]
+COUNTS += [
+    "NaN",
+    "-Infinity",
+    "0x10",
+    "01",
+    "9" * 400,
+    "9" * 5000,
+    "null",
+    "true",
+    "[1]",
+    "{}",
+    '""',
+    '" 1"',
+    '"+1"',
+]
 COUNTS += [
     '"1_0"',
     '"٣"',
@@ -154,12 +207,35 @@ VALUES = [
     "1e99999999999999999999",
     "9" * 5000,
 ]
-NAMES = ["MessageAttributeProductId", "MessageAttributeFactoryId", "requester", "MessageAttributeRequester", "extra"]
+NAMES = [
+    "MessageAttributeProductId",
+    "MessageAttributeFactoryId",
+    "requester",
+    "MessageAttributeRequester",
+    "extra",
+]
 NAMES += ["__proto__", "messageattributeproductcnt", "MessageAttributeProductCnt\\u0000"]
-PRODUCTS = [f'"{BAGEL_ID}"', f'"{BAGEL_ID.upper()}"', f'"{BAGEL_ID} "', f'"{BAGEL_ID}\\u0000"', '"donut"']
+PRODUCTS = [
+    f'"{BAGEL_ID}"',
+    f'"{BAGEL_ID.upper()}"',
+    f'"{BAGEL_ID} "',
+    f'"{BAGEL_ID}\\u0000"',
+    '"donut"',
+]
 ENCODINGS = ["utf-8-sig", "utf-16", "utf-32-le", "latin-1", "euc-kr", "utf-7"]
-CONTENT_TYPES = [b"application/json", b"text/plain", b"application/octet-stream", b"application/x-www-form-urlencoded"]
-CONTENT_TYPES += [b"multipart/form-data", b"application/json; charset=utf-16", b"", b"\xff", CANARY.encode() * 50]
+CONTENT_TYPES = [
+    b"application/json",
+    b"text/plain",
+    b"application/octet-stream",
+    b"application/x-www-form-urlencoded",
+]
+CONTENT_TYPES += [
+    b"multipart/form-data",
+    b"application/json; charset=utf-16",
+    b"",
+    b"\xff",
+    CANARY.encode() * 50,
+]
 SEGMENTS = [
     "donut",
     "bagel",
@@ -225,7 +301,9 @@ def with_canary(dice: random.Random) -> str:
 def json_text(dice: random.Random) -> str:
     """As JSON, escaped or not, and well-formed or not."""
     text = with_canary(dice)
-    return json.dumps(text, ensure_ascii=dice.random() < 0.5) if dice.random() < 0.95 else f'"{text}"'
+    return (
+        json.dumps(text, ensure_ascii=dice.random() < 0.5) if dice.random() < 0.95 else f'"{text}"'
+    )
 
 
 def spoiled(dice: random.Random, body: bytes) -> bytes:
@@ -243,7 +321,10 @@ def spoiled(dice: random.Random, body: bytes) -> bytes:
 
 
 def checkout_body(dice: random.Random) -> bytes:
-    fields = [("MessageAttributeProductCnt", dice.choice(COUNTS)) for _ in range(dice.choice([0, 1, 1, 1, 1, 1, 2]))]
+    fields = [
+        ("MessageAttributeProductCnt", dice.choice(COUNTS))
+        for _ in range(dice.choice([0, 1, 1, 1, 1, 1, 2]))
+    ]
     for name in dice.choices(NAMES, k=dice.randint(0, 4)):
         others = PRODUCTS if name == "MessageAttributeProductId" else VALUES
         fields.append((name, json_text(dice) if dice.random() < 0.7 else dice.choice(others)))
@@ -252,7 +333,9 @@ def checkout_body(dice: random.Random) -> bytes:
     if dice.random() < 0.1:
         text = dice.choice(["[%s]", "%s,", '"%s"', "//\n%s", "%s\x00", "(%s)", "\x0b%s"]) % text
     encoding = dice.choice(ENCODINGS) if dice.random() < 0.1 else "utf-8"
-    body = text.encode(encoding, "replace" if encoding in ("latin-1", "euc-kr") else "surrogatepass")
+    body = text.encode(
+        encoding, "replace" if encoding in ("latin-1", "euc-kr") else "surrogatepass"
+    )
     return spoiled(dice, body) if dice.random() < 0.3 else body
 
 
@@ -266,7 +349,11 @@ def idempotency_key(dice: random.Random) -> bytes:
         b"a\tb",
         b"\xff\xfe",
     ]
-    keys += [f"{CANARY} 홍길동".encode(), f"{CANARY}'; DROP TABLE idempotency_key; -- ".encode(), b"%s%00{0}"]
+    keys += [
+        f"{CANARY} 홍길동".encode(),
+        f"{CANARY}'; DROP TABLE idempotency_key; -- ".encode(),
+        b"%s%00{0}",
+    ]
     return dice.choice(keys)
 
 
@@ -274,7 +361,9 @@ def hostile(dice: random.Random) -> Input:
     """One input that is no one's honest request, or looks like one."""
     segment = dice.choice(SEGMENTS)
     if dice.random() < 0.3:
-        segment = quote_from_bytes(with_canary(dice).encode("utf-8", "surrogatepass"), safe="")[:4000]
+        segment = quote_from_bytes(with_canary(dice).encode("utf-8", "surrogatepass"), safe="")[
+            :4000
+        ]
     method, target = dice.choices(
         [
             ("POST", "/checkout"),
@@ -289,7 +378,9 @@ def hostile(dice: random.Random) -> Input:
         # The order is real; a token never is its own, but for the last, which comes to another product's path.
         target = dice.choice([target, "/product/donut", "/product/donut"])
         query = f"order={dice.choice([ORDER_ID, ORDER_ID, segment])}&token={dice.choice(TOKENS)}"
-        target += dice.choice(["", "?", "?order", f"?{query}", f"?{query}", f"?{query}&order={ORDER_ID}"])
+        target += dice.choice(
+            ["", "?", "?order", f"?{query}", f"?{query}", f"?{query}&order={ORDER_ID}"]
+        )
         if dice.random() < 0.1:
             target = f"/product/bagel?order={ORDER_ID}&token={TOKEN}"
     elif dice.random() < 0.1:
@@ -298,23 +389,35 @@ def hostile(dice: random.Random) -> Input:
     if dice.random() < 0.3:
         headers["idempotency-key"] = idempotency_key(dice)
     if dice.random() < 0.1:
-        headers[dice.choice(["cookie", "x-forwarded-for", "x-http-method-override", "accept"])] = CANARY.encode()
+        headers[dice.choice(["cookie", "x-forwarded-for", "x-http-method-override", "accept"])] = (
+            CANARY.encode()
+        )
     return Input(method, target, headers, checkout_body(dice) if method != "GET" else None)
 
 
 def from_case(case: Case[Any]) -> Input:
     if isinstance(case.body, dict):
-        texts = {name: f"{CANARY}{value}" for name, value in case.body.items() if isinstance(value, str)}
+        texts = {
+            name: f"{CANARY}{value}" for name, value in case.body.items() if isinstance(value, str)
+        }
         texts.pop("MessageAttributeProductCnt", None)
         case.body |= texts
     request = requests.Request(**case.as_transport_kwargs(base_url="http://shop.test")).prepare()
-    headers = {name: v if isinstance(v, bytes) else v.encode() for name, v in request.headers.items()}
+    headers = {
+        name: v if isinstance(v, bytes) else v.encode() for name, v in request.headers.items()
+    }
     body = request.body.encode() if isinstance(request.body, str) else request.body
-    kept = {name.lower(): v for name, v in headers.items() if name.lower() in ("content-type", "idempotency-key")}
+    kept = {
+        name.lower(): v
+        for name, v in headers.items()
+        if name.lower() in ("content-type", "idempotency-key")
+    }
     return Input(str(request.method), request.path_url, kept, body)
 
 
-def of_schema(path: str, method: str, mode: GenerationMode, *, seed: int, count: int) -> list[Input]:
+def of_schema(
+    path: str, method: str, mode: GenerationMode, *, seed: int, count: int
+) -> list[Input]:
     inputs: list[Input] = []
     if not count:
         return inputs
@@ -361,7 +464,9 @@ def text(length: int, *, character: str = "x") -> str:
 def checkout_of(literal: str, **fields: str) -> Input:
     """Return a checkout. literal: the quantity, as JSON text."""
     rest = "".join(f", {json.dumps(name)}: {json.dumps(value)}" for name, value in fields.items())
-    return Input("POST", "/checkout", body=f'{{"MessageAttributeProductCnt": {literal}{rest}}}'.encode())
+    return Input(
+        "POST", "/checkout", body=f'{{"MessageAttributeProductCnt": {literal}{rest}}}'.encode()
+    )
 
 
 def callback(slug: str = "donut", *, order_id: str = ORDER_ID, token: str) -> Input:
@@ -382,7 +487,9 @@ def around_slug(length: int) -> list[Input]:
 
 def around_order_id(length: int) -> list[Input]:
     """Spaces fill the real order's id: SQL would ignore them, and the token is that order's own."""
-    order_id = f"{ORDER_ID}{'%20' * (length - len(ORDER_ID))}" if length > len(ORDER_ID) else text(length)
+    order_id = (
+        f"{ORDER_ID}{'%20' * (length - len(ORDER_ID))}" if length > len(ORDER_ID) else text(length)
+    )
     return [Input("GET", f"/order/{text(length)}"), callback(order_id=order_id, token=TOKEN)]
 
 
@@ -408,20 +515,28 @@ def around_text(length: int) -> list[Input]:
 def around_idempotency_key(length: int) -> list[Input]:
     """Two different requests with one key."""
     headers = {"idempotency-key": text(length).encode()}
-    return [Input("POST", "/checkout", headers, checkout_of(literal).body) for literal in ("1", "2")]
+    return [
+        Input("POST", "/checkout", headers, checkout_of(literal).body) for literal in ("1", "2")
+    ]
 
 
 def around_body_bytes(length: int) -> list[Input]:
     """A small request and white space; one with text of three bytes per character; one that is not JSON to its end."""
     start = b'{"MessageAttributeProductCnt": 1, "extra": "'
     hangul = "홍" * ((length - len(start) - 2) // 3)
-    bodies = [(checkout_of("1").body or b"").ljust(length), (start + f'{hangul}"}}'.encode()).ljust(length)]
+    bodies = [
+        (checkout_of("1").body or b"").ljust(length),
+        (start + f'{hangul}"}}'.encode()).ljust(length),
+    ]
     return [Input("POST", "/checkout", body=body) for body in [*bodies, start.ljust(length, b"x")]]
 
 
 def around_quantity_digits(length: int) -> list[Input]:
     """Five and max_quantity behind zeros, and the largest number of so many digits."""
-    return [checkout_of(f'"{digits}"') for digits in (f"{5:0{length}}", f"{MAX_QUANTITY:0{length}}", "9" * length)]
+    return [
+        checkout_of(f'"{digits}"')
+        for digits in (f"{5:0{length}}", f"{MAX_QUANTITY:0{length}}", "9" * length)
+    ]
 
 
 AROUND: dict[str, Callable[[int], list[Input]]] = {
@@ -435,9 +550,37 @@ AROUND: dict[str, Callable[[int], list[Input]]] = {
     "QUANTITY_DIGITS": around_quantity_digits,
 }
 """Name of a limit → inputs that are so long, in characters, bytes or digits."""
-QUANTITIES = ["5", '"5"', '"005"', "5.0", "5e0", "50e-1", "1e1", "5.0000000000000001", "0.99999999999999999999"]
-QUANTITIES += ["0", "-0", "-0.0", "0.0", "1e400", "-1e400", "1e-400", "1e999999999", "1e-999999999", "NaN", "Infinity"]
-QUANTITIES += ["-Infinity", "1e99999999999999999999", "1e-99999999999999999999", "0e99999999999999999999", "9" * 5000]
+QUANTITIES = [
+    "5",
+    '"5"',
+    '"005"',
+    "5.0",
+    "5e0",
+    "50e-1",
+    "1e1",
+    "5.0000000000000001",
+    "0.99999999999999999999",
+]
+QUANTITIES += [
+    "0",
+    "-0",
+    "-0.0",
+    "0.0",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "1e999999999",
+    "1e-999999999",
+    "NaN",
+    "Infinity",
+]
+QUANTITIES += [
+    "-Infinity",
+    "1e99999999999999999999",
+    "1e-99999999999999999999",
+    "0e99999999999999999999",
+    "9" * 5000,
+]
 QUANTITIES += [
     f"5.{'0' * 5000}",
     f"5.{'0' * 5000}1",
@@ -457,13 +600,23 @@ def boundaries(limit: int) -> tuple[int, ...]:
 def boundary_inputs() -> list[Input]:
     """Return what lies around every limit, each input twice: the second one meets what the first one left."""
     inputs = [
-        input for name, around in AROUND.items() for n in boundaries(getattr(limits, name)) for input in around(n)
+        input
+        for name, around in AROUND.items()
+        for n in boundaries(getattr(limits, name))
+        for input in around(n)
     ]
     inputs += [input for length in range(1, 81) for input in around_product_id(length)]
     for quantity in (1, *boundaries(MAX_QUANTITY)):
-        inputs += [checkout_of(literal.format(quantity)) for literal in ("{}", "{}.0", "{}e0", '"{}"', '"00{}"')]
+        inputs += [
+            checkout_of(literal.format(quantity))
+            for literal in ("{}", "{}.0", "{}e0", '"{}"', '"00{}"')
+        ]
     inputs += [checkout_of(literal) for literal in QUANTITIES]
-    inputs += [callback("donut%20", token=TOKEN), Input("GET", "/product/"), Input("GET", "/order/")]
+    inputs += [
+        callback("donut%20", token=TOKEN),
+        Input("GET", "/product/"),
+        Input("GET", "/order/"),
+    ]
     return inputs * 2
 
 
@@ -474,7 +627,10 @@ def stock_up(shop: Books) -> None:
     """Donuts, an order on its way whose token is TOKEN, and bagels with one of their own."""
     for table in ("purchase", "production_order", "idempotency_key"):
         shop.sql(f"DELETE FROM {table}")
-    shop.sql("INSERT IGNORE INTO product VALUES (%s, 'bagel', 'CP-2', '베이글', 1, 0, 'FF-500293')", (BAGEL_ID,))
+    shop.sql(
+        "INSERT IGNORE INTO product VALUES (%s, 'bagel', 'CP-2', '베이글', 1, 0, 'FF-500293')",
+        (BAGEL_ID,),
+    )
     shop.sql("UPDATE product SET stock = IF(slug = 'donut', %s, 0)", (STOCK,))
     order = (
         "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester, status,"
@@ -508,7 +664,9 @@ def check(input: Input, answer: Answer, *, before: tuple[int, ...], after: tuple
 
     if input.route != ("/checkout", "post") or answer.status != 200:
         assert after == before
-        assert input.route != ("/product/{slug}", "post") or answer.status == 403, "no token was the order's own"
+        assert input.route != ("/product/{slug}", "post") or answer.status == 403, (
+            "no token was the order's own"
+        )
         return
     # As float: int has a limit of 4,300 digits, which a field that nobody reads may exceed.
     assert input.body and CHECKOUT.is_valid(json.loads(input.body, parse_int=float))
@@ -517,7 +675,9 @@ def check(input: Input, answer: Answer, *, before: tuple[int, ...], after: tuple
 
 
 def _validator(schema: dict[str, Any]) -> Any:
-    return jsonschema_rs.validator_for({**schema, "components": DOCUMENT["components"]}, validate_formats=True)
+    return jsonschema_rs.validator_for(
+        {**schema, "components": DOCUMENT["components"]}, validate_formats=True
+    )
 
 
 def _answers() -> dict[tuple[str, str, int], Any]:
@@ -527,7 +687,9 @@ def _answers() -> dict[tuple[str, str, int], Any]:
     for path, operations in DOCUMENT["paths"].items():
         for method in operations.keys() - {"parameters"}:
             for status, response in operations[method]["responses"].items():
-                content = shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+                content = (
+                    shared[response["$ref"].rpartition("/")[2]] if "$ref" in response else response
+                )
                 schema = content["content"]["application/json"]["schema"]
                 validators[path, method, int(status)] = _validator(schema)
     return validators

@@ -40,13 +40,19 @@ MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
     "talks garbage": answer("\x00\xff\r\n garbage\r\n\r\n"),
     "answers 400": answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
     "answers 500": answer("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
-    "redirects": answer("HTTP/1.1 308 Permanent Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"),
+    "redirects": answer(
+        "HTTP/1.1 308 Permanent Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    ),
     "stops half-way": answer('HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"data":'),
     "stops inside its status line": answer("HTTP/1.1 201 Crea"),
     "stops inside a header": answer("HTTP/1.1 201 Created\r\nContent-Le"),
     "stops before the empty line": answer("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n"),
-    "drips headers": lambda connection: drip(connection, head=b"HTTP/1.1 201 Created\r\n", drop=b"X-Drop: x\r\n"),
-    "drips its answer": lambda connection: drip(connection, head=b"HTTP/1.1 201 Created\r\n\r\n", drop=b" "),
+    "drips headers": lambda connection: drip(
+        connection, head=b"HTTP/1.1 201 Created\r\n", drop=b"X-Drop: x\r\n"
+    ),
+    "drips its answer": lambda connection: drip(
+        connection, head=b"HTTP/1.1 201 Created\r\n\r\n", drop=b" "
+    ),
 }
 
 

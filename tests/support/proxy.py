@@ -91,7 +91,9 @@ class Proxy:
             for ends in ((client, server, self.to_server), (server, client, self.to_client)):
                 threading.Thread(target=self._forward, args=(link, *ends), daemon=True).start()
 
-    def _forward(self, link: Link, source: socket.socket, target: socket.socket, direction: Direction) -> None:
+    def _forward(
+        self, link: Link, source: socket.socket, target: socket.socket, direction: Direction
+    ) -> None:
         while True:
             try:
                 chunk = source.recv(CHUNK)

@@ -21,7 +21,13 @@ def _no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "DATABASE_SECRET_ARN", "DATABASE_USER", "USER_SECRET_ARNS"):
+    for name in (
+        "AWS_ENDPOINT_URL",
+        "AWS_PROFILE",
+        "DATABASE_SECRET_ARN",
+        "DATABASE_USER",
+        "USER_SECRET_ARNS",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)

@@ -28,8 +28,14 @@ EXISTING = ExistingDatabase(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"factory_url": "factory.test/api"}, "factory_url 'factory.test/api' is not an http or https URL"),
-        ({"factory_url": "ftp://factory.test"}, "factory_url 'ftp://factory.test' is not an http or https URL"),
+        (
+            {"factory_url": "factory.test/api"},
+            "factory_url 'factory.test/api' is not an http or https URL",
+        ),
+        (
+            {"factory_url": "ftp://factory.test"},
+            "factory_url 'ftp://factory.test' is not an http or https URL",
+        ),
         ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
         ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
         (
@@ -48,9 +54,18 @@ EXISTING = ExistingDatabase(
             {"factory_deadline": 20, "consumer_timeout": 20},
             "factory_deadline must be shorter than consumer_timeout",
         ),
-        ({"endpoint_zones": -1}, "endpoint_zones must be between 0 and the number of availability_zones"),
-        ({"endpoint_zones": 3}, "endpoint_zones must be between 0 and the number of availability_zones"),
-        ({"availability_zones": ("ap-northeast-2a",)}, "an RDS subnet group needs two availability_zones"),
+        (
+            {"endpoint_zones": -1},
+            "endpoint_zones must be between 0 and the number of availability_zones",
+        ),
+        (
+            {"endpoint_zones": 3},
+            "endpoint_zones must be between 0 and the number of availability_zones",
+        ),
+        (
+            {"availability_zones": ("ap-northeast-2a",)},
+            "an RDS subnet group needs two availability_zones",
+        ),
         (
             {"idempotency_retention": 24 * 3600 - 1},
             "idempotency_retention must be at least 24 hours, as the contract promises",
@@ -112,18 +127,22 @@ def test_a_right_setting_is_taken(change: dict[str, Any]) -> None:
 
 
 def test_the_command_line_overrides() -> None:
-    assert DEV.override({"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}) == replace(
-        DEV, factory_url="https://factory.test/api", public_url="https://shop.test"
-    )
+    assert DEV.override(
+        {"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}
+    ) == replace(DEV, factory_url="https://factory.test/api", public_url="https://shop.test")
 
 
 def test_the_command_line_overrides_the_managed_databases_login() -> None:
     local = ENVIRONMENTS["local"]
     assert isinstance(local.database, ManagedDatabase)
-    assert local.override({"database_login": "iam"}) == replace(local, database=replace(local.database, login="iam"))
+    assert local.override({"database_login": "iam"}) == replace(
+        local, database=replace(local.database, login="iam")
+    )
     with pytest.raises(ValueError, match="the database's login 'none' is not one of iam, secret"):
         local.override({"database_login": "none"})
-    with pytest.raises(ValueError, match="environment dev: database_login is for a managed database"):
+    with pytest.raises(
+        ValueError, match="environment dev: database_login is for a managed database"
+    ):
         replace(DEV, database=EXISTING).override({"database_login": "iam"})
 
 
@@ -175,7 +194,10 @@ def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
     assert isinstance(settings.database, ManagedDatabase)
     reserved = settings.reserved_concurrency
     connections: float = 10  # people and the migration
-    for function, throttle in (("sales", settings.throttle), ("restock", settings.callback_throttle)):
+    for function, throttle in (
+        ("sales", settings.throttle),
+        ("restock", settings.callback_throttle),
+    ):
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
         connections += 2 * reserved[function] if function in reserved else admitted
     connections += 2 * reserved.get("relay", 1)  # one run each minute

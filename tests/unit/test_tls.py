@@ -16,7 +16,9 @@ from common.database import _tls
 
 PROJECT = Path(__file__).parents[2]
 HOST = "database.test"
-SHIPPED = x509.load_pem_x509_certificates((PROJECT / "lambdas/common/rds-ca-ap-northeast-2.pem").read_bytes())
+SHIPPED = x509.load_pem_x509_certificates(
+    (PROJECT / "lambdas/common/rds-ca-ap-northeast-2.pem").read_bytes()
+)
 
 Extensions = Mapping[x509.ExtensionType, bool]
 """The extensions of a certificate, and whether each is critical."""
@@ -29,13 +31,17 @@ class Authority:
     name: str
     extensions: Extensions
     issuer: "Authority | None" = None
-    key: ec.EllipticCurvePrivateKey = dataclasses.field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
+    key: ec.EllipticCurvePrivateKey = dataclasses.field(
+        default_factory=lambda: ec.generate_private_key(ec.SECP256R1())
+    )
 
     def pem(self) -> bytes:
         return sign(self.issuer or self, self.name, self.key, self.extensions)
 
 
-def sign(authority: Authority, name: str, key: ec.EllipticCurvePrivateKey, extensions: Extensions) -> bytes:
+def sign(
+    authority: Authority, name: str, key: ec.EllipticCurvePrivateKey, extensions: Extensions
+) -> bytes:
     """Return a certificate that is valid for a minute, as PEM."""
     now = datetime.now(UTC)
     builder = (
@@ -61,7 +67,9 @@ NAMES_ITS_ISSUER: Extensions = {x509.AuthorityKeyIdentifier(b"root", None, None)
 GOOD_LEAF: Extensions = {**SAYS_ITS_NAME, **NAMES_ITS_ISSUER}
 
 
-def handshake(context: ssl.SSLContext, authority: Authority, leaf: Extensions, directory: Path) -> None:
+def handshake(
+    context: ssl.SSLContext, authority: Authority, leaf: Extensions, directory: Path
+) -> None:
     """Connect to a server whose certificate the authority has signed. Raises ssl.SSLCertVerificationError."""
     key = ec.generate_private_key(ec.SECP256R1())
     chain = directory / "server.pem"
@@ -92,7 +100,11 @@ def trusting(root: bytes, directory: Path) -> ssl.SSLContext:
 
 
 def without(extensions: Extensions, kind: type[x509.ExtensionType]) -> Extensions:
-    return {extension: critical for extension, critical in extensions.items() if not isinstance(extension, kind)}
+    return {
+        extension: critical
+        for extension, critical in extensions.items()
+        if not isinstance(extension, kind)
+    }
 
 
 def test_certificate_in_order_is_accepted(tmp_path: Path) -> None:
@@ -103,12 +115,29 @@ def test_certificate_in_order_is_accepted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("root", "leaf", "words"),
     [
-        ({**GOOD_ROOT, CONSTRAINTS: False}, GOOD_LEAF, "Basic Constraints of CA cert not marked critical"),
-        (without(GOOD_ROOT, x509.KeyUsage), GOOD_LEAF, "CA cert does not include key usage extension"),
-        (without(GOOD_ROOT, x509.SubjectKeyIdentifier), GOOD_LEAF, "Missing Subject Key Identifier"),
+        (
+            {**GOOD_ROOT, CONSTRAINTS: False},
+            GOOD_LEAF,
+            "Basic Constraints of CA cert not marked critical",
+        ),
+        (
+            without(GOOD_ROOT, x509.KeyUsage),
+            GOOD_LEAF,
+            "CA cert does not include key usage extension",
+        ),
+        (
+            without(GOOD_ROOT, x509.SubjectKeyIdentifier),
+            GOOD_LEAF,
+            "Missing Subject Key Identifier",
+        ),
         (GOOD_ROOT, SAYS_ITS_NAME, "Missing Authority Key Identifier"),
     ],
-    ids=["constraints not critical", "no key usage", "no subject key identifier", "no authority key identifier"],
+    ids=[
+        "constraints not critical",
+        "no key usage",
+        "no subject key identifier",
+        "no authority key identifier",
+    ],
 )
 def test_certificate_that_breaks_rfc_5280_is_rejected(
     root: Extensions, leaf: Extensions, words: str, tmp_path: Path
@@ -123,9 +152,13 @@ def test_certificate_that_breaks_rfc_5280_is_rejected(
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.subject.rfc4514_string())
-def test_root_with_the_extensions_of_a_shipped_one_is_accepted(shipped: x509.Certificate, tmp_path: Path) -> None:
+def test_root_with_the_extensions_of_a_shipped_one_is_accepted(
+    shipped: x509.Certificate, tmp_path: Path
+) -> None:
     """RDS's own keys are RDS's: a root of our own gets the same extensions."""
-    root = Authority("root", {extension.value: extension.critical for extension in shipped.extensions})
+    root = Authority(
+        "root", {extension.value: extension.critical for extension in shipped.extensions}
+    )
     identifier = shipped.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
     handshake(trusting(root.pem(), tmp_path), root, {**SAYS_ITS_NAME, issuer: False}, tmp_path)
