@@ -4,13 +4,13 @@ from pathlib import Path
 import aws_cdk as cdk
 import pytest
 
-from app import chosen
+from app import chosen_environments
 from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly, run
 
 
 def environments(**context: str) -> list[str]:
-    return [settings.name for settings in chosen(cdk.App(context=context))]
+    return [settings.name for settings in chosen_environments(cdk.App(context=context))]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,9 @@ def test_an_unknown_environment_is_named(env: str) -> None:
 
 
 def test_settings_are_overridden_by_the_context() -> None:
-    (settings,) = chosen(cdk.App(context={"env": "dev", "factory_url": "https://factory.test/api"}))
+    (settings,) = chosen_environments(
+        cdk.App(context={"env": "dev", "factory_url": "https://factory.test/api"})
+    )
     assert settings.factory_url == "https://factory.test/api"
 
 

@@ -75,7 +75,7 @@ def test_server_errors_need_a_minimum_of_responses(assembly: Assembly) -> None:
     """Otherwise one 5xx among ten requests at night wakes somebody up."""
     _, alarm = assembly.one("AWS::CloudWatch::Alarm", "ServerErrors")
     (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
-    assert expression == "IF(answers >= 20, 100 * errors / answers, 0)"
+    assert expression == "IF(responses >= 20, 100 * errors / responses, 0)"
 
 
 def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import app
 
 tree = cdk.App()
 cdk.Validations.of(tree).add_plugins(AwsSolutionsChecks(tree))
-for settings in app.chosen(tree):
+for settings in app.chosen_environments(tree):
     app.add_stacks(tree, settings)
 app.add_github_roles(tree, "owner/name")
 tree.synth()

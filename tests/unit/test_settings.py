@@ -201,7 +201,7 @@ def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
         connections += 2 * reserved[function] if function in reserved else admitted
     connections += 2 * reserved.get("relay", 1)  # one run each minute
-    assert connections == settings.most_connections()
+    assert connections == settings.peak_connections()
     assert connections < MAX_CONNECTIONS[settings.database.instance_class]
 
 
