@@ -15,7 +15,7 @@ from moto import mock_aws
 from app import add_github_roles
 from operations import aws, smoke
 from settings import ENVIRONMENTS, PROJECT, REGION
-from tests.support.assembly import CONTEXT, Assembly, run
+from tests.support.assembly import CONTEXT, Assembly, as_list, run_app
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -140,10 +140,6 @@ def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
                 for resource in as_list(statement["Resource"])
             }
     return allowed
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def test_a_role_may_assume_the_cdks_own_and_no_others(templates: Templates) -> None:
@@ -294,12 +290,13 @@ def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> No
 
 
 def test_the_context_asks_for_it_and_for_nothing_else(tmp_path: Path) -> None:
-    assert run(tmp_path, env="dev", github_repository="owner/donut-shop").returncode == 0
+    done = run_app(tmp_path, env="dev", github_repository="owner/donut-shop")
+    assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.glob("*.template.json")} == {
         "donut-shop-github.template.json",
         "donut-shop-github-dev.template.json",
     }
-    wrong = run(tmp_path, env="dev", github_repository="donut-shop")
+    wrong = run_app(tmp_path, env="dev", github_repository="donut-shop")
     assert wrong.stderr.startswith(
         "error: github_repository 'donut-shop' is neither OWNER/NAME nor"
     )
