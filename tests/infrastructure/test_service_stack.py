@@ -58,10 +58,6 @@ def test_each_folder_is_a_function(assembly: Assembly) -> None:
     assert sorted(assembly.functions()) == FUNCTIONS
 
 
-def test_folder_of_two_words_becomes_one_name_in_pascal_case() -> None:
-    assert (pascal_case("stock_check"), pascal_case("sales")) == ("StockCheck", "Sales")
-
-
 def test_construct_is_named_after_its_folder(assembly: Assembly) -> None:
     for id, properties in assembly.each("AWS::Lambda::Function"):
         if name := properties.get("FunctionName"):
