@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from local.debian import unpacked
+from local.files import write_whole
 
 PROJECT = Path(__file__).resolve().parent.parent
 DIRECTORY = PROJECT / ".venv/mariadb"
@@ -19,15 +20,22 @@ PACKAGE = "mariadb-server"
 
 
 def install() -> None:
-    """On Debian and its kin; elsewhere, or offline, there is none."""
+    """Install the plugin on Debian and its kin; elsewhere, or offline, there is none."""
     if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
-        TOOL.parent.mkdir(parents=True, exist_ok=True)
-        tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/login_tool.py")])
-        TOOL.write_text(f"#!/bin/sh\nexec {tool}\n")
-        TOOL.chmod(0o755)
+        PLUGIN.parent.mkdir(parents=True, exist_ok=True)
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")
         unfinished.write_bytes(plugin)
         unfinished.rename(PLUGIN)
+    if PLUGIN.exists():
+        _write_tool()
+
+
+def _write_tool() -> None:
+    """Write the program that the plugin runs: the project, or the file in it, may have moved since the last start."""
+    tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/login_tool.py")])
+    script = f"#!/bin/sh\nexec {tool}\n"
+    if not TOOL.exists() or TOOL.read_text() != script:
+        write_whole(TOOL, script, mode=0o755)
 
 
 def options() -> list[str]:
