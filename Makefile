@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+LAMBDA_PYTHON ?= python3.14
 ENV ?= local
 COMMA := ,
 
@@ -11,7 +12,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 # --- what can't be meant is refused before anything is installed ---
 
 ACCOUNTS = dev staging prod
-ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-delivery
+ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 ONE_AT_A_TIME = preflight diff smoke
 
 CHOSEN := $(subst $(COMMA), ,$(ENV))
@@ -27,8 +28,8 @@ endif
 ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
 $(error `make $(SINGLE_GOAL)` takes one environment at a time: type ENV=$(firstword $(CHOSEN)) make $(SINGLE_GOAL))
 endif
-ifneq ($(and $(filter deploy-delivery,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
-$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-delivery)
+ifneq ($(and $(filter deploy-github-roles,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
+$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-github-roles)
 endif
 
 .PHONY: help
@@ -59,9 +60,18 @@ node_modules/installed: .venv/installed package-lock.json
 	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-.venv/emulator/installed: .venv/installed local/requirements.txt
+.venv/emulator/installed: .venv/installed local/emulator/requirements.txt
 	$(PYTHON) -m venv .venv/emulator
-	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/requirements.txt
+	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
+	@touch $@
+
+LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
+HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
+	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
+
+$(LAMBDA_VENV)/installed: .venv/installed
+	$(LAMBDA_PYTHON) -m venv $(LAMBDA_VENV)
+	$(LAMBDA_VENV)/bin/pip install --quiet --disable-pip-version-check --compile -r requirements-dev.txt
 	@touch $@
 
 .PHONY: install
@@ -97,7 +107,7 @@ mysql: .venv/installed ## Open the MariaDB client on the shop's database
 
 # --- tests ---
 
-.PHONY: database test
+.PHONY: database test unit-on-lambda-python
 database: .venv/installed ## Install MariaDB's server where it is missing; needs root
 	@$(LOCAL) database-server
 test: install ## Install everything and run every test, end-to-end ones included
@@ -105,6 +115,10 @@ test: install ## Install everything and run every test, end-to-end ones included
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/pytest
+	@$(MAKE) --no-print-directory unit-on-lambda-python
+unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is here
+	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\
+		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
 .PHONY: chaos
 chaos: export SEEDS ?= 2000
@@ -134,7 +148,7 @@ SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
 GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_EMAIL)' --app='$(APP)'
 DIFF = $(SOURCE) --method=template --exclusively
 
-.PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-delivery
+.PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-github-roles
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
 	@$(GUARD)
 	$(CDK) bootstrap -c env=$(ENV)
@@ -154,7 +168,7 @@ smoke: .venv/installed ## Order once around the loop, here or with ENV=dev; in p
 destroy: install ## ENV=dev make destroy; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
-deploy-delivery: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-delivery: let GitHub deploy to the account, once
+deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy to the account, once
 	@$(GUARD)
 	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 
@@ -170,6 +184,6 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 .PHONY: lock
 lock: .venv/installed ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
-	$(COMPILE) --upgrade local/requirements.in -o local/requirements.txt
+	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
 	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass
 
-from local.cloud import PROJECT, Cloud
-from local.mariadb import install
+from local.cloud import Cloud
+from local.database.mariadb import install
 from local.processes import LocalError
+from settings import PROJECT
 
 
 def up(cloud: Cloud) -> None:
@@ -23,7 +24,9 @@ def up(cloud: Cloud) -> None:
         "   # more than there is: the factory makes them\n"
     )
     if curl_uses_a_proxy():
-        print("A proxy is set, which curl would ask: first export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n")
+        print(
+            "A proxy is set, which curl would ask: first export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
+        )
 
 
 def curl_uses_a_proxy() -> bool:
@@ -55,7 +58,10 @@ def run(cloud: Cloud, *command: str) -> None:
     os.execvpe(command[0], command, cloud.environment)
 
 
-COMMANDS = {command.__name__.replace("_", "-"): command for command in (up, down, clean, database_server, mysql, run)}
+COMMANDS = {
+    command.__name__.replace("_", "-"): command
+    for command in (up, down, clean, database_server, mysql, run)
+}
 
 
 def main() -> None:

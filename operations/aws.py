@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from stacks.settings import REGION
+from settings import REGION
 
 IN_TIME = Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 5})
 

@@ -82,7 +82,7 @@ class Traffic:
     checkouts: int = 0
     reads: float = 1
     """Of the product, for each checkout."""
-    refused: float = 0.02
+    out_of_stock: float = 0.02
     """Share of the checkouts that end in a production order."""
 
 
@@ -115,7 +115,12 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
             return {"Secret": 1}
         case "AWS::CloudWatch::Alarm":
             # An alarm on a formula is billed for each metric in it.
-            return {"CloudWatch alarm": sum("MetricStat" in metric for metric in properties.get("Metrics", ())) or 1}
+            return {
+                "CloudWatch alarm": sum(
+                    "MetricStat" in metric for metric in properties.get("Metrics", ())
+                )
+                or 1
+            }
         case "AWS::CloudWatch::Dashboard":
             return {"CloudWatch dashboard": 1}
         case "AWS::Logs::MetricFilter":
@@ -128,14 +133,24 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
 def moving(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
     """What a month's traffic uses up. memory_mib: by function. Raises ValueError for an unknown one."""
     if unknown := memory_mib.keys() - SECONDS.keys():
-        raise ValueError(f"no traffic is assumed for {', '.join(sorted(unknown))}: do so in operations/cost.py")
-    orders = math.ceil(traffic.checkouts * traffic.refused)
+        raise ValueError(
+            f"no traffic is assumed for {', '.join(sorted(unknown))}: do so in operations/cost.py"
+        )
+    orders = math.ceil(traffic.checkouts * traffic.out_of_stock)
     requests = math.ceil(traffic.checkouts * (1 + traffic.reads)) + orders
-    invocations = {"sales": requests - orders, "restock": orders, "consumer": orders, "relay": MINUTES}
+    invocations = {
+        "sales": requests - orders,
+        "restock": orders,
+        "consumer": orders,
+        "relay": MINUTES,
+    }
     return Counter(
         {
             "Lambda requests": sum(invocations.values()),
-            "Lambda arm64": sum(count * SECONDS[name] * memory_mib[name] / 1024 for name, count in invocations.items()),
+            "Lambda arm64": sum(
+                count * SECONDS[name] * memory_mib[name] / 1024
+                for name, count in invocations.items()
+            ),
             "HTTP API requests": requests,
             "SNS requests": orders,
             "SQS requests": LONG_POLLS + 3 * orders,
@@ -160,7 +175,8 @@ def usage(resources: Iterable[Mapping[str, Any]], traffic: Traffic) -> Usage:
 def cost(used: Usage, prices: Mapping[str, Price], *, free: bool) -> float:
     """USD. free: in an account whose monthly allowance nothing else uses. Raises KeyError for what has no price."""
     return sum(
-        max(0, quantity - (prices[name].free if free else 0)) * prices[name].usd for name, quantity in used.items()
+        max(0, quantity - (prices[name].free if free else 0)) * prices[name].usd
+        for name, quantity in used.items()
     )
 
 
@@ -173,7 +189,8 @@ def table(name: str, resources: Iterable[Mapping[str, Any]], prices: Mapping[str
         price = prices[item]
         label = item + (" (?)" if price.seen == "unverified" else "")
         cells = [
-            f"{round(used[item], 2):>14,.10g} {price.unit:4} {used[item] * price.usd:>6.2f}" for used in (idle, million)
+            f"{round(used[item], 2):>14,.10g} {price.unit:4} {used[item] * price.usd:>6.2f}"
+            for used in (idle, million)
         ]
         rows.append(f"{label:28}{''.join(cells)}")
     for label, free in (("list price", False), ("in an account of its own", True)):
@@ -187,7 +204,11 @@ def resources_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
     templates = list(assembly.glob(f"donut-shop-*-{environment}.template.json"))
     if not templates:
         raise FileNotFoundError(f"{assembly} has no templates of {environment}")
-    return [resource for path in templates for resource in json.loads(path.read_text())["Resources"].values()]
+    return [
+        resource
+        for path in templates
+        for resource in json.loads(path.read_text())["Resources"].values()
+    ]
 
 
 def main() -> None:
@@ -197,8 +218,12 @@ def main() -> None:
     arguments = parser.parse_args()
     listed, prices = read_prices()
     print(f"USD a month, by the prices of {listed}; (?): the price is unverified.")
-    print(f"{MILLION.reads:g} read of the product for each checkout; {MILLION.refused:.0%} end in a production order.")
-    print("In an account of its own: less what each has for nothing (10 alarms, 10 metrics, 3 dashboards, ...).")
+    print(
+        f"{MILLION.reads:g} read of the product for each checkout; {MILLION.out_of_stock:.0%} are out of stock."
+    )
+    print(
+        "In an account of its own: less what each has for nothing (10 alarms, 10 metrics, 3 dashboards, ...)."
+    )
     for environment in arguments.environments:
         print(f"\n{table(environment, resources_of(arguments.assembly, environment), prices)}")
 

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, Settings
 
 TERMINAL = "/dev/tty"
 
@@ -26,33 +26,49 @@ def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, 
     except (BotoCoreError, ClientError) as error:
         text = aws.sentence(error)
         raise Stop(
-            text if text.startswith("no AWS credentials") else f"no AWS credentials that work: {text}"
+            text
+            if text.startswith("no AWS credentials")
+            else f"no AWS credentials that work: {text}"
         ) from error
 
 
 def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -> None:
     """Raise Stop if alarms would reach nobody. assembly: what `cdk synth` wrote, if that is what is deployed."""
-    if not settings.requires_alarm_email or (has_address(settings, assembly) if assembly else settings.alarm_email):
+    if not settings.requires_alarm_email or (
+        has_address(settings, assembly) if assembly else settings.alarm_email
+    ):
         return
-    name = settings.environment
-    remedy = f"`make synth ENV={name} ALARM_EMAIL=...`" if assembly else "ALARM_EMAIL=... on the command line"
-    raise Stop(f"{name}'s alarms would reach nobody: give an address with {remedy}, or as alarm_email in the settings")
+    name = settings.name
+    remedy = (
+        f"`make synth ENV={name} ALARM_EMAIL=...`"
+        if assembly
+        else "ALARM_EMAIL=... on the command line"
+    )
+    raise Stop(
+        f"{name}'s alarms would reach nobody: give an address with {remedy}, or as alarm_email in the settings"
+    )
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
     """Return whether the synthesized template of the alarms sends them by e-mail. Raises OSError, ValueError."""
-    template = json.loads((assembly / f"donut-shop-monitoring-{settings.environment}.template.json").read_text())
+    template = json.loads(
+        (assembly / f"{settings.stack_name('monitoring')}.template.json").read_text()
+    )
     resources = template["Resources"].values()
-    subscriptions = (resource for resource in resources if resource["Type"] == "AWS::SNS::Subscription")
+    subscriptions = (
+        resource for resource in resources if resource["Type"] == "AWS::SNS::Subscription"
+    )
     return any(subscription["Properties"]["Protocol"] == "email" for subscription in subscriptions)
 
 
 def require_confirmation(settings: Settings) -> None:
     """Have a person at a terminal type the environment's name. Input from a pipe does not count. Raises Stop."""
-    name = settings.environment
+    name = settings.name
     try:
         with open(TERMINAL, "w") as prompt, open(TERMINAL) as keyboard:
-            print(f"This destroys {name}. Type its name to go on: ", end="", file=prompt, flush=True)
+            print(
+                f"This destroys {name}. Type its name to go on: ", end="", file=prompt, flush=True
+            )
             typed = keyboard.readline().strip()
     except OSError:
         raise Stop(
@@ -86,7 +102,9 @@ def main() -> None:
             ENVIRONMENTS[name].override({"alarm_email": arguments.alarm_email})
             for name in arguments.environments.replace(",", " ").split()
         ]
-        guard(arguments.command, environments, assembly=Path(arguments.app) if arguments.app else None)
+        guard(
+            arguments.command, environments, assembly=Path(arguments.app) if arguments.app else None
+        )
     except (Stop, OSError, ValueError) as reason:
         sys.exit(str(reason))
 

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.config import Config
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS
+from settings import ENVIRONMENTS
 
 BACK_SECONDS = 15 * 60
 LATE_SECONDS = 60
@@ -29,7 +29,7 @@ def groups(logs: Any, *, environment: str) -> dict[str, str]:
     CloudFormation names them after their stack, `donut-shop-service-dev-SalesLogs564C5980-…`; the local cloud does so
     with slashes, `/aws/cloudformation/donut-shop-service-local/SalesLogs564C5980`.
     """
-    stack = f"donut-shop-service-{environment}"
+    stack = ENVIRONMENTS[environment].stack_name("service")
     found = {}
     for prefix in (f"{stack}-", f"/aws/cloudformation/{stack}/"):
         for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
@@ -60,7 +60,9 @@ def lines(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
     while True:
         now, known, seen = time.time(), seen, set()
         for group, function in groups.items():
-            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, startTime=int(since * 1000))
+            pages = logs.get_paginator("filter_log_events").paginate(
+                logGroupName=group, startTime=int(since * 1000)
+            )
             for page in pages:
                 for event in page["events"]:
                     identity = group, event["logStreamName"], event["timestamp"], event["message"]

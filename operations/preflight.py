@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
 from operations.guard import Stop, require_alarm_address, require_credentials
-from stacks.settings import ENVIRONMENTS, REGION, ManagedDatabase, Settings
+from settings import DIFF_ROLE_NAME, ENVIRONMENTS, REGION, ManagedDatabase, Settings
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
@@ -50,7 +50,9 @@ def credentials(client: Client, settings: Settings) -> str:
 def account_plan(client: Client, settings: Settings) -> str:
     """Find what the Free plan, which a new account begins with, refuses: RDS fails with FreeTierRestrictionError."""
     try:
-        plan = client("freetier", region=FREE_TIER_REGION).get_account_plan_state()["accountPlanType"]
+        plan = client("freetier", region=FREE_TIER_REGION).get_account_plan_state()[
+            "accountPlanType"
+        ]
     except ClientError as error:
         if _code(error) != "ResourceNotFoundException":
             raise
@@ -59,7 +61,9 @@ def account_plan(client: Client, settings: Settings) -> str:
     refused = []
     if plan == "FREE" and isinstance(database, ManagedDatabase):
         if database.backup_days > FREE_PLAN_BACKUP_DAYS:
-            refused.append(f"{database.backup_days} days of backups (at most {FREE_PLAN_BACKUP_DAYS})")
+            refused.append(
+                f"{database.backup_days} days of backups (at most {FREE_PLAN_BACKUP_DAYS})"
+            )
         if not database.instance_class.endswith(f".{FREE_PLAN_SIZE}"):
             refused.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
     if refused:
@@ -74,12 +78,14 @@ def region(client: Client, settings: Settings) -> str:
     zones = client("ec2").describe_availability_zones()["AvailabilityZones"]
     open_zones = {zone["ZoneName"] for zone in zones if zone["State"] == "available"}
     if closed := set(settings.availability_zones) - open_zones:
-        raise Missing(f"{', '.join(sorted(closed))} can't be used: choose other availability_zones in the settings")
+        raise Missing(
+            f"{', '.join(sorted(closed))} can't be used: choose other availability_zones in the settings"
+        )
     return f"{REGION}, {len(settings.availability_zones)} zones"
 
 
 def bootstrap(client: Client, settings: Settings) -> str:
-    remedy = f"run ENV={settings.environment} make bootstrap"
+    remedy = f"run ENV={settings.name} make bootstrap"
     try:
         version = int(client("ssm").get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
     except ClientError as error:
@@ -87,7 +93,9 @@ def bootstrap(client: Client, settings: Settings) -> str:
             raise
         raise Missing(f"the CDK's bootstrap stack: {remedy}") from None
     if version < BOOTSTRAP_VERSION:
-        raise Missing(f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {version}: {remedy}")
+        raise Missing(
+            f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {version}: {remedy}"
+        )
     return f"version {version}"
 
 
@@ -95,10 +103,14 @@ def concurrency(client: Client, settings: Settings) -> str:
     """Compare the reservations with what nobody has reserved, and what this environment's functions hold already."""
     lambda_ = client("lambda")
     limit = lambda_.get_account_settings()["AccountLimit"]
-    quota, unreserved = int(limit["ConcurrentExecutions"]), int(limit["UnreservedConcurrentExecutions"])
+    quota, unreserved = (
+        int(limit["ConcurrentExecutions"]),
+        int(limit["UnreservedConcurrentExecutions"]),
+    )
     reserved = sum(settings.reserved_concurrency.values())
     held = sum(
-        _held(lambda_, f"donut-shop-{function}-{settings.environment}") for function in settings.reserved_concurrency
+        _held(lambda_, settings.function_name(function))
+        for function in settings.reserved_concurrency
     )
     spare = max(0, unreserved + held - UNRESERVED)
     if reserved > spare:
@@ -106,12 +118,16 @@ def concurrency(client: Client, settings: Settings) -> str:
             f"Lambda concurrency: the settings reserve {reserved}, and the account has {spare} to reserve of its "
             f"{quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
         )
-    return f"{quota}, {reserved} of it reserved for {settings.environment}"
+    return f"{quota}, {reserved} of it reserved for {settings.name}"
 
 
 def _held(lambda_: Any, function: str) -> int:
     try:
-        return int(lambda_.get_function_concurrency(FunctionName=function).get("ReservedConcurrentExecutions", 0))
+        return int(
+            lambda_.get_function_concurrency(FunctionName=function).get(
+                "ReservedConcurrentExecutions", 0
+            )
+        )
     except ClientError as error:
         if _code(error) != "ResourceNotFoundException":
             raise
@@ -119,10 +135,20 @@ def _held(lambda_: Any, function: str) -> int:
 
 
 def vpcs(client: Client, settings: Settings) -> str:
-    quota = int(client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"]["Value"])
-    present = [vpc for page in client("ec2").get_paginator("describe_vpcs").paginate() for vpc in page["Vpcs"]]
-    own = {"Key": "aws:cloudformation:stack-name", "Value": f"donut-shop-data-{settings.environment}"}
-    needed = isinstance(settings.database, ManagedDatabase) and not any(own in vpc.get("Tags", []) for vpc in present)
+    quota = int(
+        client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"][
+            "Value"
+        ]
+    )
+    present = [
+        vpc
+        for page in client("ec2").get_paginator("describe_vpcs").paginate()
+        for vpc in page["Vpcs"]
+    ]
+    own = {"Key": "aws:cloudformation:stack-name", "Value": settings.stack_name("data")}
+    needed = isinstance(settings.database, ManagedDatabase) and not any(
+        own in vpc.get("Tags", []) for vpc in present
+    )
     if needed and len(present) >= quota:
         raise Missing(
             f"room for a VPC: the region has {len(present)} VPCs, and its quota is {quota}: delete one, or ask Service "
@@ -138,13 +164,21 @@ def database(client: Client, settings: Settings) -> str:
         return "an existing one"
     wanted = f"db.{managed.instance_class} with {ENGINE} {ENGINE_VERSION} on {STORAGE_TYPE}"
     paginator = client("rds").get_paginator("describe_orderable_db_instance_options")
-    request = {"Engine": ENGINE, "EngineVersion": ENGINE_VERSION, "DBInstanceClass": f"db.{managed.instance_class}"}
+    request = {
+        "Engine": ENGINE,
+        "EngineVersion": ENGINE_VERSION,
+        "DBInstanceClass": f"db.{managed.instance_class}",
+    }
     try:
-        pages = [page["OrderableDBInstanceOptions"] for page in paginator.paginate(**request, Vpc=True)]
+        pages = [
+            page["OrderableDBInstanceOptions"] for page in paginator.paginate(**request, Vpc=True)
+        ]
     except ClientError as error:
         if _code(error) not in ("InvalidParameterCombination", "InvalidParameterValue"):
             raise
-        raise Missing(f"{wanted}: {aws.sentence(error)}: change ENGINE in stacks/data_stack.py") from None
+        raise Missing(
+            f"{wanted}: {aws.sentence(error)}: change ENGINE in stacks/data_stack.py"
+        ) from None
     suitable = [
         option
         for options in pages
@@ -175,17 +209,20 @@ def service_linked_role(client: Client, settings: Settings) -> str:
 
 
 def github(client: Client, settings: Settings) -> str:
-    """An account has one provider for GitHub. Where it is not the delivery stack's own, the stack has to be told."""
+    """An account has one provider for GitHub. Where it is not the GitHub stack's own, the stack has to be told."""
     iam = client("iam")
-    providers = [provider["Arn"] for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]]
+    providers = [
+        provider["Arn"]
+        for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    ]
     found = [arn for arn in providers if arn.endswith(f":oidc-provider/{GITHUB}")]
     if not found:
-        return "no identity provider yet; make deploy-delivery creates it"
-    if _role_exists(iam, "donut-shop-diff"):
+        return "no identity provider yet; make deploy-github-roles creates it"
+    if _role_exists(iam, DIFF_ROLE_NAME):
         return "may deploy to the account"
     raise Note(
         "the account has an identity provider for it already. To let GitHub deploy, type "
-        f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-delivery with the other variables"
+        f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-github-roles with the other variables"
     )
 
 
@@ -242,7 +279,9 @@ def preflight(client: Client, settings: Settings) -> bool:
                 break
         except Exception as error:  # whatever AWS answers: one check must not hide the others
             known = isinstance(error, BotoCoreError | ClientError)
-            reason = aws.sentence(error) if known else f"an answer that was not expected ({error!r})"
+            reason = (
+                aws.sentence(error) if known else f"an answer that was not expected ({error!r})"
+            )
             print(f"UNKNOWN  {name}: not known: {reason}")
             complete = False
     return complete
@@ -254,7 +293,9 @@ def main() -> None:
     parser.add_argument("--alarm-email", default="")
     arguments = parser.parse_args()
     try:
-        settings = ENVIRONMENTS[arguments.environment].override({"alarm_email": arguments.alarm_email})
+        settings = ENVIRONMENTS[arguments.environment].override(
+            {"alarm_email": arguments.alarm_email}
+        )
     except ValueError as error:
         sys.exit(str(error))
     if not preflight(aws.client, settings):

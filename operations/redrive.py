@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS
+from settings import ENVIRONMENTS
 
 WAIT_SECONDS = 2
 
@@ -27,17 +27,20 @@ def redrive(sqs: Any, *, source_url: str, target_url: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.redrive", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    environment = parser.parse_args().environment
+    settings = ENVIRONMENTS[parser.parse_args().environment]
+    source, target = settings.message_name("stock_dlq"), settings.message_name("stock_queue")
     with aws.errors_as_sentences():
         sqs = aws.client("sqs")
         moved = redrive(
             sqs,
-            source_url=sqs.get_queue_url(QueueName=f"stock_dlq_{environment}")["QueueUrl"],
-            target_url=sqs.get_queue_url(QueueName=f"stock_queue_{environment}")["QueueUrl"],
+            source_url=sqs.get_queue_url(QueueName=source)["QueueUrl"],
+            target_url=sqs.get_queue_url(QueueName=target)["QueueUrl"],
         )
-    print(f"moved {moved} message(s) from stock_dlq_{environment} to stock_queue_{environment}")
+    print(f"moved {moved} message(s) from {source} to {target}")
 
 
 if __name__ == "__main__":

@@ -24,12 +24,10 @@ from typing import Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
-from stacks.settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, Settings
 
 T = TypeVar("T")
 
-LOOKS_ONLY = "prod"
-"""Here an order is real: donuts are baked."""
 REQUESTER = "smoke"
 AWAKE_WITHIN = 60
 ARRIVES_WITHIN = {"local": 60.0}
@@ -101,13 +99,13 @@ def wait_until_awake(shop: Shop, *, within: float) -> int:
     return _tried(shop.stock, hop="API → sales → database", within=within)
 
 
-def place_order(shop: Shop, *, max_order: int) -> Order:
-    """Ask for one more than there is. Nothing is ordered if that is above max_order. Raises Failed."""
+def place_order(shop: Shop, *, max_quantity: int) -> Order:
+    """Ask for one more than there is. Nothing is ordered if that is above max_quantity. Raises Failed."""
     for _ in range(TRIES):
         quantity = wait_until_awake(shop, within=TIMEOUT) + 1
-        if quantity > max_order:
+        if quantity > max_quantity:
             raise Failed(
-                f"nothing was ordered: {quantity} would be needed to exceed the stock, and max_order is {max_order}"
+                f"nothing was ordered: it takes {quantity} to exceed the stock, and max_quantity is {max_quantity}"
             )
         key = str(uuid.uuid4())
         answer = _checkout(shop, quantity=quantity, key=key)
@@ -115,7 +113,9 @@ def place_order(shop: Shop, *, max_order: int) -> Order:
             return Order(order_id=answer["order_id"], quantity=quantity, key=key, answer=answer)
         if answer.get("purchased") is not True:
             raise Failed(f"checkout: it names no production order: {answer}")
-    raise Failed(f"checkout: {TRIES} times there was more in stock than a moment before, so nothing could be ordered")
+    raise Failed(
+        f"checkout: {TRIES} times there was more in stock than a moment before, so nothing could be ordered"
+    )
 
 
 def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
@@ -135,14 +135,18 @@ def require_same_answer(shop: Shop, order: Order) -> None:
     """Repeat the request with its Idempotency-Key. Raises Failed."""
     repeated = _checkout(shop, quantity=order.quantity, key=order.key)
     if repeated != order.answer:
-        raise Failed(f"checkout: a repeat of the Idempotency-Key is answered {repeated} instead of {order.answer}")
+        raise Failed(
+            f"checkout: a repeat of the Idempotency-Key is answered {repeated} instead of {order.answer}"
+        )
 
 
 def require_rejection(shop: Shop, *, order_id: str) -> None:
     """Call back for the order with a token that is not its own. Raises Failed."""
 
     def forge() -> int:
-        status, answer = shop.call("POST", f"/product/donut?order={order_id}&token={secrets.token_urlsafe(24)}", {})
+        status, answer = shop.call(
+            "POST", f"/product/donut?order={order_id}&token={secrets.token_urlsafe(24)}", {}
+        )
         if status >= 500:
             raise Failed(f"POST /product/donut answers {status} {answer}")
         return status
@@ -157,7 +161,9 @@ def follow(shop: Shop, order: Order, *, environment: str, within: float) -> None
     while status != "arrived":
         try:
             code, answer = shop.call("GET", f"/order/{order.order_id}")
-            status = str(answer.get("status")) if code == 200 else f"unknown: GET /order answers {code}"
+            status = (
+                str(answer.get("status")) if code == 200 else f"unknown: GET /order answers {code}"
+            )
         except (OSError, ValueError) as error:
             status = f"unknown: {error}"
         if status == "stuck" or (status != "arrived" and time.monotonic() > deadline):
@@ -176,7 +182,7 @@ def _where(status: str, order_id: str, *, environment: str, within: float) -> st
         case "published":
             return (
                 f"queue → consumer → factory → callback: order {order_id} is still `published` after {within:.0f} s"
-                f"{_depths(environment)}: look for `not delivered` in `{make} logs`, and at the dead-letter queue"
+                f"{_depths(environment)}: look for `not placed` in `{make} logs`, and at the dead-letter queue"
             )
         case "stuck":
             return f"factory → callback: order {order_id} is `stuck`, because the factory never called back"
@@ -195,29 +201,31 @@ def _depths(environment: str) -> str:
 def depth(sqs: Any, name: str) -> int:
     """Return how many messages a queue holds, in flight or not. Raises botocore's errors."""
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))["Attributes"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))[
+        "Attributes"
+    ]
     return sum(int(attributes.get(attribute, 0)) for attribute in QUEUE_DEPTH)
 
 
 def buy_what_arrived(shop: Shop, order: Order) -> None:
-    """Leave the stock as it was: else each deployment would double it, until it is above max_order."""
+    """Leave the stock as it was: else each deployment would double it, until it is above max_quantity."""
     if shop.stock() >= order.quantity:
         _checkout(shop, quantity=order.quantity, key=str(uuid.uuid4()))
 
 
-def require_relay(cloudwatch: Any, *, environment: str, within: float) -> None:
+def require_relay(cloudwatch: Any, *, settings: Settings, within: float) -> None:
     """Wait until CloudWatch knows of a run of the relay, minutes ago, that left nothing unpublished. Raises Failed."""
     deadline = time.monotonic() + within
-    while problem := _relay_problem(cloudwatch, environment=environment):
+    while problem := _relay_problem(cloudwatch, settings):
         if time.monotonic() > deadline:
             raise Failed(problem)
         time.sleep(PAUSE)
 
 
-def _relay_problem(cloudwatch: Any, *, environment: str) -> str | None:
+def _relay_problem(cloudwatch: Any, settings: Settings) -> str | None:
     now = datetime.now(UTC)
     runs = cloudwatch.get_metric_statistics(
-        Namespace=f"DonutShop/{environment}",
+        Namespace=settings.metric_namespace,
         MetricName="oldest_unpublished_seconds",
         StartTime=now - timedelta(minutes=15),
         EndTime=now,
@@ -234,8 +242,8 @@ def _relay_problem(cloudwatch: Any, *, environment: str) -> str | None:
     return None
 
 
-def require_no_dead_letters(sqs: Any, *, environment: str) -> None:
-    if dead := depth(sqs, f"stock_dlq_{environment}"):
+def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
+    if dead := depth(sqs, settings.message_name("stock_dlq")):
         raise Failed(
             f"queue → consumer → factory: {dead} message(s) in the dead-letter queue: see docs/runbook.md, "
             "StockDlqNotEmpty"
@@ -256,18 +264,18 @@ def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
 
 def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
     """Return what was proved. Raises Failed, and botocore's errors."""
-    environment = settings.environment
+    environment = settings.name
     wait_until_awake(shop, within=AWAKE_WITHIN)
-    if environment == LOOKS_ONLY and not order:
+    if not (settings.smoke_test_orders or order):
         require_rejection(shop, order_id=str(uuid.uuid4()))
-        require_no_dead_letters(aws.client("sqs"), environment=environment)
-        require_relay(aws.client("cloudwatch"), environment=environment, within=METRIC_WITHIN)
+        require_no_dead_letters(aws.client("sqs"), settings=settings)
+        require_relay(aws.client("cloudwatch"), settings=settings, within=METRIC_WITHIN)
         return "the product is read, a forged callback rejected, nothing is unpublished or dead; nothing was ordered"
-    placed = place_order(shop, max_order=settings.max_order)
+    placed = place_order(shop, max_quantity=settings.max_quantity)
     require_same_answer(shop, placed)
     require_rejection(shop, order_id=placed.order_id)
     follow(shop, placed, environment=environment, within=within)
-    if environment != LOOKS_ONLY:
+    if settings.smoke_test_orders:
         buy_what_arrived(shop, placed)
     return f"order {placed.order_id} arrived, a repeat got the same answer, a forged callback was rejected"
 
@@ -279,19 +287,27 @@ def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
         if not url:
             raise Failed("the local cloud is not running; `make up` starts it")
         return url
-    stack = f"donut-shop-service-{environment}"
+    stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}
     if stack not in written:
-        raise Failed(f"{stack} was not the last that was deployed from here: ENV={environment} make deploy")
+        raise Failed(
+            f"{stack} was not the last that was deployed from here: ENV={environment} make deploy"
+        )
     return str(written[stack]["ApiUrl"]).rstrip("/")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m operations.smoke", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.smoke", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    parser.add_argument("--outputs", type=Path, default=Path("cdk.outputs.json"), help="written by cdk deploy")
-    parser.add_argument("--endpoint", type=Path, help="a file with the API's URL, instead of the outputs")
-    parser.add_argument("--order", action="store_true", help=f"order in {LOOKS_ONLY}, too")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("cdk.outputs.json"), help="written by cdk deploy"
+    )
+    parser.add_argument(
+        "--endpoint", type=Path, help="a file with the API's URL, instead of the outputs"
+    )
+    parser.add_argument("--order", action="store_true", help="order in prod, too")
     parser.add_argument("--within", type=float, help="seconds until the order has to have arrived")
     arguments = parser.parse_args()
     environment = arguments.environment
@@ -299,7 +315,9 @@ def main() -> None:
     with aws.errors_as_sentences():
         try:
             url = url_of(environment, outputs=arguments.outputs, endpoint=arguments.endpoint)
-            proved = smoke(Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within)
+            proved = smoke(
+                Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within
+            )
         except (Failed, OSError, ValueError) as error:
             sys.exit(f"{environment} does not work: {error}")
     print(f"{url} works: {proved}")

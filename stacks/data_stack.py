@@ -12,12 +12,20 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
-from stacks.settings import DATABASE_PARAMETERS, DATABASE_USERS, ExistingDatabase, ManagedDatabase, Settings
-from stacks.validation import acknowledge
+from settings import (
+    DATABASE_PARAMETERS,
+    DATABASE_USERS,
+    ExistingDatabase,
+    ManagedDatabase,
+    Settings,
+)
+from stacks.acknowledgments import acknowledge
 
 DATABASE_NAME = "shop"
 DATABASE_PORT = 13306
-ENGINE = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.of("10.11.19", "10.11"))
+ENGINE = rds.DatabaseInstanceEngine.maria_db(
+    version=rds.MariaDbEngineVersion.of("10.11.19", "10.11")
+)
 
 
 class DataStack(cdk.Stack):
@@ -27,7 +35,13 @@ class DataStack(cdk.Stack):
     """
 
     def __init__(
-        self, scope: Construct, id: str, *, settings: Settings, topic: sns.ITopic, env: cdk.Environment
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        topic: sns.ITopic,
+        env: cdk.Environment,
     ) -> None:
         super().__init__(
             scope,
@@ -87,20 +101,27 @@ class DataStack(cdk.Stack):
         )
         cdk.Validations.of(self.vpc).acknowledge(
             cdk.Acknowledgment(
-                id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId", reason="nothing here adds a route to them"
+                id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
+                reason="nothing here adds a route to them",
             )
         )
         self.client_security_group = ec2.SecurityGroup.from_security_group_id(
             self, "Client", existing.security_group_id, mutable=False
         )
         self.host, self.port = existing.host, str(existing.port)
-        self.master_secret = secretsmanager.Secret.from_secret_complete_arn(self, "MasterSecret", existing.secret_arn)
+        self.master_secret = secretsmanager.Secret.from_secret_complete_arn(
+            self, "MasterSecret", existing.secret_arn
+        )
         self.login_secrets = self._login_secrets()
 
     def _vpc(self) -> ec2.Vpc:
         """The database's subnets are isolated. The functions live there too, unless they go out by IPv6."""
-        isolated = ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24)
-        egress = ec2.SubnetConfiguration(name="egress", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=24)
+        isolated = ec2.SubnetConfiguration(
+            name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=24
+        )
+        egress = ec2.SubnetConfiguration(
+            name="egress", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS, cidr_mask=24
+        )
         by_ipv6 = self.function_subnets == egress.subnet_type
         vpc = ec2.Vpc(
             self,
@@ -129,10 +150,16 @@ class DataStack(cdk.Stack):
     def _endpoints(self, topic: sns.ITopic) -> None:
         """The functions' only way out of the isolated subnets, to one topic and to their secrets."""
         security_group = ec2.SecurityGroup(
-            self, "Endpoint", vpc=self.vpc, description="Interface endpoints", allow_all_outbound=False
+            self,
+            "Endpoint",
+            vpc=self.vpc,
+            description="Interface endpoints",
+            allow_all_outbound=False,
         )
         self.client_security_group.connections.allow_to(security_group, ec2.Port.tcp(443))
-        secrets = [secret.secret_arn for secret in (self.master_secret, *self.login_secrets.values())]
+        secrets = [
+            secret.secret_arn for secret in (self.master_secret, *self.login_secrets.values())
+        ]
         for id, service, action, resources in (
             ("Sns", ec2.InterfaceVpcEndpointAwsService.SNS, "sns:Publish", [topic.topic_arn]),
             (
@@ -149,9 +176,15 @@ class DataStack(cdk.Stack):
                 security_groups=[security_group],
                 subnets=ec2.SubnetSelection(
                     subnet_type=ec2.SubnetType.PRIVATE_ISOLATED,
-                    availability_zones=list(self._settings.availability_zones[: self._settings.endpoint_zones]),
+                    availability_zones=list(
+                        self._settings.availability_zones[: self._settings.endpoint_zones]
+                    ),
                 ),
-            ).add_to_policy(iam.PolicyStatement(principals=[iam.AnyPrincipal()], actions=[action], resources=resources))
+            ).add_to_policy(
+                iam.PolicyStatement(
+                    principals=[iam.AnyPrincipal()], actions=[action], resources=resources
+                )
+            )
 
     def _database(self, managed: ManagedDatabase) -> rds.DatabaseInstance:
         database = rds.DatabaseInstance(
@@ -167,7 +200,9 @@ class DataStack(cdk.Stack):
             credentials=rds.Credentials.from_username("admin"),
             manage_master_user_password=True,
             iam_authentication=managed.login == "iam",
-            parameter_group=rds.ParameterGroup(self, "Parameters", engine=ENGINE, parameters=dict(DATABASE_PARAMETERS)),
+            parameter_group=rds.ParameterGroup(
+                self, "Parameters", engine=ENGINE, parameters=dict(DATABASE_PARAMETERS)
+            ),
             allocated_storage=managed.storage_gib,
             storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
@@ -175,19 +210,29 @@ class DataStack(cdk.Stack):
             backup_retention=cdk.Duration.days(managed.backup_days),
             deletion_protection=managed.deletion_protection,
             auto_minor_version_upgrade=False,
-            removal_policy=cdk.RemovalPolicy.SNAPSHOT if self._settings.retain_data else cdk.RemovalPolicy.DESTROY,
+            removal_policy=cdk.RemovalPolicy.SNAPSHOT
+            if self._settings.retain_data
+            else cdk.RemovalPolicy.DESTROY,
         )
         database.connections.allow_default_port_from(self.client_security_group)
         if managed.snapshot:
             instance = database.node.default_child
             assert isinstance(instance, rds.CfnDBInstance)
             instance.db_snapshot_identifier = managed.snapshot
-            for inherited in ("DBName", "MasterUsername", "StorageEncrypted"):  # refused beside a snapshot
+            for inherited in (
+                "DBName",
+                "MasterUsername",
+                "StorageEncrypted",
+            ):  # refused beside a snapshot
                 instance.add_property_deletion_override(inherited)
         if not managed.multi_az:
-            acknowledge(database, "RDS3", "one zone: a second would double the cost; backups are kept")
+            acknowledge(
+                database, "RDS3", "one zone: a second would double the cost; backups are kept"
+            )
         if not managed.deletion_protection:
-            acknowledge(database, "RDS10", "outside production, an environment is made and removed freely")
+            acknowledge(
+                database, "RDS10", "outside production, an environment is made and removed freely"
+            )
         return database
 
     def _login_secrets(self) -> dict[str, secretsmanager.ISecret]:
@@ -208,5 +253,7 @@ class DataStack(cdk.Stack):
                 password_length=32,
             ),
         )
-        acknowledge(secret, "SMG4", "the migration renews the password in the database whenever it runs")
+        acknowledge(
+            secret, "SMG4", "the migration renews the password in the database whenever it runs"
+        )
         return secret

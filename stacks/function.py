@@ -13,7 +13,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from stacks.validation import acknowledge
+from settings import Settings
+from stacks.acknowledgments import acknowledge
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
 DEFAULT_MEMORY_MIB = 256
@@ -24,9 +25,22 @@ RUNTIME = lambda_.Runtime.PYTHON_3_14
 class PipInstall:
     """Installs lambdas/requirements.txt without Docker: pure Python wheels, the same bytes for every processor."""
 
-    def try_bundle(self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object) -> bool:
-        options = ["--require-hashes", "--only-binary=:all:", "--platform=any", "--implementation=py", "--no-deps"]
-        options += ["--no-compile", "--quiet", "--disable-pip-version-check", f"--target={output_dir}/python"]
+    def try_bundle(
+        self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object
+    ) -> bool:
+        options = [
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--platform=any",
+            "--implementation=py",
+            "--no-deps",
+        ]
+        options += [
+            "--no-compile",
+            "--quiet",
+            "--disable-pip-version-check",
+            f"--target={output_dir}/python",
+        ]
         options += [f"--python-version={RUNTIME.name.removeprefix('python')}"]
         requirements = f"--requirement={LAMBDAS / 'requirements.txt'}"
         subprocess.run([sys.executable, "-m", "pip", "install", *options, requirements], check=True)
@@ -60,7 +74,7 @@ class Function(lambda_.Function):
         id: str,
         *,
         name: str,
-        environment_name: str,
+        settings: Settings,
         environment: Mapping[str, str],
         layer: lambda_.ILayerVersion,
         timeout: int,
@@ -71,11 +85,15 @@ class Function(lambda_.Function):
         subnets: ec2.SubnetType | None = None,
         security_group: ec2.ISecurityGroup | None = None,
     ) -> None:
-        log_group = logs.LogGroup(scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY)
+        log_group = logs.LogGroup(
+            scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
+        )
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         if vpc:  # CDK adds these permissions to roles of its own making only
             role.add_managed_policy(
-                iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSLambdaVPCAccessExecutionRole")
+                iam.ManagedPolicy.from_aws_managed_policy_name(
+                    "service-role/AWSLambdaVPCAccessExecutionRole"
+                )
             )
             acknowledge(
                 role,
@@ -85,7 +103,7 @@ class Function(lambda_.Function):
         super().__init__(
             scope,
             id,
-            function_name=f"donut-shop-{name}-{environment_name}",
+            function_name=settings.function_name(name),
             runtime=RUNTIME,
             architecture=lambda_.Architecture.ARM_64,
             handler=f"{name}.handler.handler",
@@ -106,7 +124,9 @@ class Function(lambda_.Function):
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
             vpc=vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=subnets) if subnets else None,
-            ipv6_allowed_for_dual_stack=True if subnets == ec2.SubnetType.PRIVATE_WITH_EGRESS else None,
+            ipv6_allowed_for_dual_stack=True
+            if subnets == ec2.SubnetType.PRIVATE_WITH_EGRESS
+            else None,
             security_groups=[security_group] if security_group else None,
         )
         log_group.grant_write(role)

@@ -6,7 +6,7 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from stacks.settings import Settings
+from settings import Settings
 
 MAX_RECEIVES = 5
 VISIBILITY_FACTOR = 6
@@ -14,7 +14,9 @@ VISIBILITY_FACTOR = 6
 
 
 class MessagingStack(cdk.Stack):
-    def __init__(self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment
+    ) -> None:
         super().__init__(
             scope,
             id,
@@ -22,11 +24,10 @@ class MessagingStack(cdk.Stack):
             description="Donut shop: production orders on their way to the factory",
             termination_protection=settings.termination_protection,
         )
-        name = settings.environment
         self.stock_dlq = sqs.Queue(
             self,
             "StockDlq",
-            queue_name=f"stock_dlq_{name}",
+            queue_name=settings.message_name("stock_dlq"),
             retention_period=cdk.Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
@@ -34,14 +35,18 @@ class MessagingStack(cdk.Stack):
         self.stock_queue = sqs.Queue(
             self,
             "StockQueue",
-            queue_name=f"stock_queue_{name}",
+            queue_name=settings.message_name("stock_queue"),
             retention_period=cdk.Duration.days(4),
             visibility_timeout=cdk.Duration.seconds(VISIBILITY_FACTOR * settings.consumer_timeout),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.stock_dlq, max_receive_count=MAX_RECEIVES),
+            dead_letter_queue=sqs.DeadLetterQueue(
+                queue=self.stock_dlq, max_receive_count=MAX_RECEIVES
+            ),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
         )
-        self.stock_empty = sns.Topic(self, "StockEmpty", topic_name=f"stock_empty_{name}", enforce_ssl=True)
+        self.stock_empty = sns.Topic(
+            self, "StockEmpty", topic_name=settings.message_name("stock_empty"), enforce_ssl=True
+        )
         self.stock_empty.add_subscription(
             subscriptions.SqsSubscription(self.stock_queue, dead_letter_queue=self.stock_dlq)
         )

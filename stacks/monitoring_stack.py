@@ -9,11 +9,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from settings import MAX_CONNECTIONS, ManagedDatabase, Settings
 from stacks.data_stack import DataStack
 from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
-from stacks.settings import MAX_CONNECTIONS, ManagedDatabase, Settings
 
 MINUTE = cdk.Duration.minutes(1)
 FIVE_MINUTES = cdk.Duration.minutes(5)
@@ -35,7 +35,7 @@ class MonitoringStack(cdk.Stack):
         env: cdk.Environment,
     ) -> None:
         super().__init__(scope, id, env=env, description="Donut shop: alarms and dashboard")
-        self._environment = settings.environment
+        self._settings = settings
         self._ops = self._ops_topic(settings.alarm_email)
         self._alarm_on_orders(settings, messaging, service)
         self._alarm_on_api(service)
@@ -45,7 +45,9 @@ class MonitoringStack(cdk.Stack):
 
     def _ops_topic(self, email: str | None) -> sns.Topic:
         """enforce_ssl alone leaves a policy of one Deny, and no alarm would ever arrive: let CloudWatch publish."""
-        topic = sns.Topic(self, "Ops", topic_name=f"donut_shop_ops_{self._environment}", enforce_ssl=True)
+        topic = sns.Topic(
+            self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True
+        )
         topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AllowCloudWatch",
@@ -59,10 +61,12 @@ class MonitoringStack(cdk.Stack):
             topic.add_subscription(subscriptions.EmailSubscription(email))
         return topic
 
-    def _alarm_on_orders(self, settings: Settings, messaging: MessagingStack, service: ServiceStack) -> None:
+    def _alarm_on_orders(
+        self, settings: Settings, messaging: MessagingStack, service: ServiceStack
+    ) -> None:
         self._alarm(
             "StockDlqNotEmpty",
-            "Production orders could not be delivered.",
+            "Production orders could not be placed at the factory.",
             run="redrive",
             metric=messaging.stock_dlq.metric_approximate_number_of_messages_visible(
                 period=MINUTE, statistic="Maximum"
@@ -73,7 +77,9 @@ class MonitoringStack(cdk.Stack):
             "OldestMessage",
             "A production order has waited for ten minutes: the consumer does not take messages.",
             run="logs",
-            metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(period=MINUTE, statistic="Maximum"),
+            metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(
+                period=MINUTE, statistic="Maximum"
+            ),
             threshold=10 * 60,
         )
         self._alarm(
@@ -85,7 +91,7 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "StuckOrders",
-            f"The factory never delivered, asked {1 + settings.max_repeats} times.",
+            f"The factory never called back, though it was asked {1 + settings.max_reminders} times.",
             run="orders",
             metric=self._relay_metric(service, "stuck"),
             threshold=1,
@@ -137,7 +143,7 @@ class MonitoringStack(cdk.Stack):
             )
             self._alarm(
                 f"{function.node.id}Throttles",
-                f"The function {function.node.id} was refused concurrency.",
+                f"The function {function.node.id} was throttled.",
                 run="logs",
                 metric=function.metric_throttles(period=FIVE_MINUTES, statistic="Sum"),
                 threshold=1,
@@ -161,7 +167,9 @@ class MonitoringStack(cdk.Stack):
             "DatabaseStorage",
             f"Less than a tenth of the database's storage is free.{restored}",
             run="mysql",
-            metric=data.database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
+            metric=data.database.metric_free_storage_space(
+                period=FIVE_MINUTES, statistic="Minimum"
+            ),
             threshold=settings.database.storage_gib * GIB / 10,
             operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
         )
@@ -175,9 +183,9 @@ class MonitoringStack(cdk.Stack):
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
         """A number of the relay's closing log line. Its highest value a minute."""
-        return self._log_metric(service.relay, field, {"message": "relay"}, value=f"$.{field}").with_(
-            statistic="Maximum", period=MINUTE
-        )
+        return self._log_metric(
+            service.relay, field, {"message": "relay"}, value=f"$.{field}"
+        ).with_(statistic="Maximum", period=MINUTE)
 
     def _log_metric(
         self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
@@ -196,7 +204,7 @@ class MonitoringStack(cdk.Stack):
             f"{function.node.id}_{name}",
             log_group=function.log_group,
             filter_pattern=pattern,
-            metric_namespace=f"DonutShop/{self._environment}",
+            metric_namespace=self._settings.metric_namespace,
             metric_name=name,
             metric_value=value,
         )
@@ -218,8 +226,8 @@ class MonitoringStack(cdk.Stack):
         alarm = cloudwatch.Alarm(
             self,
             id,
-            alarm_name=f"donut-shop-{self._environment}-{id}",
-            alarm_description=f"{description} Run: ENV={self._environment} make {run}. docs/runbook.md: {id}",
+            alarm_name=self._settings.alarm_name(id),
+            alarm_description=f"{description} Run: ENV={self._settings.name} make {run}. docs/runbook.md: {id}",
             metric=metric,
             threshold=threshold,
             comparison_operator=operator,
@@ -232,20 +240,29 @@ class MonitoringStack(cdk.Stack):
     def _dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
         """From left to right: what customers do, what is asked of the factory, what comes back."""
         sold = self._log_metric(service.sales, "sold", {"message": "checkout", "outcome": "sold"})
-        refused = self._log_metric(service.sales, "refused", {"message": "checkout", "outcome": "refused"})
+        out_of_stock = self._log_metric(
+            service.sales, "out_of_stock", {"message": "checkout", "outcome": "out_of_stock"}
+        )
         published = [
-            self._log_metric(function, f"published_by_{function.node.id.lower()}", {"message": "published"})
+            self._log_metric(
+                function, f"published_by_{function.node.id.lower()}", {"message": "published"}
+            )
             for function in (service.sales, service.relay)
         ]
-        delivered = self._log_metric(service.consumer, "delivered", {"message": "delivered"})
-        arrived = self._log_metric(service.restock, "arrived", {"message": "restock", "added": True})
+        placed = self._log_metric(service.consumer, "placed", {"message": "placed"})
+        arrived = self._log_metric(
+            service.restock, "arrived", {"message": "restock", "added": True}
+        )
         stuck = cloudwatch.Metric(
-            namespace=f"DonutShop/{self._environment}", metric_name="stuck", statistic="Maximum", period=FIVE_MINUTES
+            namespace=self._settings.metric_namespace,
+            metric_name="stuck",
+            statistic="Maximum",
+            period=FIVE_MINUTES,
         )
         queue, dlq = messaging.stock_queue, messaging.stock_dlq
         steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
             ("Sold", [sold]),
-            ("Refused and ordered", [refused]),
+            ("Out of stock", [out_of_stock]),
             ("Published", [*published]),
             (
                 "Waiting",
@@ -254,22 +271,31 @@ class MonitoringStack(cdk.Stack):
                     dlq.metric_approximate_number_of_messages_visible(),
                 ],
             ),
-            ("Delivered to the factory", [delivered]),
+            ("Placed at the factory", [placed]),
             ("Arrived", [arrived]),
             ("Stuck", [stuck]),
         ]
-        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=f"donut-shop-{self._environment}")
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._settings.shop_name)
         dashboard.add_widgets(
-            *(cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps)) for title, metrics in steps)
+            *(
+                cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps))
+                for title, metrics in steps
+            )
         )
         dashboard.add_widgets(
             cloudwatch.GraphWidget(
                 title="API",
-                left=[service.api.metric_count(), service.api.metric_client_error(), service.api.metric_server_error()],
+                left=[
+                    service.api.metric_count(),
+                    service.api.metric_client_error(),
+                    service.api.metric_server_error(),
+                ],
                 right=[service.api.metric_latency(statistic="p99")],
                 width=12,
             ),
             cloudwatch.GraphWidget(
-                title="Function errors", left=[function.metric_errors() for function in service.functions], width=12
+                title="Function errors",
+                left=[function.metric_errors() for function in service.functions],
+                width=12,
             ),
         )

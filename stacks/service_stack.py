@@ -12,11 +12,11 @@ from aws_cdk import triggers
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
+from settings import DATABASE_USERS, Settings
+from stacks.acknowledgments import acknowledge
 from stacks.data_stack import DATABASE_NAME, DataStack
 from stacks.function import DEFAULT_MEMORY_MIB, Dependencies, Function
 from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
-from stacks.settings import DATABASE_USERS, Settings
-from stacks.validation import acknowledge
 
 ACCESS_LOG_FIELDS = {
     "requestId": "$context.requestId",
@@ -47,7 +47,9 @@ class AccessLog:
 
     @property
     def format(self) -> apigateway.AccessLogFormat:
-        return apigateway.AccessLogFormat.custom(cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS))
+        return apigateway.AccessLogFormat.custom(
+            cdk.Stack.of(self._log_group).to_json_string(ACCESS_LOG_FIELDS)
+        )
 
 
 class ServiceStack(cdk.Stack):
@@ -74,9 +76,9 @@ class ServiceStack(cdk.Stack):
             name="sales",
             environment={
                 **self._publisher_variables(messaging),
-                "MAX_ORDER": str(settings.max_order),
+                "MAX_QUANTITY": str(settings.max_quantity),
                 "PUBLISH_WITHIN": str(settings.publish_within),
-                "OVERDUE": str(settings.overdue),
+                "OVERDUE_AFTER": str(settings.overdue_after),
             },
         )
         messaging.stock_empty.grant_publish(self.sales)
@@ -88,12 +90,14 @@ class ServiceStack(cdk.Stack):
         self.consumer = self._consumer(messaging)
         cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
 
-    def _function(self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool) -> Function:
+    def _function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool
+    ) -> Function:
         function = Function(
             self,
             id,
             name=name,
-            environment_name=self._settings.environment,
+            settings=self._settings,
             environment=environment,
             layer=self._dependencies,
             timeout=timeout,
@@ -136,12 +140,18 @@ class ServiceStack(cdk.Stack):
             return {"DATABASE_SECRET_ARN": self._data.login_secrets[name].secret_arn}
         return {"DATABASE_USER": DATABASE_USERS[name]}
 
-    def _database_function(self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10) -> Function:
+    def _database_function(
+        self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10
+    ) -> Function:
         """Create a function that logs in to the database as its own user."""
         function = self._function(
             id,
             name=name,
-            environment={**self._database_variables(), **self._login_variables(name), **environment},
+            environment={
+                **self._database_variables(),
+                **self._login_variables(name),
+                **environment,
+            },
             timeout=timeout,
             in_vpc=True,
         )
@@ -165,7 +175,9 @@ class ServiceStack(cdk.Stack):
         )
         for secret in (self._data.master_secret, *login_secrets):
             secret.grant_read(function)
-        return triggers.Trigger(self, "Migration", handler=function, timeout=cdk.Duration.minutes(15))
+        return triggers.Trigger(
+            self, "Migration", handler=function, timeout=cdk.Duration.minutes(15)
+        )
 
     def _relay(self, messaging: MessagingStack) -> Function:
         relay = self._database_function(
@@ -173,8 +185,8 @@ class ServiceStack(cdk.Stack):
             name="relay",
             environment={
                 **self._publisher_variables(messaging),
-                "OVERDUE": str(self._settings.overdue),
-                "MAX_REPEATS": str(self._settings.max_repeats),
+                "OVERDUE_AFTER": str(self._settings.overdue_after),
+                "MAX_REMINDERS": str(self._settings.max_reminders),
                 "IDEMPOTENCY_RETENTION": str(self._settings.idempotency_retention),
             },
             timeout=55,
@@ -196,13 +208,15 @@ class ServiceStack(cdk.Stack):
         api = apigatewayv2.HttpApi(
             self,
             "Api",
-            api_name=f"donut-shop-{self._settings.environment}",
+            api_name=self._settings.shop_name,
             create_default_stage=False,
             default_integration=sales,
         )
         get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
         api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
-        callback_routes = api.add_routes(path="/product/{slug}", methods=[post], integration=restock)
+        callback_routes = api.add_routes(
+            path="/product/{slug}", methods=[post], integration=restock
+        )
         api.add_routes(path="/checkout", methods=[post], integration=sales)
         api.add_routes(path="/order/{order_id}", methods=[get], integration=sales)
         acknowledge(api, "APIG4", "a public shop; the callback route checks the order's own token")
@@ -212,19 +226,22 @@ class ServiceStack(cdk.Stack):
             "Stage",
             http_api=api,
             auto_deploy=True,
-            throttle=apigatewayv2.ThrottleSettings(rate_limit=throttle.rate, burst_limit=throttle.burst),
+            throttle=apigatewayv2.ThrottleSettings(
+                rate_limit=throttle.rate, burst_limit=throttle.burst
+            ),
             access_log_settings=AccessLog(
                 logs.LogGroup(
                     self,
                     "AccessLogs",
-                    # One line of the account's resource policy, limited to 5,120 characters, covers this prefix.
-                    log_group_name=f"/aws/vendedlogs/donut-shop-{self._settings.environment}",
+                    log_group_name=self._settings.access_log_group,
                     retention=self._log_retention,
                     removal_policy=cdk.RemovalPolicy.DESTROY,
                 )
             ),
         )
-        stage.node.add_dependency(*callback_routes)  # route settings name a route that must be there
+        stage.node.add_dependency(
+            *callback_routes
+        )  # route settings name a route that must be there
         cfn_stage = stage.node.default_child
         assert isinstance(cfn_stage, apigatewayv2.CfnStage)
         cfn_stage.route_settings = {

@@ -33,10 +33,10 @@ class Database:
 @dataclass(frozen=True, kw_only=True)
 class Sales(Database):
     stock_empty_topic_arn: str
-    max_order: int
+    max_quantity: int
     publish_within: int
     """Seconds until the relay publishes an order that this function could not."""
-    overdue: int
+    overdue_after: int
     """Seconds from publication until an order that has not arrived is asked for again."""
 
 
@@ -48,9 +48,9 @@ class Restock(Database):
 @dataclass(frozen=True, kw_only=True)
 class Relay(Database):
     stock_empty_topic_arn: str
-    overdue: int
+    overdue_after: int
     """As in Sales."""
-    max_repeats: int
+    max_reminders: int
     """How often an overdue order is asked for again before it is stuck."""
     idempotency_retention: int
     """Seconds that an Idempotency-Key is remembered at least."""
@@ -93,7 +93,9 @@ def read(cls: type[T]) -> T:
     for field in fields(cls):  # type: ignore[arg-type]
         key = field.name.upper()
         if key in os.environ:
-            values[field.name] = _number(key, field.type) if field.type in (int, float) else os.environ[key]
+            values[field.name] = (
+                _number(key, field.type) if field.type in (int, float) else os.environ[key]
+            )
         elif field.default is MISSING:
             missing.append(key)
     if missing:

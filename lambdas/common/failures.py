@@ -16,7 +16,11 @@ def described(error: Exception) -> str:
     """Return the exception's type, and the code that the database or AWS gave it."""
     # Not by isinstance: the consumer has no use for pymysql, and saves the time that importing botocore takes.
     code, response = None, getattr(error, "response", None)
-    if type(error).__module__.startswith("pymysql") and error.args and isinstance(error.args[0], int):
+    if (
+        type(error).__module__.startswith("pymysql")
+        and error.args
+        and isinstance(error.args[0], int)
+    ):
         code = str(error.args[0])
     elif isinstance(response, dict):
         code = response.get("Error", {}).get("Code")

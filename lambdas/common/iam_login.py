@@ -13,7 +13,9 @@ from common.environment import Credentials
 VALID_SECONDS = 900
 
 
-def token(*, host: str, port: int, user: str, credentials: Credentials, now: datetime | None = None) -> str:
+def token(
+    *, host: str, port: int, user: str, credentials: Credentials, now: datetime | None = None
+) -> str:
     """A password for `user`, valid for 15 minutes. now: UTC."""
     time = (now or datetime.now(UTC)).strftime("%Y%m%dT%H%M%SZ")
     scope = f"{time[:8]}/{credentials.aws_region}/rds-db/aws4_request"
@@ -28,7 +30,9 @@ def token(*, host: str, port: int, user: str, credentials: Credentials, now: dat
         "X-Amz-SignedHeaders": "host",
     }
     canonical_query = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-    request = f"GET\n/\n{canonical_query}\nhost:{host}:{port}\n\nhost\n{hashlib.sha256(b'').hexdigest()}"
+    request = (
+        f"GET\n/\n{canonical_query}\nhost:{host}:{port}\n\nhost\n{hashlib.sha256(b'').hexdigest()}"
+    )
     to_sign = f"AWS4-HMAC-SHA256\n{time}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
     key = f"AWS4{credentials.aws_secret_access_key}".encode()
     for part in (*scope.split("/"), to_sign):

@@ -59,7 +59,9 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
             TopicArn=topic_arn,
             Subject=SUBJECT,
             Message=MESSAGE.format(time=datetime.now(UTC).isoformat(timespec="milliseconds")),
-            MessageAttributes={name: {"DataType": "String", "StringValue": value} for name, value in values.items()},
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in values.items()
+            },
         ),
         until=time.monotonic() + deadline.PUBLISH_WITHIN,
     )

@@ -9,8 +9,8 @@ from common.database import Connection, Database, DatabaseUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkout:
-    """outcome: unknown (no such product), sold, refused (order_id was recorded) or replayed (a recorded answer)."""
+class CheckoutResult:
+    """outcome: no_such_product, sold, out_of_stock (order_id was recorded) or replayed (a recorded answer)."""
 
     outcome: str
     purchased: bool = False
@@ -24,7 +24,7 @@ class Checkout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Restock:
+class RestockResult:
     """added: whether this call was the order's first."""
 
     added: bool
@@ -57,7 +57,7 @@ class Store:
 
     def product(self, slug: str) -> str | None:
         """Return the product as a JSON object in text, or None."""
-        row = self._row(
+        row = self._query_one(
             "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price, 'stock', stock,"
             " 'factory_id', factory_id) AS product FROM product WHERE slug = %s",
             (slug,),
@@ -68,7 +68,7 @@ class Store:
     def order(self, order_id: str) -> str | None:
         """Return the production order as a JSON object in text, or None. Times are ISO 8601, UTC."""
         iso = "DATE_FORMAT({}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')".format
-        row = self._row(
+        row = self._query_one(
             "SELECT JSON_OBJECT('order_id', order_id, 'status', status, 'sku', sku, 'quantity', quantity,"
             f" 'requested_at', {iso('requested_at')}, 'published_at', {iso('published_at')},"
             f" 'arrived_at', {iso('arrived_at')}) AS production_order"
@@ -91,14 +91,23 @@ class Store:
         publish_within: int,
         idempotency_key: str | None,
         request_hash: bytes | None,
-    ) -> Checkout:
+    ) -> CheckoutResult:
         """Sell, or record a production order under order_id. product_id wins over slug.
 
         Where the answer does not arrive, a checkout with a key is sent again; one without is cancelled under its order
         id, unless it turns out to have succeeded. Raises DatabaseUnavailable: nothing was sold, and nothing will be.
         """
         order = (order_id, callback_token, publish_within)
-        values = (slug, product_id, quantity, factory_id, requester, *order, idempotency_key, request_hash)
+        values = (
+            slug,
+            product_id,
+            quantity,
+            factory_id,
+            requester,
+            *order,
+            idempotency_key,
+            request_hash,
+        )
 
         def call(connection: Connection) -> dict[str, Any]:
             row = self._call_checkout(connection, values)
@@ -114,7 +123,9 @@ class Store:
         row.pop("server_clock", None)
         if row["outcome"] in ("late", "cancelled"):
             raise DatabaseUnavailable(row["outcome"])
-        return Checkout(**{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))})
+        return CheckoutResult(
+            **{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))}
+        )
 
     def _call_checkout(self, connection: Connection, values: tuple[object, ...]) -> dict[str, Any]:
         """Call the procedure with the window of the server's clock within which it may commit.
@@ -130,33 +141,41 @@ class Store:
             raise DatabaseUnavailable("no time left")
         not_before, not_after = clock.at(sent) - deadline.CLOCK_TOLERANCE, clock.at(sent) + window
         placeholders = ", ".join(["%s"] * (len(values) + 2))
-        (row,) = connection.query(f"CALL checkout({placeholders})", (*values, not_before, not_after))
+        (row,) = connection.query(
+            f"CALL checkout({placeholders})", (*values, not_before, not_after)
+        )
         clock.observe(float(row["server_clock"]), sent=sent, received=time.monotonic())
         return row
 
-    def mark_published(self, order_id: str, *, overdue: int) -> None:
-        """Record a publication. overdue: seconds from now until the relay asks again."""
-        self._row("CALL mark_published(%s, %s)", (order_id, overdue), repeatable=False)
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
+        """Record a publication. overdue_after: seconds from now until the relay asks again."""
+        self._query_one("CALL mark_published(%s, %s)", (order_id, overdue_after), repeatable=False)
 
-    def restock(self, order_id: str, *, slug: str, callback_token: str) -> Restock | None:
+    def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
         """Book the arrival of an order, once. None: the token is not this order's, or the product is another."""
-        row = self._row("CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True)
-        return Restock(added=bool(row["added"]), stock=row["stock"]) if row else None
+        row = self._query_one(
+            "CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True
+        )
+        return RestockResult(added=bool(row["added"]), stock=row["stock"]) if row else None
 
-    def claim_orders(self, claim: str, *, publications: int, newest: bool, limit: int, lease: int) -> Claim:
+    def claim_orders(
+        self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
+    ) -> Claim:
         """Lease at most `limit` due orders to this claim, for `lease` seconds.
 
         claim: a UUID of this call's own. publications: how often the orders have been published. newest: take the
         newest of those that were not claimed since then, instead of the oldest of all.
         """
         values = (claim, publications, newest, limit, lease)
-        rows = self._rows("CALL claim_orders(%s, %s, %s, %s, %s)", values, repeatable=False)
+        rows = self._query("CALL claim_orders(%s, %s, %s, %s, %s)", values, repeatable=False)
         orders = [messages.ProductionOrder(**row) for row in rows if row["product_id"] is not None]
         return Claim(orders=orders, stuck=len(rows) - len(orders))
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark at most `limit` overdue orders, published that often or more, as stuck; return the number marked."""
-        row = self._row("CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False)
+        row = self._query_one(
+            "CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False
+        )
         assert row, "mark_stuck always returns a row"
         return int(row["marked"])
 
@@ -165,7 +184,9 @@ class Store:
 
         publications, newest: which orders come first, as in claim_orders.
         """
-        row = self._row("CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False)
+        row = self._query_one(
+            "CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False
+        )
         assert row, "mark_orphans always returns a row"
         return int(row["marked"])
 
@@ -178,12 +199,12 @@ class Store:
         return self._purge("CALL purge_checkout_outcomes(%s, %s)", retention, limit)
 
     def _purge(self, sql: str, retention: int, limit: int) -> int:
-        row = self._row(sql, (retention, limit), repeatable=True)
+        row = self._query_one(sql, (retention, limit), repeatable=True)
         assert row, "a purge always returns a row"
         return int(row["purged"])
 
     def backlog(self) -> Backlog:
-        row = self._row(
+        row = self._query_one(
             "SELECT COALESCE(TIMESTAMPDIFF(SECOND, (SELECT MIN(requested_at) FROM production_order"
             " WHERE status = 'requested'), UTC_TIMESTAMP(6)), 0) AS oldest_unpublished_seconds,"
             " (SELECT COUNT(*) FROM production_order WHERE status = 'stuck') AS stuck",
@@ -193,11 +214,15 @@ class Store:
         assert row, "a SELECT without FROM always returns a row"
         return Backlog(**row)
 
-    def _row(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> dict[str, Any] | None:
-        rows = self._rows(sql, values, repeatable=repeatable)
+    def _query_one(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool
+    ) -> dict[str, Any] | None:
+        rows = self._query(sql, values, repeatable=repeatable)
         return rows[0] if rows else None
 
-    def _rows(self, sql: str, values: tuple[object, ...], *, repeatable: bool) -> list[dict[str, Any]]:
+    def _query(
+        self, sql: str, values: tuple[object, ...], *, repeatable: bool
+    ) -> list[dict[str, Any]]:
         """Return the first result. If it does not arrive, a repeatable statement is sent again."""
 
         def send(connection: Connection) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ RESERVE = 1.5
 MAX_ANSWER_BYTES = 1024 * 1024
 READ_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
-settings = environment.read(environment.Consumer)
+config = environment.read(environment.Consumer)
 
 
 class FactoryError(Exception):
@@ -36,7 +36,9 @@ class WholeLines:
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self.file.readline(limit)
-        if not line.endswith(b"\n") and len(line) < limit:  # at the limit, http.client raises an error of its own
+        if (
+            not line.endswith(b"\n") and len(line) < limit
+        ):  # at the limit, http.client raises an error of its own
             raise FactoryError("its response ends inside the headers")
         return line
 
@@ -100,7 +102,7 @@ def payload(order: messages.ProductionOrder) -> dict[str, str]:
         "MessageAttributeProductCnt": str(order.quantity),
         "MessageAttributeFactoryId": order.factory_id,
         "MessageAttributeRequester": order.requester,
-        "CallbackUrl": f"{settings.public_url}/product/{order.slug}?{callback}",
+        "CallbackUrl": f"{config.public_url}/product/{order.slug}?{callback}",
     }
 
 
@@ -108,10 +110,10 @@ def post(order: messages.ProductionOrder, *, deadline: float) -> None:
     """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or as requests and urllib3 do."""
     with session() as connection:
         answer = connection.post(
-            settings.factory_url,
+            config.factory_url,
             json=payload(order),
             headers={"Idempotency-Key": order.order_id},
-            timeout=(min(CONNECT_TIMEOUT, settings.factory_deadline), settings.factory_deadline),
+            timeout=(min(CONNECT_TIMEOUT, config.factory_deadline), config.factory_deadline),
             allow_redirects=False,
             stream=True,
         )
@@ -131,22 +133,27 @@ def _sqs() -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1}))
+    return boto3.client(
+        "sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
+    )
 
 
 def postpone(record: dict[str, Any]) -> None:
     """Receive it later, and later each time. Where that fails, the queue's own visibility timeout applies."""
     receives = int(record["attributes"]["ApproximateReceiveCount"])
     # SQS buries a message when it would be received once more: nothing is gained by waiting for that.
-    delay = 0 if receives >= settings.max_receives else settings.retry_delay * 2 ** (receives - 1)
+    delay = 0 if receives >= config.max_receives else config.retry_delay * 2 ** (receives - 1)
     try:
         _sqs().change_message_visibility(
-            QueueUrl=settings.stock_queue_url,
+            QueueUrl=config.stock_queue_url,
             ReceiptHandle=record["receiptHandle"],
             VisibilityTimeout=delay,
         )
     except Exception as error:
-        log.warning("not postponed", extra={"message_id": record["messageId"], "reason": type(error).__name__})
+        log.warning(
+            "not postponed",
+            extra={"message_id": record["messageId"], "reason": type(error).__name__},
+        )
 
 
 def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
@@ -154,25 +161,25 @@ def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
     try:
         return messages.parse(record["body"])
     except ValueError as error:
-        log.error("not delivered", extra={"message_id": record["messageId"], "reason": str(error)})
+        log.error("not placed", extra={"message_id": record["messageId"], "reason": str(error)})
         return None
 
 
-def delivered(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
+def is_placed(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
     in_time = outcome.done() and not outcome.cancelled()
     error = outcome.exception() if in_time else FactoryError("no complete answer in time")
     if error is None:
-        log.info("delivered", extra={"order_id": order.order_id})
+        log.info("placed", extra={"order_id": order.order_id})
         return True
     reason = str(error) if isinstance(error, FactoryError) else type(error).__name__
-    log.error("not delivered", extra={"order_id": order.order_id, "reason": reason})
+    log.error("not placed", extra={"order_id": order.order_id, "reason": reason})
     return False
 
 
 @failures.guarded()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Post the batch to the factory, and return SQS's partial batch response. Raises Failed."""
-    seconds = min(settings.factory_deadline, context.get_remaining_time_in_millis() / 1000 - RESERVE)
+    seconds = min(config.factory_deadline, context.get_remaining_time_in_millis() / 1000 - RESERVE)
     deadline = time.monotonic() + seconds
     # Not a `with` block: a thread that still waits for the factory must not hold up the answer.
     executor = ThreadPoolExecutor(max_workers=len(event["Records"]))
@@ -183,7 +190,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     wait([outcome for _, outcome in posts.values()], timeout=seconds)
     executor.shutdown(wait=False, cancel_futures=True)
 
-    done = {message_id for message_id, (order, outcome) in posts.items() if delivered(order, outcome)}
+    done = {
+        message_id for message_id, (order, outcome) in posts.items() if is_placed(order, outcome)
+    }
     failures = [record for record in event["Records"] if record["messageId"] not in done]
     for record in failures:
         postpone(record)

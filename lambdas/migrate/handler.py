@@ -65,12 +65,18 @@ def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURE
         "SELECT name, param_list, body, IF(definer = CURRENT_USER(), security_type, '') FROM mysql.proc"
         " WHERE db = DATABASE()"
     )
-    known = {name: (parameters, body, security) for name, parameters, body, security in cursor.fetchall()}
+    known = {
+        name: (parameters, body, security) for name, parameters, body, security in cursor.fetchall()
+    }
     changed = []
     for path in sorted(directory.glob("*.sql")):
         text = path.read_bytes().strip()
         parameters, body, security = known.get(path.stem, (b"", b"", ""))
-        same = b"PROCEDURE %s(%s)" % (path.stem.encode(), parameters) in text and body and text.endswith(body)
+        same = (
+            b"PROCEDURE %s(%s)" % (path.stem.encode(), parameters) in text
+            and body
+            and text.endswith(body)
+        )
         if not same or security != "DEFINER":
             execute_file(cursor, path)
             changed.append(path.name)
@@ -83,7 +89,9 @@ def execute_file(cursor: pymysql.cursors.Cursor, path: Path) -> None:
     try:
         cursor.execute(source)
     except pymysql.MySQLError as error:
-        raise MigrationFailed(f"{path.name}: {without_data(str(error.args[-1]), source)}") from error
+        raise MigrationFailed(
+            f"{path.name}: {without_data(str(error.args[-1]), source)}"
+        ) from error
 
 
 def without_data(message: str, source: str) -> str:
@@ -111,7 +119,9 @@ def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | No
         cursor.execute(f"ALTER USER {account} {authentication}")
 
 
-def set_grants(cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str], *, name: str) -> None:
+def set_grants(
+    cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str], *, name: str
+) -> None:
     """Give the user exactly these grants on the schema `name`, whatever it had before. Right ones are not touched.
 
     Only if the user has a grant too many, all its grants are revoked and then given again. That takes milliseconds, and
@@ -120,7 +130,10 @@ def set_grants(cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str],
     account = account_of(cursor, user)
     wanted = {normalized(re.sub(r"(\w+)$", rf"{name}.\1", grant)) for grant in grants}
     cursor.execute(f"SHOW GRANTS FOR {account}")
-    lines = [re.fullmatch(r"GRANT (.+?) TO .+?( WITH GRANT OPTION)?", line) for (line,) in cursor.fetchall()]
+    lines = [
+        re.fullmatch(r"GRANT (.+?) TO .+?( WITH GRANT OPTION)?", line)
+        for (line,) in cursor.fetchall()
+    ]
     held = {normalized(line[1]) + (line[2] or "") for line in lines if line} - {"USAGE ON *.*"}
     if held - wanted:
         cursor.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}")
@@ -154,7 +167,9 @@ def handler(event: object, context: object) -> None:
     user_secret_arns = config.user_secret_arns.split(",") if config.user_secret_arns else []
     logins = [secret(arn, deadline.PATIENT_SECRET) for arn in user_secret_arns]
     passwords = {login["username"]: login["password"] for login in logins}
-    connection = connect(config, user=master["username"], password=master["password"], name=None, until=until)
+    connection = connect(
+        config, user=master["username"], password=master["password"], name=None, until=until
+    )
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('migrate', %s)", (LOCK_SECONDS,))
         if cursor.fetchone() != (1,):

@@ -54,9 +54,11 @@ def publish(order: messages.ProductionOrder, progress: Progress) -> None:
     except Exception as error:
         progress.failed += 1
         if progress.failed <= LOGGED_FAILURES:
-            log.error("not published", extra={"order_id": order.order_id, "reason": type(error).__name__})
+            log.error(
+                "not published", extra={"order_id": order.order_id, "reason": type(error).__name__}
+            )
         return
-    store.mark_published(order.order_id, overdue=config.overdue)
+    store.mark_published(order.order_id, overdue_after=config.overdue_after)
     progress.published += 1
     log.info("published", extra={"order_id": order.order_id})
 
@@ -69,7 +71,7 @@ def publish_due(progress: Progress, *, until: float) -> None:
     """
     lanes = [
         Lane(publications=publications, newest=newest)
-        for publications in range(1 + config.max_repeats)
+        for publications in range(1 + config.max_reminders)
         for newest in (False, True)
     ]
     while lanes:
@@ -81,11 +83,17 @@ def publish_from(lane: Lane, progress: Progress, *, until: float) -> bool:
     if time.monotonic() >= until:
         return False
     claim = store.claim_orders(
-        str(uuid.uuid4()), publications=lane.publications, newest=lane.newest, limit=CLAIM, lease=LEASE
+        str(uuid.uuid4()),
+        publications=lane.publications,
+        newest=lane.newest,
+        limit=CLAIM,
+        lease=LEASE,
     )
     progress.stuck += claim.stuck
     if claim.stuck:  # there may be more: mark them by the thousand, not by the score
-        progress.stuck += store.mark_orphans(publications=lane.publications, newest=lane.newest, limit=PORTION)
+        progress.stuck += store.mark_orphans(
+            publications=lane.publications, newest=lane.newest, limit=PORTION
+        )
     for order in claim.orders:
         if time.monotonic() >= until:
             return False
@@ -112,11 +120,17 @@ def handler(event: object, context: Any) -> None:
     publish_until, purge_until = end - PUBLISH_RESERVE, end - PURGE_RESERVE
     # Half of the time at most, so that a slow database leaves some for publishing.
     mark_until = (start + publish_until) / 2
-    stuck = in_portions(store.mark_stuck, max_publications=1 + config.max_repeats, until=mark_until)
+    stuck = in_portions(
+        store.mark_stuck, max_publications=1 + config.max_reminders, until=mark_until
+    )
     progress = Progress(stuck=stuck)
     publish_due(progress, until=publish_until)
-    purged_outcomes = in_portions(store.purge_checkout_outcomes, retention=OUTCOME_RETENTION, until=purge_until)
-    purged_keys = in_portions(store.purge_idempotency_keys, retention=config.idempotency_retention, until=purge_until)
+    purged_outcomes = in_portions(
+        store.purge_checkout_outcomes, retention=OUTCOME_RETENTION, until=purge_until
+    )
+    purged_keys = in_portions(
+        store.purge_idempotency_keys, retention=config.idempotency_retention, until=purge_until
+    )
     backlog = store.backlog()
     log.info(
         "relay",

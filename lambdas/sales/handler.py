@@ -11,16 +11,16 @@ from dataclasses import astuple, dataclass
 from decimal import Decimal
 from typing import Any
 
-from common import deadline, environment, http, limits, messages
-from common.store import Checkout, Store
+from common import deadline, environment, http_api, limits, messages
+from common.store import CheckoutResult, Store
 
 DEFAULT_SLUG = "donut"
 NO_SUCH_PRODUCT = "상품 없음"
 UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters but tab, newline and carriage return; lone surrogates; noncharacters. SNS rejects most of them."""
 log = logging.getLogger(__name__)
-settings = environment.read(environment.Sales)
-store = Store(settings)
+config = environment.read(environment.Sales)
+store = Store(config)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,20 +37,22 @@ class CheckoutRequest:
 
 
 def parse_quantity(value: object) -> int:
-    """Return the quantity: 1 to max_order, an integer (5.0 is one) or a string of ASCII digits. Raises BadRequest."""
+    """Return the quantity: an integer (5.0 is one) or a string of ASCII digits. Raises BadRequest."""
     if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}", value):
         value = Decimal(value)
     # The range comes first: int(Decimal("1e999999999")) would take all memory.
-    if isinstance(value, Decimal) and 1 <= value <= settings.max_order and value == int(value):
+    if isinstance(value, Decimal) and 1 <= value <= config.max_quantity and value == int(value):
         return int(value)
-    raise http.BadRequest(f"MessageAttributeProductCnt는 1 이상 {settings.max_order} 이하의 정수여야 합니다")
+    raise http_api.BadRequest(
+        f"MessageAttributeProductCnt는 1 이상 {config.max_quantity} 이하의 정수여야 합니다"
+    )
 
 
 def read_string(body: dict[str, Any], name: str) -> str:
     """Return the field as it was sent; null and missing count as empty. Raises BadRequest if it is not a string."""
     value = body.get(name)
     if not isinstance(value, str | None):
-        raise http.BadRequest(f"{name}는 문자열이어야 합니다")
+        raise http_api.BadRequest(f"{name}는 문자열이어야 합니다")
     return value or ""
 
 
@@ -58,10 +60,10 @@ def parse_text(body: dict[str, Any], name: str) -> str | None:
     """Return the field, trimmed, or None if nothing is left of it. Raises BadRequest."""
     value = read_string(body, name)
     if UNSENDABLE.search(value):
-        raise http.BadRequest(f"{name}에 사용할 수 없는 문자가 있습니다")
+        raise http_api.BadRequest(f"{name}에 사용할 수 없는 문자가 있습니다")
     value = value.strip()
     if len(value) > limits.TEXT:
-        raise http.BadRequest(f"{name}는 {limits.TEXT}자 이하여야 합니다")
+        raise http_api.BadRequest(f"{name}는 {limits.TEXT}자 이하여야 합니다")
     return value or None
 
 
@@ -70,14 +72,16 @@ def parse_product_id(body: dict[str, Any]) -> str | None:
     value = read_string(body, "MessageAttributeProductId")
     product_id = value.strip()
     # The control characters are looked for in what was sent: strip() removes some of them, such as U+001F.
-    if UNSENDABLE.search(value) or (product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)):
-        raise http.BadRequest(NO_SUCH_PRODUCT)
+    if UNSENDABLE.search(value) or (
+        product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)
+    ):
+        raise http_api.BadRequest(NO_SUCH_PRODUCT)
     return product_id or None
 
 
-def parse_checkout(event: http.Event) -> CheckoutRequest:
+def parse_checkout(event: http_api.Event) -> CheckoutRequest:
     """Return the checkout that the request's body asks for. Raises BadRequest."""
-    body = http.json_object(event)
+    body = http_api.json_object(event)
     requester, alias = parse_text(body, "requester"), parse_text(body, "MessageAttributeRequester")
     return CheckoutRequest(
         product_id=parse_product_id(body),
@@ -87,11 +91,11 @@ def parse_checkout(event: http.Event) -> CheckoutRequest:
     )
 
 
-def parse_idempotency_key(event: http.Event) -> str | None:
+def parse_idempotency_key(event: http_api.Event) -> str | None:
     """Return the header, which holds printable ASCII characters only, or None if it is missing. Raises BadRequest."""
     key = (event.get("headers") or {}).get("idempotency-key")
     if key is not None and not re.fullmatch(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}", key):
-        raise http.BadRequest(
+        raise http_api.BadRequest(
             f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의 출력 가능한 ASCII 문자여야 합니다"
         )
     return key
@@ -105,36 +109,50 @@ def publish(order: messages.ProductionOrder) -> None:
     try:
         if time.monotonic() > deadline.began() + deadline.PUBLISH_START:
             raise TimeoutError
-        messages.publish(order, topic_arn=settings.stock_empty_topic_arn)
+        messages.publish(order, topic_arn=config.stock_empty_topic_arn)
         log.info("published", extra={"order_id": order.order_id})
-        store.mark_published(order.order_id, overdue=settings.overdue)
+        store.mark_published(order.order_id, overdue_after=config.overdue_after)
     except Exception as error:
-        log.warning("left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__})
+        log.warning(
+            "left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__}
+        )
 
 
-def get_product(event: http.Event) -> http.Response:
+def get_product(event: http_api.Event) -> http_api.Response:
     slug = event["pathParameters"]["slug"]
     product = store.product(slug) if limits.is_identifier(slug, max_length=limits.SLUG) else None
-    return http.response(200, product) if product else http.response(400, {"message": NO_SUCH_PRODUCT})
+    return (
+        http_api.response(200, product)
+        if product
+        else http_api.response(400, {"message": NO_SUCH_PRODUCT})
+    )
 
 
-def get_order(event: http.Event) -> http.Response:
+def get_order(event: http_api.Event) -> http_api.Response:
     order_id = event["pathParameters"]["order_id"]
-    order = store.order(order_id) if limits.is_identifier(order_id, max_length=limits.ORDER_ID) else None
-    return http.response(200, order) if order else http.response(400, {"message": "주문 없음"})
+    order = (
+        store.order(order_id)
+        if limits.is_identifier(order_id, max_length=limits.ORDER_ID)
+        else None
+    )
+    return (
+        http_api.response(200, order) if order else http_api.response(400, {"message": "주문 없음"})
+    )
 
 
-def answer(result: Checkout) -> http.Response:
+def answer(result: CheckoutResult) -> http_api.Response:
     verdict = "구매 완료" if result.purchased else "구매 실패"
     body = {
         "message": f"{verdict}! 남은 재고: {result.stock}",
         "purchased": result.purchased,
         "stock": result.stock,
     }
-    return http.response(200, body if result.purchased else {**body, "order_id": result.order_id})
+    return http_api.response(
+        200, body if result.purchased else {**body, "order_id": result.order_id}
+    )
 
 
-def checkout(event: http.Event) -> http.Response:
+def checkout(event: http_api.Event) -> http_api.Response:
     key = parse_idempotency_key(event)
     request = parse_checkout(event)
     request_hash = request.hash() if key is not None else None
@@ -147,7 +165,7 @@ def checkout(event: http.Event) -> http.Response:
         requester=request.requester,
         order_id=order_id,
         callback_token=callback_token,
-        publish_within=settings.publish_within,
+        publish_within=config.publish_within,
         idempotency_key=key,
         request_hash=request_hash,
     )
@@ -160,12 +178,16 @@ def checkout(event: http.Event) -> http.Response:
             "order_id": result.order_id,
         },
     )
-    if result.outcome == "unknown":
-        return http.response(400, {"message": NO_SUCH_PRODUCT})
+    if result.outcome == "no_such_product":
+        return http_api.response(400, {"message": NO_SUCH_PRODUCT})
     if result.request_hash != request_hash:
-        return http.response(422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"})
-    if result.outcome == "refused":
-        assert result.slug and result.product_id and result.factory_id, "a new order names its product"
+        return http_api.response(
+            422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"}
+        )
+    if result.outcome == "out_of_stock":
+        assert result.slug and result.product_id and result.factory_id, (
+            "a new order names its product"
+        )
         publish(
             messages.ProductionOrder(
                 order_id=order_id,
@@ -187,10 +209,10 @@ ROUTES = {
 }
 
 
-def not_found(event: http.Event) -> http.Response:
-    return http.response(404, {"error": "Not Found"})
+def not_found(event: http_api.Event) -> http_api.Response:
+    return http_api.response(404, {"error": "Not Found"})
 
 
-@http.endpoint
-def handler(event: http.Event) -> http.Response:
+@http_api.endpoint
+def handler(event: http_api.Event) -> http_api.Response:
     return ROUTES.get(event["routeKey"], not_found)(event)

@@ -5,7 +5,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.factory import Answer, Factory
-from tests.e2e.shop import Shop
+from tests.support.deployed_shop import Shop
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +38,15 @@ def shop(cloud: Cloud, factory: Factory) -> Shop:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failure comes with the last words of everything that was running."""
     report = yield
     cloud: Any = getattr(item, "funcargs", {}).get("cloud")
     if report.failed and cloud:
         for log in sorted((cloud.directory / "logs").glob("*.log")):
-            report.sections.append((log.name, "\n".join(log.read_text(errors="replace").splitlines()[-25:])))
+            report.sections.append(
+                (log.name, "\n".join(log.read_text(errors="replace").splitlines()[-25:]))
+            )
     return report

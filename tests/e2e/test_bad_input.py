@@ -8,25 +8,37 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.factory import Answer as FactoryAnswer
-from tests.e2e.shop import Shop
-from tests.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
+from tests.support.deployed_shop import Shop
+from tests.support.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
 
 
-def test_bad_input_changes_nothing_and_learns_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    shop.factory.answer = lambda order: FactoryAnswer(deliver=False)  # nothing arrives but what bad input forged
+def test_bad_input_changes_nothing_and_learns_nothing(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.factory.answer = lambda order: FactoryAnswer(
+        deliver=False
+    )  # nothing arrives but what bad input forged
     address = urlsplit(shop.cloud.endpoint)
     connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
 
     def send(input: Input) -> Answer:
         connection.request(input.method, input.target, input.body, dict(input.headers))
         response = connection.getresponse()
-        return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
+        return Answer(
+            response.status,
+            {name.lower(): value for name, value in response.getheaders()},
+            response.read(),
+        )
 
     with closing(connection):
         tried = try_all(hostile_inputs(INPUTS // 5), shop=shop, send=send)
     with capsys.disabled():
         print(f"\nbad input, over the wire: {tried}")
     lines = shop.log_lines()
-    assert any('"callback refused"' in line for line in lines)
+    assert any('"callback rejected"' in line for line in lines)
     tokens = {token for (token,) in shop.sql("SELECT callback_token FROM production_order")}
-    assert not [line for line in lines if CANARY in line or not tokens.isdisjoint(re.findall(r"[\w-]+", line))]
+    assert not [
+        line
+        for line in lines
+        if CANARY in line or not tokens.isdisjoint(re.findall(r"[\w-]+", line))
+    ]

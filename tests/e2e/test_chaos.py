@@ -18,16 +18,20 @@ import pymysql
 import pytest
 import requests
 
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
 from operations import redrive
-from tests.at_once import at_once
-from tests.e2e.operations import kill_database, make_due, run_relay
-from tests.e2e.shop import Shop
-from tests.eventually import eventually
+from tests.support.accidents import kill_database, make_due, run_relay
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import Shop
+from tests.support.polling import eventually
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CHAOS_SEEDS", "1")))
+SEEDS = (
+    [int(os.environ["SEED"])]
+    if "SEED" in os.environ
+    else range(int(os.environ.get("CHAOS_SEEDS", "1")))
+)
 CLIENTS = 8
 STOCK = 1000
 QUANTITIES = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 8, 200]
@@ -93,7 +97,9 @@ class Client:
 
     def ask(self, purchase: Purchase) -> None:
         headers = {"Idempotency-Key": purchase.key} if purchase.key else {}
-        answer = self.shop.checkout(purchase.quantity, headers=headers, requester=purchase.requester)
+        answer = self.shop.checkout(
+            purchase.quantity, headers=headers, requester=purchase.requester
+        )
         if answer.status_code == 503:
             assert answer.json() == {"message": "데이터베이스 연결 오류"}
             purchase.unknown += 1
@@ -109,7 +115,13 @@ class Chaos:
         self.shop = shop
         self.random = random.Random(seed)
         self.over = over
-        self.accidents = [self.kill, self.cut_statements, self.fail_services, self.change_factory, self.close_factory]
+        self.accidents = [
+            self.kill,
+            self.cut_statements,
+            self.fail_services,
+            self.change_factory,
+            self.close_factory,
+        ]
         self.accidents += [self.repeat_callbacks, self.pass_time, self.redrive]
         self.factory_answers = [Answer()]
 
@@ -154,7 +166,9 @@ class Chaos:
         self.shop.factory.start()
 
     def repeat_callbacks(self) -> None:
-        calls = [call for order_id, _, _ in self.shop.orders() for call in self.shop.calls(order_id)]
+        calls = [
+            call for order_id, _, _ in self.shop.orders() for call in self.shop.calls(order_id)
+        ]
         for call in self.random.sample(calls, min(3, len(calls))):
             answer = requests.post(call.payload["CallbackUrl"], timeout=20)
             assert answer.status_code in (200, 503)
@@ -171,7 +185,9 @@ class Chaos:
 
 def bring_back(shop: Shop) -> None:
     sqs = shop.cloud.client("sqs")
-    redrive.redrive(sqs, source_url=shop.queue_url("stock_dlq"), target_url=shop.queue_url("stock_queue"))
+    redrive.redrive(
+        sqs, source_url=shop.queue_url("stock_dlq"), target_url=shop.queue_url("stock_queue")
+    )
 
 
 def heal(shop: Shop) -> None:
@@ -187,7 +203,9 @@ def heal(shop: Shop) -> None:
             run_relay(shop)
             bring_back(shop)
             assert shop.sql(open_orders) == []
-        except pymysql.OperationalError as error:  # 1040: so many deliveries at once, each with a connection
+        except (
+            pymysql.OperationalError
+        ) as error:  # 1040: so many deliveries at once, each with a connection
             raise AssertionError("the database is busy") from error
 
     eventually(all_arrived, within=HEALING_SECONDS)
@@ -201,7 +219,9 @@ def check(shop: Shop, purchases: list[Purchase]) -> int:
     sold_behind_503 = 0
     sold = Counter(requester for _, requester in shop.ledger())
     ordered = dict(shop.sql("SELECT requester, order_id FROM production_order"))
-    orders = Counter(requester for (requester,) in shop.sql("SELECT requester FROM production_order"))
+    orders = Counter(
+        requester for (requester,) in shop.sql("SELECT requester FROM production_order")
+    )
     for purchase in purchases:
         outcome = sold[purchase.requester], orders[purchase.requester]
         if not purchase.answers:
@@ -219,7 +239,9 @@ def check(shop: Shop, purchases: list[Purchase]) -> int:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_chaos_loses_nothing_and_sells_nothing_twice(shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chaos_loses_nothing_and_sells_nothing_twice(
+    shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
     shop.set_stock(STOCK)
     over = threading.Event()
@@ -254,7 +276,9 @@ def test_chaos_loses_nothing_and_sells_nothing_twice(shop: Shop, seed: int, monk
     # What is still on its way is repeats, of no concern to the next test.
     shop.cloud.client("sqs").purge_queue(QueueUrl=shop.queue_url("stock_queue"))
     outcomes = Counter("unknown" if purchase.unknown else "known" for purchase in purchases)
-    assert outcomes["unknown"] and shop.ledger() and shop.orders(), "nothing has failed, or nothing has worked"
+    assert outcomes["unknown"] and shop.ledger() and shop.orders(), (
+        "nothing has failed, or nothing has worked"
+    )
     print(
         f"seed {seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
         f" {sold_behind_503} sold behind a 503"

@@ -10,11 +10,11 @@ import pytest
 from common import environment, iam_login
 from common.database import connect
 from local.cloud import Cloud
-from local.rds import create_iam_user
-from stacks.settings import REGION
-from tests.books import NAME
-from tests.e2e.shop import Shop
-from tests.grants import GRANTS, readable
+from local.database.rds import create_iam_user
+from settings import REGION
+from tests.support.books import NAME
+from tests.support.deployed_shop import Shop
+from tests.support.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
 USERS = {"sales": "shop_sales", "restock": "shop_restock", "relay": "shop_relay"}
@@ -25,12 +25,16 @@ STRANGER = "stranger"
 @pytest.fixture(autouse=True)
 def takes_iam_tokens(cloud: Cloud) -> None:
     if not cloud.database.takes_iam_tokens:
-        pytest.skip("MariaDB's PAM plugin is not to be had here: the functions log in with a password")
+        pytest.skip(
+            "MariaDB's PAM plugin is not to be had here: the functions log in with a password"
+        )
 
 
 @pytest.fixture
 def stranger(cloud: Cloud, shop: Shop) -> Iterator[None]:
-    create_iam_user(mysql_cnf=cloud.database.mysql_cnf, user=STRANGER, emulator=cloud.database.emulator_port)
+    create_iam_user(
+        mysql_cnf=cloud.database.mysql_cnf, user=STRANGER, emulator=cloud.database.emulator_port
+    )
     yield
     shop.sql(f"DROP USER {STRANGER}")
 
@@ -46,7 +50,9 @@ def token(
     region: str = REGION,
 ) -> str:
     """Return the token that the function's role would sign, `age` seconds after it did."""
-    role = cloud.client("lambda").get_function_configuration(FunctionName=f"donut-shop-{function}-local")["Role"]
+    role = cloud.client("lambda").get_function_configuration(
+        FunctionName=f"donut-shop-{function}-local"
+    )["Role"]
     session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
     credentials = environment.Credentials(
         aws_access_key_id=session["AccessKeyId"],
@@ -73,7 +79,9 @@ def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
     connect(database, user=user, password=password, name=None, until=time.monotonic() + 30).close()
 
 
-def assert_refused(cloud: Cloud, password: str, *, because: str, user: str = USERS["sales"]) -> None:
+def assert_refused(
+    cloud: Cloud, password: str, *, because: str, user: str = USERS["sales"]
+) -> None:
     log = cloud.emulator.log
     known = len(log.read_text())
     with pytest.raises(pymysql.OperationalError, match="Access denied"):
@@ -91,7 +99,10 @@ def test_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
 
 def test_users_have_exactly_their_grants(shop: Shop) -> None:
     """The table is the one that tests/integration compares with the users that log in with passwords."""
-    grants = {user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))] for user in USERS.values()}
+    grants = {
+        user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))]
+        for user in USERS.values()
+    }
     assert {user: readable(lines) for user, lines in grants.items()} == GRANTS
 
 
@@ -103,11 +114,14 @@ def test_a_functions_token_is_taken_for_15_minutes(cloud: Cloud, function: str, 
 
 
 @pytest.mark.parametrize(
-    ("function", "other"), [(function, other) for function in USERS for other in USERS if function != other]
+    ("function", "other"),
+    [(function, other) for function in USERS for other in USERS if function != other],
 )
 def test_role_is_refused_another_functions_user(cloud: Cloud, function: str, other: str) -> None:
     user = USERS[other]
-    assert_refused(cloud, token(cloud, function=function, user=user), user=user, because="may not connect")
+    assert_refused(
+        cloud, token(cloud, function=function, user=user), user=user, because="may not connect"
+    )
 
 
 def test_an_old_token_is_refused(cloud: Cloud) -> None:
@@ -121,7 +135,9 @@ def test_a_forged_token_is_refused(cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    "elsewhere", [{"host": "localhost"}, {"port": 3306}, {"user": "admin"}, {"region": "us-east-1"}], ids=str
+    "elsewhere",
+    [{"host": "localhost"}, {"port": 3306}, {"user": "admin"}, {"region": "us-east-1"}],
+    ids=str,
 )
 def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, str]) -> None:
     assert_refused(cloud, token(cloud, **elsewhere), because="InvalidToken")
@@ -130,7 +146,9 @@ def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, str
 @pytest.mark.parametrize("function", ["consumer", "migrate"])
 @pytest.mark.parametrize("user", USERS.values())
 def test_a_role_without_the_permission_is_refused(cloud: Cloud, function: str, user: str) -> None:
-    assert_refused(cloud, token(cloud, function=function, user=user), user=user, because="may not connect")
+    assert_refused(
+        cloud, token(cloud, function=function, user=user), user=user, because="may not connect"
+    )
 
 
 @pytest.mark.usefixtures("stranger")

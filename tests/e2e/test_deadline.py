@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from local.factory import Answer
-from tests.at_once import at_once
-from tests.e2e.shop import ANSWERED_WITHIN, Shop
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import ANSWERED_WITHIN, Shop
 
 AWAKE = 0.004
 
@@ -51,7 +51,9 @@ def test_every_route_answers_in_time_when_the_database_stutters(
         "GET /product": lambda: shop.request("GET", "/product/donut"),
         "GET /order": lambda: shop.request("GET", "/order/x"),
         "POST /checkout": lambda: shop.checkout(1, requester=requester),
-        "POST /checkout with a key": lambda: shop.checkout(1, requester=key, headers={"Idempotency-Key": key}),
+        "POST /checkout with a key": lambda: shop.checkout(
+            1, requester=key, headers={"Idempotency-Key": key}
+        ),
         "callback": lambda: requests.post(callback, timeout=10),
     }
     # A cold start is not part of the 5 s: each request below finds an execution environment that is warm.
@@ -67,5 +69,8 @@ def test_every_route_answers_in_time_when_the_database_stutters(
     assert {answer.status_code for answer in answers.values()} <= {200, 400, 503}
     with capsys.disabled():
         warming_up = max(answer.elapsed.total_seconds() for answer in cold)
-        print(f"\n{connections} connections, pauses of {pause} s: {max(seconds.values()):.2f} s;", end=" ")
+        print(
+            f"\n{connections} connections, pauses of {pause} s: {max(seconds.values()):.2f} s;",
+            end=" ",
+        )
         print(f"apart from that, cold starts: {warming_up:.2f} s")

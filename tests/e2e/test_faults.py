@@ -13,8 +13,8 @@ import pytest
 
 from local.factory import Answer, Factory, Order
 from operations.redrive import redrive
-from tests.e2e.shop import ANSWERED_WITHIN, PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.deployed_shop import ANSWERED_WITHIN, PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def attributes(shop: Shop, order_id: str) -> dict[str, str]:
@@ -24,21 +24,44 @@ def attributes(shop: Shop, order_id: str) -> dict[str, str]:
         " FROM production_order JOIN product USING (product_id) WHERE order_id = %s",
         (order_id,),
     )
-    names = ("ProductId", "FactoryId", "ProductCnt", "Requester", "OrderId", "CallbackToken", "ProductSlug")
-    return {f"MessageAttribute{name}": str(value) for name, value in zip(names, values, strict=True)}
+    names = (
+        "ProductId",
+        "FactoryId",
+        "ProductCnt",
+        "Requester",
+        "OrderId",
+        "CallbackToken",
+        "ProductSlug",
+    )
+    return {
+        f"MessageAttribute{name}": str(value) for name, value in zip(names, values, strict=True)
+    }
 
 
-def assert_not_delivered(shop: Shop, order_id: str) -> None:
+def assert_not_placed(shop: Shop, order_id: str) -> None:
     """The consumer has tried, in vain."""
-    assert any(order_id in line and '"not delivered"' in line for line in shop.log_lines())
+    assert any(order_id in line and '"not placed"' in line for line in shop.log_lines())
 
 
 def test_a_notification_is_as_the_contract_says(shop: Shop) -> None:
     sqs, sns = shop.cloud.client("sqs"), shop.cloud.client("sns")
-    anybody = {"Statement": {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": "*"}}
-    queue = sqs.create_queue(QueueName="eavesdropper", Attributes={"Policy": json.dumps(anybody)})["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    subscription = sns.subscribe(TopicArn=shop.topic_arn(), Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+    anybody = {
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+        }
+    }
+    queue = sqs.create_queue(QueueName="eavesdropper", Attributes={"Policy": json.dumps(anybody)})[
+        "QueueUrl"
+    ]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    subscription = sns.subscribe(TopicArn=shop.topic_arn(), Protocol="sqs", Endpoint=arn)[
+        "SubscriptionArn"
+    ]
     order_id = shop.order_more(40, requester="홍길동")
     (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
     sns.unsubscribe(SubscriptionArn=subscription)
@@ -49,7 +72,8 @@ def test_a_notification_is_as_the_contract_says(shop: Shop) -> None:
     assert notification["Subject"] == "도너츠 재고 부족"
     assert text == "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각:"
     assert notification["MessageAttributes"] == {
-        name: {"Type": "String", "Value": value} for name, value in attributes(shop, order_id).items()
+        name: {"Type": "String", "Value": value}
+        for name, value in attributes(shop, order_id).items()
     }
 
 
@@ -57,7 +81,7 @@ def test_an_order_waits_for_a_factory_that_is_down(shop: Shop) -> None:
     shop.factory.stop()
     try:
         order_id = shop.order_more(40)
-        eventually(lambda: assert_not_delivered(shop, order_id), within=PATIENCE)
+        eventually(lambda: assert_not_placed(shop, order_id), within=PATIENCE)
     finally:
         shop.factory.start()
     shop.wait_for(order_id)
@@ -138,7 +162,7 @@ def test_an_answer_that_is_no_yes_leaves_the_order_in_the_queue(
 ) -> None:
     with replaced_by(behaviour, shop.factory):
         order_id = shop.order_more(40)
-        eventually(lambda: assert_not_delivered(shop, order_id), within=PATIENCE)
+        eventually(lambda: assert_not_placed(shop, order_id), within=PATIENCE)
         assert set(behaviour.asked) == {"POST /api/manufactures"}
     shop.wait_for(order_id)
     assert shop.stock() == 50
@@ -148,9 +172,12 @@ def test_a_notification_that_comes_twice_counts_once(shop: Shop) -> None:
     order_id = shop.order_more(40)
     shop.wait_for(order_id)
     message_attributes = {
-        name: {"DataType": "String", "StringValue": value} for name, value in attributes(shop, order_id).items()
+        name: {"DataType": "String", "StringValue": value}
+        for name, value in attributes(shop, order_id).items()
     }
-    shop.cloud.client("sns").publish(TopicArn=shop.topic_arn(), Message="again", MessageAttributes=message_attributes)
+    shop.cloud.client("sns").publish(
+        TopicArn=shop.topic_arn(), Message="again", MessageAttributes=message_attributes
+    )
 
     def delivered_twice() -> None:
         assert [call.callback_status for call in shop.calls(order_id)] == [200, 200]
@@ -171,28 +198,51 @@ def test_an_order_recorded_but_never_published_is_published_by_the_relay(shop: S
     assert shop.stock() == 50
 
 
-def test_poison_ends_in_the_dead_letter_queue_alone_and_a_rejected_order_can_be_brought_back(shop: Shop) -> None:
-    sqs, queue, dead_letters = shop.cloud.client("sqs"), shop.queue_url("stock_queue"), shop.queue_url("stock_dlq")
+def test_poison_ends_in_the_dead_letter_queue_alone_and_a_rejected_order_can_be_brought_back(
+    shop: Shop,
+) -> None:
+    sqs, queue, dead_letters = (
+        shop.cloud.client("sqs"),
+        shop.queue_url("stock_queue"),
+        shop.queue_url("stock_dlq"),
+    )
     sqs.purge_queue(QueueUrl=dead_letters)
     shop.factory.answer = lambda order: Answer(deliver=False)
     good, rejected = [shop.order_more(1000) for _ in range(2)], shop.order_more(999)
     for order_id in (*good, rejected):
         shop.factory_call(order_id)
-    shop.factory.answer = lambda order: Answer(status=404, deliver=False) if is_order(order, rejected) else Answer()
+    shop.factory.answer = lambda order: (
+        Answer(status=404, deliver=False) if is_order(order, rejected) else Answer()
+    )
 
     def envelope(order_id: str) -> str:
         values = attributes(shop, order_id)
-        return json.dumps({"MessageAttributes": {name: {"Type": "String", "Value": values[name]} for name in values}})
+        return json.dumps(
+            {
+                "MessageAttributes": {
+                    name: {"Type": "String", "Value": values[name]} for name in values
+                }
+            }
+        )
 
     poison = ["not JSON", json.dumps({"MessageAttributes": {}}), "[" * 5000]
-    bodies = [poison[0], envelope(good[0]), poison[1], envelope(rejected), envelope(good[1]), poison[2]]
+    bodies = [
+        poison[0],
+        envelope(good[0]),
+        poison[1],
+        envelope(rejected),
+        envelope(good[1]),
+        poison[2],
+    ]
     entries = [{"Id": str(number), "MessageBody": body} for number, body in enumerate(bodies)]
     assert not sqs.send_message_batch(QueueUrl=queue, Entries=entries).get("Failed")
     for order_id in good:
         shop.wait_for(order_id)
 
     def dead() -> list[str]:
-        answer = sqs.receive_message(QueueUrl=dead_letters, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        answer = sqs.receive_message(
+            QueueUrl=dead_letters, MaxNumberOfMessages=10, VisibilityTimeout=0
+        )
         return sorted(message["Body"] for message in answer.get("Messages", []))
 
     def all_dead() -> None:
@@ -216,8 +266,15 @@ def test_without_its_database_the_shop_says_so_in_time_and_sells_nothing(shop: S
     database = psutil.Process(shop.cloud.database.pid)
     database.kill()
     try:
-        for answer in (shop.checkout(3), shop.request("GET", "/product/donut"), shop.request("GET", "/order/x")):
-            assert (answer.status_code, answer.json()) == (503, {"message": "데이터베이스 연결 오류"})
+        for answer in (
+            shop.checkout(3),
+            shop.request("GET", "/product/donut"),
+            shop.request("GET", "/order/x"),
+        ):
+            assert (answer.status_code, answer.json()) == (
+                503,
+                {"message": "데이터베이스 연결 오류"},
+            )
             assert answer.headers["content-type"] == "application/json; charset=utf-8"
             assert int(answer.headers["retry-after"]) > 0
             assert answer.elapsed.total_seconds() < ANSWERED_WITHIN

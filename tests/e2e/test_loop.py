@@ -7,9 +7,9 @@ import pytest
 import requests
 
 from local.factory import Answer, Order
-from tests.at_once import at_once
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def hold_back(order: Order) -> Answer:
@@ -46,7 +46,12 @@ def test_running_out_asks_the_factory_for_more(shop: Shop) -> None:
     shop.checkout(10)
     answer = shop.checkout("7", requester="홍길동", MessageAttributeFactoryId="FF-1")
     order_id = answer.json()["order_id"]
-    assert answer.json() == {"message": "구매 실패! 남은 재고: 0", "purchased": False, "stock": 0, "order_id": order_id}
+    assert answer.json() == {
+        "message": "구매 실패! 남은 재고: 0",
+        "purchased": False,
+        "stock": 0,
+        "order_id": order_id,
+    }
 
     call = shop.factory_call(order_id)
     callback = urlsplit(call.payload["CallbackUrl"])
@@ -58,7 +63,10 @@ def test_running_out_asks_the_factory_for_more(shop: Shop) -> None:
         "MessageAttributeFactoryId": "FF-1",
         "MessageAttributeRequester": "홍길동",
     }
-    assert f"{callback.scheme}://{callback.netloc}{callback.path}" == f"{shop.cloud.endpoint}/product/donut"
+    assert (
+        f"{callback.scheme}://{callback.netloc}{callback.path}"
+        == f"{shop.cloud.endpoint}/product/donut"
+    )
     assert query.keys() == {"order", "token"}
     assert query["order"] == [order_id]
     assert len(query["token"][0]) >= 22, "fewer than 128 bits"
@@ -86,7 +94,12 @@ def test_an_order_can_be_followed(shop: Shop) -> None:
 
     arrived = shop.request("GET", f"/order/{order_id}").json()
     times = [arrived.pop(name) for name in ("requested_at", "published_at", "arrived_at")]
-    assert arrived == {"order_id": order_id, "status": "arrived", "sku": "CP-502101", "quantity": 40}
+    assert arrived == {
+        "order_id": order_id,
+        "status": "arrived",
+        "sku": "CP-502101",
+        "quantity": 40,
+    }
     assert times == sorted(times)
 
 
@@ -102,13 +115,18 @@ def test_a_delivery_counts_once_with_the_orders_own_quantity(shop: Shop) -> None
 
     shop.checkout(30)
     repeat = requests.post(callback, data=b"\xff not JSON", timeout=10)
-    assert (repeat.status_code, repeat.json()) == (200, {"message": "입고 완료! 남은 재고: 20", "stock": 20})
+    assert (repeat.status_code, repeat.json()) == (
+        200,
+        {"message": "입고 완료! 남은 재고: 20", "stock": 20},
+    )
     assert shop.stock() == 20
 
 
 def test_deliveries_cannot_be_forged(shop: Shop) -> None:
     shop.factory.answer = hold_back
-    shop.sql("INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')")
+    shop.sql(
+        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
+    )
     order_id, other_id = shop.order_more(40), shop.order_more(50)
     token = parse_qs(urlsplit(shop.factory_call(order_id).payload["CallbackUrl"]).query)["token"][0]
 
@@ -131,9 +149,16 @@ def test_deliveries_cannot_be_forged(shop: Shop) -> None:
         f"/product/DONUT?order={order_id}&token={token}",
     ):
         answer = shop.request("POST", path, json={"MessageAttributeProductCnt": "40"})
-        assert (path, answer.status_code, answer.json()) == (path, 403, {"message": "입고 권한이 없습니다"})
+        assert (path, answer.status_code, answer.json()) == (
+            path,
+            403,
+            {"message": "입고 권한이 없습니다"},
+        )
         assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [("bagel", 5), ("donut", 10)]
+    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
+        ("bagel", 5),
+        ("donut", 10),
+    ]
     assert [status for _, status, _ in shop.orders()] == ["published", "published"]
 
 
@@ -172,7 +197,12 @@ def test_many_buyers_at_once_share_the_stock(shop: Shop) -> None:
     assert {order_id for order_id, _, _ in shop.orders()} == refused
 
 
-TEXTS = ["홍길동 🍩 👩‍🍳", "'); DROP TABLE product; -- \\'\"", "<b>&amp;%s{0}\n두 줄\t탭", "홍" * 200]
+TEXTS = [
+    "홍길동 🍩 👩‍🍳",
+    "'); DROP TABLE product; -- \\'\"",
+    "<b>&amp;%s{0}\n두 줄\t탭",
+    "홍" * 200,
+]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -189,7 +219,7 @@ def test_one_order_id_is_in_every_log_and_no_secret_in_any(shop: Shop) -> None:
 
     def lines() -> list[str]:
         lines = shop.log_lines()
-        for message in ('"checkout"', '"delivered"', '"restock"'):
+        for message in ('"checkout"', '"placed"', '"restock"'):
             assert any(order_id in line and f'"message": {message}' in line for line in lines)
         return lines
 

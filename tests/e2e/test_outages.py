@@ -6,13 +6,13 @@ from itertools import count
 import pytest
 import requests
 
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
-from tests.at_once import at_once
-from tests.e2e.misbehaving import MISBEHAVIOURS, misbehaving
-from tests.e2e.operations import database_killed, kill_database, make_due, run_relay
-from tests.e2e.shop import ANSWERED_WITHIN, PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import database_killed, kill_database, make_due, run_relay
+from tests.support.concurrency import at_once
+from tests.support.deployed_shop import ANSWERED_WITHIN, PATIENCE, Shop
+from tests.support.misbehaving import MISBEHAVIOURS, misbehaving
+from tests.support.polling import eventually
 
 UNAVAILABLE = {"message": "데이터베이스 연결 오류"}
 RESTART_SECONDS = 0.3
@@ -30,10 +30,15 @@ def deliver(callback_url: str) -> requests.Response:
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(service="sns", action="Publish", status=503), Fault(service="sns", action="Publish", status=503, delay=10)],
+    [
+        Fault(service="sns", action="Publish", status=503),
+        Fault(service="sns", action="Publish", status=503, delay=10),
+    ],
     ids=["refuses", "hangs"],
 )
-def test_a_shortage_is_answered_in_time_while_the_topic_does_not_take_it(shop: Shop, fault: Fault) -> None:
+def test_a_shortage_is_answered_in_time_while_the_topic_does_not_take_it(
+    shop: Shop, fault: Fault
+) -> None:
     with shop.cloud.faults(fault):
         answer = shop.checkout(40)
         order_id = answer.json().get("order_id")
@@ -85,7 +90,10 @@ def test_a_database_killed_under_load_leaves_true_answers_and_balanced_books(sho
             answers[key] = answer.json()
             if answers[key] == UNAVAILABLE or answer.elapsed.total_seconds() > RESTART_SECONDS:
                 interrupted.append(key)
-            assert answer.status_code == 200 or (answer.status_code, answer.json()) == (503, UNAVAILABLE)
+            assert answer.status_code == 200 or (answer.status_code, answer.json()) == (
+                503,
+                UNAVAILABLE,
+            )
             assert answer.status_code == 200 or int(answer.headers["retry-after"]) > 0
             assert answer.elapsed.total_seconds() < ANSWERED_WITHIN
 
@@ -106,7 +114,11 @@ def test_a_database_killed_under_load_leaves_true_answers_and_balanced_books(sho
     at_once(restart, *[shop_on] * 6)
     assert interrupted, "it was killed between requests only"
     true_answers = {key: buy(key).json() for key in answers}
-    assert {key: answer for key, answer in answers.items() if answer not in (UNAVAILABLE, true_answers[key])} == {}
+    assert {
+        key: answer
+        for key, answer in answers.items()
+        if answer not in (UNAVAILABLE, true_answers[key])
+    } == {}
     bought = [answer for answer in true_answers.values() if answer["purchased"]]
     ordered = {answer["order_id"] for answer in true_answers.values() if not answer["purchased"]}
     assert len(shop.ledger()) == len(bought)
@@ -137,13 +149,17 @@ def test_a_delivery_that_finds_the_database_down_is_asked_for_again(shop: Shop) 
     assert shop.stock() == 50
 
 
-def test_a_factory_that_never_delivers_is_asked_four_times_and_a_late_delivery_is_welcome(shop: Shop) -> None:
+def test_a_factory_that_never_delivers_is_asked_four_times_and_a_late_delivery_is_welcome(
+    shop: Shop,
+) -> None:
     shop.factory.answer = hold_back
     order_id = shop.order_more(40)
     for times in range(1, 5):
 
         def asked(times: int = times) -> None:
-            published = shop.sql("SELECT publications FROM production_order WHERE order_id = %s", (order_id,))
+            published = shop.sql(
+                "SELECT publications FROM production_order WHERE order_id = %s", (order_id,)
+            )
             assert (published, len(shop.calls(order_id))) == ([(times,)], times)
 
         eventually(asked, within=PATIENCE)
@@ -178,7 +194,9 @@ def test_a_delivery_after_days_is_welcome(shop: Shop) -> None:
     assert shop.status(order_id) == "arrived"
 
 
-def test_whatever_the_factory_does_an_order_is_tried_again_later_each_time_and_arrives(shop: Shop) -> None:
+def test_whatever_the_factory_does_an_order_is_tried_again_later_each_time_and_arrives(
+    shop: Shop,
+) -> None:
     with misbehaving(shop.factory, times=2) as tries:
         for name in MISBEHAVIOURS:
             shop.order_more(40, MessageAttributeFactoryId=name)

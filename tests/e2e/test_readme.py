@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from local.cloud import PROJECT
-from tests.e2e.documentation import commands, make_targets, makefile_targets
-from tests.e2e.operations import shell_environment
-from tests.e2e.shop import Shop
+from tests.support.accidents import shell_environment
+from tests.support.deployed_shop import Shop
+from tests.support.documentation import commands, make_targets, makefile_targets
 
 README = (PROJECT / "README.md").read_text()
 
@@ -24,7 +24,12 @@ def root(tmp_path: Path, shop: Shop) -> Path:
 
 def answer(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
     done = subprocess.run(
-        ["bash", "-c", command], cwd=root, env=shell_environment(shop), capture_output=True, text=True, check=True
+        ["bash", "-c", command],
+        cwd=root,
+        env=shell_environment(shop),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return dict(json.loads(done.stdout))
 
@@ -36,7 +41,9 @@ def test_its_requests_are_answered_as_it_says(shop: Shop, root: Path) -> None:
     order_id = str(answer(run_out, root=root, shop=shop)["order_id"])
     shop.wait_for(order_id)
     (follow,) = re.findall(r"`(curl [^`]*<order_id>[^`]*)`", README)
-    assert answer(follow.replace("<order_id>", order_id), root=root, shop=shop)["status"] == "arrived"
+    assert (
+        answer(follow.replace("<order_id>", order_id), root=root, shop=shop)["status"] == "arrived"
+    )
     assert shop.stock() == 10 - 1 + 50
 
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from common import limits
-from tests.e2e.shop import Shop
+from tests.support.deployed_shop import Shop
 
 JSON = "application/json; charset=utf-8"
 TABLES = ("product", "purchase", "production_order", "idempotency_key")
@@ -29,7 +29,23 @@ def assert_refused(answer: requests.Response, status: int = 400) -> None:
 
 
 NOT_COUNTS = [None, 0, "0", -1, "-1", 1.5, "1.5", "1.0", 1001, "1001", 10**30, "9" * 5000]
-NOT_COUNTS += ["", "abc", " 5", "+5", "1e2", "0x10", "1_0", "５", "٣", True, False, [], [1], {}, {"count": 1}]
+NOT_COUNTS += [
+    "",
+    "abc",
+    " 5",
+    "+5",
+    "1e2",
+    "0x10",
+    "1_0",
+    "５",
+    "٣",
+    True,
+    False,
+    [],
+    [1],
+    {},
+    {"count": 1},
+]
 
 
 @pytest.mark.parametrize("count", NOT_COUNTS, ids=lambda count: ascii(count)[:20])
@@ -37,7 +53,15 @@ def test_a_count_that_is_none_is_refused(untouched: Shop, count: object) -> None
     assert_refused(untouched.checkout(count))
 
 
-NOT_INTEGERS = ["5.0000000000000001", "-0.0", "1e400", "1e99999999999999999999", "9" * 5000, "NaN", "Infinity"]
+NOT_INTEGERS = [
+    "5.0000000000000001",
+    "-0.0",
+    "1e400",
+    "1e99999999999999999999",
+    "9" * 5000,
+    "NaN",
+    "Infinity",
+]
 FIVE = ["5", '"5"', '"005"', "5.0", "50e-1"]
 
 
@@ -68,7 +92,9 @@ def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, 
     assert_refused(untouched.request("POST", "/checkout", json=body))
 
 
-@pytest.mark.parametrize("name", ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"])
+@pytest.mark.parametrize(
+    "name", ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -85,7 +111,9 @@ def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, 
     ],
     ids=ascii,
 )
-def test_a_text_that_cannot_be_passed_on_is_refused(untouched: Shop, name: str, text: object) -> None:
+def test_a_text_that_cannot_be_passed_on_is_refused(
+    untouched: Shop, name: str, text: object
+) -> None:
     assert_refused(untouched.checkout(1000, **{name: text}))
 
 
@@ -118,23 +146,40 @@ def test_a_body_that_is_no_json_object_is_refused(
     assert_refused(untouched.request("POST", "/checkout", data=body[1], headers=headers))
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/x-www-form-urlencoded", None])
-def test_a_body_of_16_kib_is_served_whatever_it_is_called(shop: Shop, content_type: str | None) -> None:
-    body = json.dumps({"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False).encode()
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/x-www-form-urlencoded", None]
+)
+def test_a_body_of_16_kib_is_served_whatever_it_is_called(
+    shop: Shop, content_type: str | None
+) -> None:
+    body = json.dumps(
+        {"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False
+    ).encode()
     headers = {"Content-Type": content_type} if content_type else {}
     answer = shop.request("POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers)
     assert (answer.status_code, answer.json()["stock"]) == (200, 9)
     assert shop.ledger() == [(1, "홍길동")]
 
 
-@pytest.mark.parametrize("key", ["", "k" * (limits.IDEMPOTENCY_KEY + 1), "tab\there", "홍길동".encode()], ids=ascii)
+@pytest.mark.parametrize(
+    "key", ["", "k" * (limits.IDEMPOTENCY_KEY + 1), "tab\there", "홍길동".encode()], ids=ascii
+)
 def test_an_invalid_idempotency_key_is_refused(untouched: Shop, key: str | bytes) -> None:
     assert_refused(untouched.checkout(1, headers={"Idempotency-Key": key}))
 
 
 @pytest.mark.parametrize(
     "product_id",
-    ["no-such-id", "donut", "'; --", "홍", "a\x00", "x" * limits.PRODUCT_ID, "x" * (limits.PRODUCT_ID + 1), "x" * 201],
+    [
+        "no-such-id",
+        "donut",
+        "'; --",
+        "홍",
+        "a\x00",
+        "x" * limits.PRODUCT_ID,
+        "x" * (limits.PRODUCT_ID + 1),
+        "x" * 201,
+    ],
     ids=ascii,
 )
 def test_an_unknown_product_is_not_sold(untouched: Shop, product_id: str) -> None:
@@ -143,7 +188,9 @@ def test_an_unknown_product_is_not_sold(untouched: Shop, product_id: str) -> Non
     assert answer.json() == {"message": "상품 없음"}
 
 
-@pytest.mark.parametrize("slug", ["bagel", "DONUT", "donut%20", "'%20OR%20'1", "%ED%99%8D", "%00", "x" * 200])
+@pytest.mark.parametrize(
+    "slug", ["bagel", "DONUT", "donut%20", "'%20OR%20'1", "%ED%99%8D", "%00", "x" * 200]
+)
 def test_an_unknown_product_is_not_shown(untouched: Shop, slug: str) -> None:
     answer = untouched.request("GET", f"/product/{slug}")
     assert_refused(answer)
@@ -163,8 +210,20 @@ def test_an_unknown_order_is_not_shown(untouched: Shop, order_id: str) -> None:
     + [(method, "/checkout") for method in ("GET", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
     + [(method, "/order/x") for method in ("POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
     + [(method, "/") for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")]
-    + [("GET", path) for path in ("/product", "/product/", "/product/donut/stock", "/orders", "/_ministack/health")]
-    + [("POST", path) for path in ("/product", "/product/", "/checkout/now", "/Checkout", "/CHECKOUT")],
+    + [
+        ("GET", path)
+        for path in (
+            "/product",
+            "/product/",
+            "/product/donut/stock",
+            "/orders",
+            "/_ministack/health",
+        )
+    ]
+    + [
+        ("POST", path)
+        for path in ("/product", "/product/", "/checkout/now", "/Checkout", "/CHECKOUT")
+    ],
 )
 def test_anything_else_is_not_found(untouched: Shop, method: str, path: str) -> None:
     answer = untouched.request(method, path, json={"MessageAttributeProductCnt": 1})

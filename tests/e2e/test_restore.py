@@ -5,9 +5,9 @@ import subprocess
 import requests
 
 from local.factory import Answer
-from tests.books import NAME
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.books import NAME
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 
 def client(shop: Shop, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
@@ -20,7 +20,9 @@ def test_what_the_snapshot_knew_is_right_again_and_late_callbacks_arrive(shop: S
     order_id = shop.order_more(50)
     callback = shop.factory_call(order_id).payload["CallbackUrl"]
     assert shop.checkout(3).json()["purchased"]
-    snapshot = client(shop, "mariadb-dump", "--routines", "--single-transaction", "--databases", NAME)
+    snapshot = client(
+        shop, "mariadb-dump", "--routines", "--single-transaction", "--databases", NAME
+    )
 
     assert shop.checkout(2).json()["purchased"]  # after the snapshot: no backup can know of it
     client(shop, "mariadb", "--database=mysql", stdin=f"DROP DATABASE {NAME}".encode())
@@ -28,7 +30,9 @@ def test_what_the_snapshot_knew_is_right_again_and_late_callbacks_arrive(shop: S
     assert requests.post(callback, timeout=10).status_code == 503
 
     client(shop, "mariadb", "--database=mysql", stdin=snapshot)
-    migration = shop.cloud.client("lambda").invoke(FunctionName="donut-shop-migrate-local", Payload=b"{}")
+    migration = shop.cloud.client("lambda").invoke(
+        FunctionName="donut-shop-migrate-local", Payload=b"{}"
+    )
     assert "FunctionError" not in migration, migration["Payload"].read()
 
     def open_again() -> None:

@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from local.cloud import PROJECT
+from local.emulator.faults import Fault
 from local.factory import Answer, Order
-from local.faults import Fault
-from tests.e2e.documentation import blocks, commands, make_targets, makefile_targets, sections
-from tests.e2e.operations import make_due, run, run_relay, shell_environment
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import make_due, run, run_relay, shell_environment
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
+from tests.support.polling import eventually
 
 RUNBOOK = sections("docs/runbook.md")
 
@@ -29,8 +29,17 @@ def hold_back(order: Order) -> Answer:
 
 
 def test_every_command_of_the_runbook_is_typed_here() -> None:
-    with_commands = {heading for heading, text in RUNBOOK.items() if blocks(text, "console") or blocks(text, "sql")}
-    assert with_commands == {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders", "RelaySilent"}
+    with_commands = {
+        heading
+        for heading, text in RUNBOOK.items()
+        if blocks(text, "console") or blocks(text, "sql")
+    }
+    assert with_commands == {
+        "StockDlqNotEmpty",
+        "OldestUnpublishedOrder",
+        "StuckOrders",
+        "RelaySilent",
+    }
     assert make_targets("".join(RUNBOOK.values())) <= makefile_targets()
 
 
@@ -41,7 +50,9 @@ def test_an_order_that_the_factory_took_five_times_in_vain_is_brought_back(shop:
     order_id = shop.order_more(40)
 
     def dead() -> None:
-        depth = sqs.get_queue_attributes(**queue, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
+        depth = sqs.get_queue_attributes(**queue, AttributeNames=["ApproximateNumberOfMessages"])[
+            "Attributes"
+        ]
         assert depth == {"ApproximateNumberOfMessages": "1"}
 
     eventually(dead, within=2 * PATIENCE)
@@ -57,7 +68,9 @@ def test_an_order_that_the_factory_took_five_times_in_vain_is_brought_back(shop:
 def test_an_order_that_could_not_be_published_is_shown(shop: Shop) -> None:
     with shop.cloud.faults(Fault(service="sns", status=503)):
         order_id = shop.order_more(40)
-        shown = next(line for line in follow(shop, "OldestUnpublishedOrder").splitlines() if order_id in line)
+        shown = next(
+            line for line in follow(shop, "OldestUnpublishedOrder").splitlines() if order_id in line
+        )
         assert "requested" in shown
     make_due(shop)
     run_relay(shop)
@@ -100,14 +113,18 @@ def test_the_relay_is_heard_in_the_logs(shop: Shop) -> None:
         impatience = threading.Timer(PATIENCE, os.killpg, (logs.pid, signal.SIGINT))
         impatience.start()
         assert logs.stdout
-        heard = any(line.startswith("Relay ") and '"message": "relay"' in line for line in logs.stdout)
+        heard = any(
+            line.startswith("Relay ") and '"message": "relay"' in line for line in logs.stdout
+        )
         impatience.cancel()
         os.killpg(logs.pid, signal.SIGINT)
     assert heard
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_an_account_s_database_is_never_mistaken_for_this_machine_s(shop: Shop, environment: str) -> None:
+def test_an_account_s_database_is_never_mistaken_for_this_machine_s(
+    shop: Shop, environment: str
+) -> None:
     for target in ("orders", "mysql"):
         with pytest.raises(AssertionError, match=target):
             run(shop, f"ENV={environment} make {target}")

@@ -6,12 +6,12 @@ import time
 import pytest
 
 from local.cloud import PROJECT
+from local.emulator.faults import Fault
 from local.factory import Answer
-from local.faults import Fault
 from operations.smoke import depth
-from tests.e2e.operations import make_due, run, run_relay, shell_environment
-from tests.e2e.shop import PATIENCE, Shop
-from tests.eventually import eventually
+from tests.support.accidents import make_due, run, run_relay, shell_environment
+from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.polling import eventually
 
 WITHIN = 4
 OVERHEAD = 15
@@ -21,7 +21,9 @@ OVERHEAD = 15
 def test_loop_of_the_local_cloud_is_proved(shop: Shop) -> None:
     said = run(shop, "make smoke")
     assert said.startswith(f"{shop.cloud.endpoint} works: ")
-    ((order_id, status, requester),) = shop.sql("SELECT order_id, status, requester FROM production_order")
+    ((order_id, status, requester),) = shop.sql(
+        "SELECT order_id, status, requester FROM production_order"
+    )
     assert order_id in said
     assert (status, requester) == ("arrived", "smoke")
     assert shop.stock() == 10
@@ -31,7 +33,7 @@ def test_nothing_is_ordered_above_max_order(shop: Shop) -> None:
     shop.set_stock(1000)
     status, sentence = failure(shop, "make smoke")
     assert status != 0
-    assert "max_order is 1000" in sentence
+    assert "max_quantity is 1000" in sentence
     assert shop.sql("SELECT * FROM production_order") == []
 
 
@@ -77,7 +79,9 @@ def test_order_that_sns_refuses_is_named(shop: Shop) -> None:
     shop.wait_for(order_id)
 
 
-@pytest.mark.parametrize("answer", [Answer(deliver=False), Answer(status=500, deliver=False)], ids=["silent", "down"])
+@pytest.mark.parametrize(
+    "answer", [Answer(deliver=False), Answer(status=500, deliver=False)], ids=["silent", "down"]
+)
 def test_order_that_does_not_arrive_is_named(shop: Shop, answer: Answer) -> None:
     shop.factory.answer = lambda order: answer
     sentence = smoke(shop)

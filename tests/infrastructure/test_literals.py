@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly
 
 
 def leaves(value: Any) -> Iterator[str]:
@@ -39,7 +39,9 @@ def test_no_account_is_typed(assembly: Assembly) -> None:
 def test_only_urls_are_the_factorys_and_the_sns_endpoint(assembly: Assembly) -> None:
     urls = {text for text in leaves(assembly.templates) if re.search(r"://|amazonaws\.com/", text)}
     settings = ENVIRONMENTS[assembly.name]
-    assert urls == {settings.factory_url} | ({settings.sns_endpoint} if settings.sns_endpoint else set())
+    assert urls == {settings.factory_url} | (
+        {settings.sns_endpoint} if settings.sns_endpoint else set()
+    )
 
 
 def test_no_password_is_typed(assembly: Assembly) -> None:
@@ -47,11 +49,18 @@ def test_no_password_is_typed(assembly: Assembly) -> None:
     assert not {"MasterUserPassword", "SecretString"} & set(texts)
     assert not [text for text in texts if "{{resolve:" in text]
     for function in assembly.functions():
-        assert not [key for key in assembly.environment(function) if re.search("PASSWORD|TOKEN|KEY", key)]
+        assert not [
+            key for key in assembly.environment(function) if re.search("PASSWORD|TOKEN|KEY", key)
+        ]
 
 
 def test_a_typed_literal_would_be_seen() -> None:
-    template = {"A": [{"Fn::Join": ["", ["arn:aws:sns:", {"Ref": "R"}]]}, {"B": "arn:aws:sns:x:123456789012:t"}]}
+    template = {
+        "A": [
+            {"Fn::Join": ["", ["arn:aws:sns:", {"Ref": "R"}]]},
+            {"B": "arn:aws:sns:x:123456789012:t"},
+        ]
+    }
     assert list(leaves(json.loads(json.dumps(template)))) == [
         *("A", "arn:aws:sns:${}", "Ref", "R", "B", "arn:aws:sns:x:123456789012:t"),
     ]

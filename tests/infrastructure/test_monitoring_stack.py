@@ -1,19 +1,29 @@
 import re
 from pathlib import Path
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import ROOT, Assembly, construct, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import PROJECT, Assembly, construct, synth
 
 
 def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
-    targets = set(" ".join(re.findall(r"^([a-z -]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)).split())
+    targets = set(
+        " ".join(
+            re.findall(r"^([a-z -]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+        ).split()
+    )
     alarms = assembly.resources("AWS::CloudWatch::Alarm")
-    assert {construct(id) for id in alarms} >= {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders"}
+    assert {construct(id) for id in alarms} >= {
+        "StockDlqNotEmpty",
+        "OldestUnpublishedOrder",
+        "StuckOrders",
+    }
     for alarm in alarms.values():
         properties = alarm["Properties"]
         assert [assembly.origin(action) for action in properties["AlarmActions"]] == [topic]
-        command = re.search(rf"Run: ENV={assembly.name} make ([a-z-]+)\.", properties["AlarmDescription"])
+        command = re.search(
+            rf"Run: ENV={assembly.name} make ([a-z-]+)\.", properties["AlarmDescription"]
+        )
         assert command
         assert command[1] in targets
 
@@ -23,9 +33,16 @@ def test_cloudwatch_may_publish_alarms(assembly: Assembly) -> None:
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
     _, policy = assembly.one("AWS::SNS::TopicPolicy", "Ops")
     assert [assembly.origin(protected) for protected in policy["Topics"]] == [topic]
-    (allowed,) = [item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Allow"]
-    assert (allowed["Action"], allowed["Principal"]) == ("sns:Publish", {"Service": "cloudwatch.amazonaws.com"})
-    assert allowed["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    (allowed,) = [
+        item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Allow"
+    ]
+    assert (allowed["Action"], allowed["Principal"]) == (
+        "sns:Publish",
+        {"Service": "cloudwatch.amazonaws.com"},
+    )
+    assert allowed["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    }
 
 
 def test_one_dead_letter_is_enough(assembly: Assembly) -> None:
@@ -37,7 +54,9 @@ def test_one_dead_letter_is_enough(assembly: Assembly) -> None:
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
 
 
-def test_oldest_message_alarm_fires_only_if_the_consumer_receives_nothing(assembly: Assembly) -> None:
+def test_oldest_message_alarm_fires_only_if_the_consumer_receives_nothing(
+    assembly: Assembly,
+) -> None:
     """SQS leaves a message that was received three times out of the metric.
 
     A message that the factory rejects is received for the third time after the first two delays, so the threshold must
@@ -81,20 +100,25 @@ def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
     for metric_filter in assembly.resources("AWS::Logs::MetricFilter").values():
         properties = metric_filter["Properties"]
         folder = construct(assembly.origin(properties["LogGroupName"])).removesuffix("Logs").lower()
-        source = (ROOT / "lambdas" / folder / "handler.py").read_text()
+        source = (PROJECT / "lambdas" / folder / "handler.py").read_text()
         message = re.search(r'\$\.message = "(\w+)"', properties["FilterPattern"])
         assert message
         assert re.search(rf'log\.\w+\(\s*"{message[1]}"', source)
         (transformation,) = properties["MetricTransformations"]
-        for field in re.findall(r"\$\.(\w+)", f"{properties['FilterPattern']} {transformation['MetricValue']}"):
+        for field in re.findall(
+            r"\$\.(\w+)", f"{properties['FilterPattern']} {transformation['MetricValue']}"
+        ):
             assert field == "message" or f'"{field}":' in source
 
 
-def test_every_alarm_has_its_section_in_the_runbook_and_no_section_lacks_one(assembly: Assembly) -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+def test_every_alarm_has_its_section_in_the_runbook_and_no_section_lacks_one(
+    assembly: Assembly,
+) -> None:
+    headings = re.findall(r"^## (.+)$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     sections = {name for heading in headings for name in heading.split(", ")}
     descriptions = [
-        alarm["Properties"]["AlarmDescription"] for alarm in assembly.resources("AWS::CloudWatch::Alarm").values()
+        alarm["Properties"]["AlarmDescription"]
+        for alarm in assembly.resources("AWS::CloudWatch::Alarm").values()
     ]
     named = {description.rpartition("docs/runbook.md: ")[2] for description in descriptions}
     assert named == sections

@@ -6,14 +6,18 @@ from typing import Any
 import pytest
 
 from common import limits
-from stacks.settings import ENVIRONMENTS
-from tests.hostile import CHECKOUT, DOCUMENT
-from tests.infrastructure.conftest import Assembly
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly
+from tests.support.hostile import CHECKOUT, DOCUMENT
 
 COUNT = "MessageAttributeProductCnt"
 TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]
 PADDING = "\t\n\r \u00a0\u2003\u3000"
-CONTROL = [chr(code) for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"]
+CONTROL = [
+    chr(code)
+    for code in (*range(0x20), 0x7F, *range(0x80, 0xA0), 0xFFFE, 0xFFFF)
+    if chr(code) not in "\t\n\r"
+]
 
 
 def operations() -> Iterator[tuple[str, Any]]:
@@ -23,7 +27,10 @@ def operations() -> Iterator[tuple[str, Any]]:
 
 
 def test_the_document_describes_the_routes(assembly: Assembly) -> None:
-    routes = {route["Properties"]["RouteKey"] for route in assembly.resources("AWS::ApiGatewayV2::Route").values()}
+    routes = {
+        route["Properties"]["RouteKey"]
+        for route in assembly.resources("AWS::ApiGatewayV2::Route").values()
+    }
     assert {route for route, _ in operations()} | {"$default"} == routes
 
 
@@ -33,14 +40,18 @@ def test_every_operation_may_find_the_database_away() -> None:
 
 @pytest.mark.parametrize("as_text", [str, int])
 def test_the_document_knows_how_many_may_be_ordered(as_text: type, assembly: Assembly) -> None:
-    most = ENVIRONMENTS[assembly.name].max_order
+    most = ENVIRONMENTS[assembly.name].max_quantity
     allowed = {count: CHECKOUT.is_valid({COUNT: as_text(count)}) for count in range(most + 500)}
     assert allowed == {count: 1 <= count <= most for count in range(most + 500)}
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema, or the component that it refers to."""
-    return DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return (
+        DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+        if "$ref" in schema
+        else schema
+    )
 
 
 def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -73,7 +84,10 @@ def test_document_names_the_limits_that_its_patterns_hold() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     assert f"{limits.TEXT} characters" in schemas["Text"]["description"]
     assert f"{limits.PRODUCT_ID} characters" in schemas["ProductId"]["description"]
-    assert f"{limits.QUANTITY_DIGITS} ASCII digits" in schemas["Checkout"]["properties"][COUNT]["description"]
+    assert (
+        f"{limits.QUANTITY_DIGITS} ASCII digits"
+        in schemas["Checkout"]["properties"][COUNT]["description"]
+    )
 
 
 @pytest.mark.parametrize("length", range(1, 2 * limits.QUANTITY_DIGITS + 1))
@@ -86,7 +100,9 @@ def test_integer_with_decimals_is_valid(quantity: float) -> None:
     assert CHECKOUT.is_valid({COUNT: quantity})
 
 
-@pytest.mark.parametrize("quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str)
+@pytest.mark.parametrize(
+    "quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str
+)
 def test_other_quantity_is_invalid(quantity: object) -> None:
     assert not CHECKOUT.is_valid({COUNT: quantity})
 

@@ -6,13 +6,19 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, construct, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, construct, synth
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
 CONSUME = {
     f"sqs:{action}": "StockQueue"
-    for action in ("ChangeMessageVisibility", "DeleteMessage", "GetQueueAttributes", "GetQueueUrl", "ReceiveMessage")
+    for action in (
+        "ChangeMessageVisibility",
+        "DeleteMessage",
+        "GetQueueAttributes",
+        "GetQueueUrl",
+        "ReceiveMessage",
+    )
 }
 
 
@@ -40,7 +46,10 @@ WITH_SECRET: dict[str, tuple[dict[str, str], list[str]]] = {
     "sales": (log("Sales") | read("SalesSecret") | PUBLISH, [NETWORK]),
     "restock": (log("Restock") | read("RestockSecret"), [NETWORK]),
     "relay": (log("Relay") | read("RelaySecret") | PUBLISH, [NETWORK]),
-    "migrate": (log("Migrate") | read("Database, RelaySecret, RestockSecret, SalesSecret"), [NETWORK]),
+    "migrate": (
+        log("Migrate") | read("Database, RelaySecret, RestockSecret, SalesSecret"),
+        [NETWORK],
+    ),
     "consumer": (log("Consumer") | CONSUME, []),
 }
 
@@ -57,7 +66,8 @@ def permissions(assembly: Assembly) -> dict[str, tuple[dict[str, str], list[str]
                     assert statement["Effect"] == "Allow"
                     for action in listed(statement["Action"]):
                         allowed.setdefault(action, set()).update(
-                            target(assembly, action, resource) for resource in listed(statement["Resource"])
+                            target(assembly, action, resource)
+                            for resource in listed(statement["Resource"])
                         )
         properties = assembly.resources("AWS::IAM::Role")[role]["Properties"]
         assert "Policies" not in properties
@@ -84,7 +94,10 @@ def test_a_function_may_do_its_own_work_and_nothing_else(assembly: Assembly) -> 
 
 
 def test_no_two_functions_share_a_role(assembly: Assembly) -> None:
-    roles = [assembly.origin(function["Properties"]["Role"]) for function in assembly.functions().values()]
+    roles = [
+        assembly.origin(function["Properties"]["Role"])
+        for function in assembly.functions().values()
+    ]
     assert len(set(roles)) == len(roles)
 
 
@@ -99,19 +112,28 @@ def endpoint_policies(assembly: Assembly) -> dict[str, set[str]]:
     allowed = {}
     for endpoint in assembly.resources("AWS::EC2::VPCEndpoint").values():
         (statement,) = endpoint["Properties"]["PolicyDocument"]["Statement"]
-        resources = {construct(assembly.origin(resource)) for resource in listed(statement["Resource"])}
+        resources = {
+            construct(assembly.origin(resource)) for resource in listed(statement["Resource"])
+        }
         allowed[statement["Action"]] = resources
     return allowed
 
 
 def test_endpoints_let_through_one_topic_and_the_shops_secrets(assembly: Assembly) -> None:
     expected = {"sns:Publish": {"StockEmpty"}, "secretsmanager:GetSecretValue": {"Database"}}
-    assert endpoint_policies(assembly) == (expected if ENVIRONMENTS[assembly.name].endpoint_zones else {})
+    assert endpoint_policies(assembly) == (
+        expected if ENVIRONMENTS[assembly.name].endpoint_zones else {}
+    )
 
 
 def test_endpoint_lets_through_each_functions_secret(tmp_path: Path) -> None:
     assembly = synth(ENVIRONMENTS["staging"].override({"database_login": "secret"}), tmp_path)
     assert endpoint_policies(assembly) == {
         "sns:Publish": {"StockEmpty"},
-        "secretsmanager:GetSecretValue": {"Database", "SalesSecret", "RestockSecret", "RelaySecret"},
+        "secretsmanager:GetSecretValue": {
+            "Database",
+            "SalesSecret",
+            "RestockSecret",
+            "RelaySecret",
+        },
     }

@@ -2,9 +2,8 @@
 
 import pytest
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly
-from tests.infrastructure.test_data_stack import subnets_with_a_route
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, subnets_with_a_route
 
 IN_VPC = ("sales", "restock", "relay", "migrate")
 
@@ -29,7 +28,10 @@ def subnets(assembly: Assembly, function: str) -> set[str]:
 
 
 def test_the_cheap_way_out_is_not_for_customers() -> None:
-    assert {name for name, settings in ENVIRONMENTS.items() if settings.endpoint_zones == 0} == {"local", "dev"}
+    assert {name for name, settings in ENVIRONMENTS.items() if settings.endpoint_zones == 0} == {
+        "local",
+        "dev",
+    }
 
 
 def test_isolated_functions_reach_what_they_call_by_endpoints(by_endpoints: Assembly) -> None:
@@ -40,7 +42,10 @@ def test_isolated_functions_reach_what_they_call_by_endpoints(by_endpoints: Asse
     client, _ = by_endpoints.one("AWS::EC2::SecurityGroup", "Client")
     target, _ = by_endpoints.one("AWS::EC2::SecurityGroup", "Endpoint")
     _, ingress = by_endpoints.one("AWS::EC2::SecurityGroupIngress", "Endpoint")
-    assert [by_endpoints.origin(ingress[end]) for end in ("SourceSecurityGroupId", "GroupId")] == [client, target]
+    assert [by_endpoints.origin(ingress[end]) for end in ("SourceSecurityGroupId", "GroupId")] == [
+        client,
+        target,
+    ]
     assert (ingress["FromPort"], ingress["ToPort"]) == (443, 443)
 
 
@@ -52,7 +57,10 @@ def test_isolated_functions_have_no_other_way_out(by_endpoints: Assembly) -> Non
 def test_without_endpoints_the_functions_go_out_by_ipv6(by_ipv6: Assembly) -> None:
     assert not by_ipv6.resources("AWS::EC2::VPCEndpoint")
     for function in IN_VPC:
-        assert by_ipv6.functions()[function]["Properties"]["VpcConfig"]["Ipv6AllowedForDualStack"] is True
+        assert (
+            by_ipv6.functions()[function]["Properties"]["VpcConfig"]["Ipv6AllowedForDualStack"]
+            is True
+        )
         assert subnets(by_ipv6, function) == subnets_with_a_route(by_ipv6)
     gateway, _ = by_ipv6.one("AWS::EC2::EgressOnlyInternetGateway")
     for route in by_ipv6.resources("AWS::EC2::Route").values():
@@ -62,12 +70,16 @@ def test_without_endpoints_the_functions_go_out_by_ipv6(by_ipv6: Assembly) -> No
 
 def test_the_functions_open_https_and_the_database_only(by_ipv6: Assembly) -> None:
     client, properties = by_ipv6.one("AWS::EC2::SecurityGroup", "Client")
-    assert [(rule["CidrIpv6"], rule["FromPort"], rule["ToPort"]) for rule in properties["SecurityGroupEgress"]] == [
-        ("::/0", 443, 443)
-    ]
+    assert [
+        (rule["CidrIpv6"], rule["FromPort"], rule["ToPort"])
+        for rule in properties["SecurityGroupEgress"]
+    ] == [("::/0", 443, 443)]
     (egress,) = by_ipv6.resources("AWS::EC2::SecurityGroupEgress").values()
     database, _ = by_ipv6.one("AWS::EC2::SecurityGroup", "DatabaseSecurityGroup")
-    ends = [by_ipv6.origin(egress["Properties"][end]) for end in ("GroupId", "DestinationSecurityGroupId")]
+    ends = [
+        by_ipv6.origin(egress["Properties"][end])
+        for end in ("GroupId", "DestinationSecurityGroupId")
+    ]
     assert ends == [client, database]
 
 

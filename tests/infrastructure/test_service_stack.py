@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common import deadline, environment
+from settings import DATABASE_PARAMETERS, ENVIRONMENTS
 from stacks.function import LAMBDAS
-from stacks.settings import DATABASE_PARAMETERS, ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, construct
+from tests.support.assembly import Assembly, construct
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
 ROUTES = {
@@ -38,7 +38,9 @@ def test_routes_lead_where_the_contract_says(assembly: Assembly) -> None:
     for route in assembly.resources("AWS::ApiGatewayV2::Route").values():
         integration = integrations[assembly.origin(route["Properties"]["Target"])]["Properties"]
         assert integration["PayloadFormatVersion"] == "2.0"
-        routes[route["Properties"]["RouteKey"]] = construct(assembly.origin(integration["IntegrationUri"]))
+        routes[route["Properties"]["RouteKey"]] = construct(
+            assembly.origin(integration["IntegrationUri"])
+        )
     assert routes == ROUTES
 
 
@@ -48,7 +50,10 @@ def test_the_stage_is_throttled(assembly: Assembly) -> None:
     throttles = {"*": stage["DefaultRouteSettings"], **stage["RouteSettings"]}
     assert throttles == {
         route: {"ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst}
-        for route, throttle in {"*": settings.throttle, "POST /product/{slug}": settings.callback_throttle}.items()
+        for route, throttle in {
+            "*": settings.throttle,
+            "POST /product/{slug}": settings.callback_throttle,
+        }.items()
     }
 
 
@@ -56,7 +61,11 @@ def test_the_access_log_holds_no_callback_token(assembly: Assembly) -> None:
     _, stage = assembly.one("AWS::ApiGatewayV2::Stage")
     variables = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
     assert "$context.status" in variables
-    assert not {variable for variable in variables if re.search(r"(?i)path|query|protocol|params|header", variable)}
+    assert not {
+        variable
+        for variable in variables
+        if re.search(r"(?i)path|query|protocol|params|header", variable)
+    }
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -70,7 +79,10 @@ def test_the_environment_is_what_the_code_reads(function: str, assembly: Assembl
 
 def test_functions_that_publish_use_the_settings_sns_endpoint(assembly: Assembly) -> None:
     endpoint = ENVIRONMENTS[assembly.name].sns_endpoint
-    given = {name: assembly.environment(name).get("AWS_ENDPOINT_URL_SNS") for name in assembly.functions()}
+    given = {
+        name: assembly.environment(name).get("AWS_ENDPOINT_URL_SNS")
+        for name in assembly.functions()
+    }
     assert given == {name: endpoint if name in ("sales", "relay") else None for name in FUNCTIONS}
 
 
@@ -83,7 +95,9 @@ def test_no_other_service_has_an_endpoint_of_its_own(assembly: Assembly) -> None
 
 def test_each_function_has_its_memory(assembly: Assembly) -> None:
     functions = assembly.functions().items()
-    assert {name: function["Properties"]["MemorySize"] for name, function in functions} == MEMORY_MIB
+    assert {
+        name: function["Properties"]["MemorySize"] for name, function in functions
+    } == MEMORY_MIB
 
 
 LOGIN_VARIABLES = {"DATABASE_USER", "DATABASE_SECRET_ARN", "USER_SECRET_ARNS"}
@@ -99,7 +113,10 @@ LOGINS: dict[str, dict[str, dict[str, str]]] = {
         "sales": {"DATABASE_SECRET_ARN": "SalesSecret"},
         "restock": {"DATABASE_SECRET_ARN": "RestockSecret"},
         "relay": {"DATABASE_SECRET_ARN": "RelaySecret"},
-        "migrate": {"DATABASE_SECRET_ARN": "Database", "USER_SECRET_ARNS": "SalesSecret,RestockSecret,RelaySecret"},
+        "migrate": {
+            "DATABASE_SECRET_ARN": "Database",
+            "USER_SECRET_ARNS": "SalesSecret,RestockSecret,RelaySecret",
+        },
         "consumer": {},
     },
 }
@@ -110,12 +127,18 @@ def test_each_function_is_told_its_own_login(assembly: Assembly) -> None:
         """Write a user's name as it is, and the ARNs of secrets as their constructs."""
         if isinstance(value, str):
             return value
-        parts = value["Fn::Join"][1] if "Fn::Join" in value and "," in value["Fn::Join"][1] else [value]
-        return "".join(part if isinstance(part, str) else construct(assembly.origin(part)) for part in parts)
+        parts = (
+            value["Fn::Join"][1] if "Fn::Join" in value and "," in value["Fn::Join"][1] else [value]
+        )
+        return "".join(
+            part if isinstance(part, str) else construct(assembly.origin(part)) for part in parts
+        )
 
     logins = {
         function: {
-            name: origins(value) for name, value in assembly.environment(function).items() if name in LOGIN_VARIABLES
+            name: origins(value)
+            for name, value in assembly.environment(function).items()
+            if name in LOGIN_VARIABLES
         }
         for function in assembly.functions()
     }
@@ -126,13 +149,21 @@ def test_each_function_is_told_its_own_login(assembly: Assembly) -> None:
 def test_the_handler_is_in_the_package(function: str, assembly: Assembly) -> None:
     module, _, name = assembly.functions()[function]["Properties"]["Handler"].rpartition(".")
     source = assembly.asset(function) / f"{module.replace('.', '/')}.py"
-    assert name in [node.name for node in ast.parse(source.read_text()).body if isinstance(node, ast.FunctionDef)]
+    assert name in [
+        node.name
+        for node in ast.parse(source.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_package_holds_the_function_and_what_is_common(function: str, assembly: Assembly) -> None:
+def test_the_package_holds_the_function_and_what_is_common(
+    function: str, assembly: Assembly
+) -> None:
     def contents(*folders: str, root: Any) -> set[str]:
-        files = {path for folder in folders for path in (root / folder).rglob("*") if path.is_file()}
+        files = {
+            path for folder in folders for path in (root / folder).rglob("*") if path.is_file()
+        }
         return {str(path.relative_to(root)) for path in files if "__pycache__" not in path.parts}
 
     package = assembly.asset(function)
@@ -143,7 +174,11 @@ def test_the_package_holds_the_function_and_what_is_common(function: str, assemb
 def test_the_certificate_is_in_the_package(assembly: Assembly) -> None:
     if assembly.name != "local":
         ca_file = assembly.environment("sales")["DATABASE_CA_FILE"]
-        assert (assembly.asset("sales") / ca_file).read_text().startswith("-----BEGIN CERTIFICATE-----")
+        assert (
+            (assembly.asset("sales") / ca_file)
+            .read_text()
+            .startswith("-----BEGIN CERTIFICATE-----")
+        )
 
 
 def test_every_function_imports_from_the_one_layer(assembly: Assembly) -> None:
@@ -154,8 +189,12 @@ def test_every_function_imports_from_the_one_layer(assembly: Assembly) -> None:
 
 def test_what_ships_is_pinned_and_hashed() -> None:
     text = (LAMBDAS / "requirements.txt").read_text().replace("\\\n", " ")
-    requirements = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    assert {"pymysql", "requests"} <= {requirement.partition("==")[0] for requirement in requirements}
+    requirements = [
+        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    assert {"pymysql", "requests"} <= {
+        requirement.partition("==")[0] for requirement in requirements
+    }
     for requirement in requirements:
         assert re.match(r"[a-z0-9-]+==[\d.]+ .*--hash=sha256:[0-9a-f]{64}", requirement)
 
@@ -166,7 +205,10 @@ def test_the_consumer_reports_what_failed(assembly: Assembly) -> None:
     assert assembly.origin(mapping["EventSourceArn"]) == queue
     assert construct(assembly.origin(mapping["FunctionName"])) == "Consumer"
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert mapping["ScalingConfig"]["MaximumConcurrency"] == ENVIRONMENTS[assembly.name].consumer_concurrency
+    assert (
+        mapping["ScalingConfig"]["MaximumConcurrency"]
+        == ENVIRONMENTS[assembly.name].consumer_concurrency
+    )
 
 
 def test_the_relay_runs_each_minute(assembly: Assembly) -> None:
@@ -186,14 +228,18 @@ def test_failed_relay_run_is_not_repeated_later(assembly: Assembly) -> None:
 
 def test_the_schema_is_there_before_the_functions_that_need_it(assembly: Assembly) -> None:
     ((trigger, migration),) = assembly.resources("Custom::Trigger").items()
-    version = assembly.resources("AWS::Lambda::Version")[assembly.origin(migration["Properties"]["HandlerArn"])]
+    version = assembly.resources("AWS::Lambda::Version")[
+        assembly.origin(migration["Properties"]["HandlerArn"])
+    ]
     assert construct(assembly.origin(version["Properties"]["FunctionName"])) == "Migrate"
     for function in ("sales", "restock", "relay"):
         assert trigger in assembly.functions()[function]["DependsOn"]
 
 
 def test_timeouts_nest(assembly: Assembly) -> None:
-    timeout = {name: function["Properties"]["Timeout"] for name, function in assembly.functions().items()}
+    timeout = {
+        name: function["Properties"]["Timeout"] for name, function in assembly.functions().items()
+    }
     _, migration = assembly.one("Custom::Trigger")
     assert float(assembly.environment("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
     assert timeout["sales"] < GATEWAY_TIMEOUT
@@ -205,7 +251,9 @@ def test_timeouts_nest(assembly: Assembly) -> None:
     assert timeout["migrate"] < int(migration["Timeout"]) / 1000
 
 
-def test_database_functions_are_inside_and_the_consumer_outside_the_network(assembly: Assembly) -> None:
+def test_database_functions_are_inside_and_the_consumer_outside_the_network(
+    assembly: Assembly,
+) -> None:
     client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
     for name, function in assembly.functions().items():
         network = function["Properties"].get("VpcConfig")
@@ -234,7 +282,10 @@ def test_logs_end_some_day(assembly: Assembly) -> None:
     assert all("RetentionInDays" in group["Properties"] for group in groups.values())
     for function in assembly.functions().values():
         group = assembly.origin(function["Properties"]["LoggingConfig"]["LogGroup"])
-        assert groups[group]["Properties"]["RetentionInDays"] == ENVIRONMENTS[assembly.name].log_retention_days
+        assert (
+            groups[group]["Properties"]["RetentionInDays"]
+            == ENVIRONMENTS[assembly.name].log_retention_days
+        )
 
 
 def test_access_log_group_is_named_for_delivered_logs(assembly: Assembly) -> None:

@@ -12,8 +12,8 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 import stacks.function
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import Assembly, synth
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly, synth
 
 
 def shape(assembly: Assembly) -> dict[str, Any]:

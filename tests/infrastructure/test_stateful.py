@@ -10,8 +10,8 @@ from typing import Any
 
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
-from stacks.settings import REGION
-from tests.infrastructure.conftest import Assembly
+from settings import REGION
+from tests.support.assembly import Assembly
 
 ACCEPTED = Path(__file__).with_name("stateful.json")
 STATEFUL = (
@@ -34,7 +34,8 @@ def create_only(kind: str) -> list[str]:
 def identities(assembly: Assembly) -> dict[str, dict[str, Any]]:
     """Logical id → type and create-only properties, of every resource that holds something."""
     return {
-        id: {"Type": kind} | {name: properties[name] for name in create_only(kind) if name in properties}
+        id: {"Type": kind}
+        | {name: properties[name] for name in create_only(kind) if name in properties}
         for kind in STATEFUL
         for id, resource in assembly.resources(kind).items()
         for properties in [resource.get("Properties", {})]
@@ -63,17 +64,21 @@ def test_nothing_that_holds_something_is_replaced(assembly: Assembly) -> None:
     accepted = json.loads(ACCEPTED.read_text()) if ACCEPTED.exists() else {}
     now = identities(assembly)
     if os.environ.get("REPLACE"):
-        ACCEPTED.write_text(json.dumps(accepted | {assembly.name: now}, indent=2, sort_keys=True) + "\n")
+        ACCEPTED.write_text(
+            json.dumps(accepted | {assembly.name: now}, indent=2, sort_keys=True) + "\n"
+        )
         return
     assert replacements(accepted[assembly.name], now) == []
 
 
 def test_a_replacement_is_told_in_words(assembly: Assembly) -> None:
     before = identities(assembly)
-    (database,) = [id for id, identity in before.items() if identity["Type"] == "AWS::RDS::DBInstance"]
+    (database,) = [
+        id for id, identity in before.items() if identity["Type"] == "AWS::RDS::DBInstance"
+    ]
     assert replacements(before, before | {database: before[database] | {"DBName": "other"}}) == [
         f"{database} (AWS::RDS::DBInstance) would be replaced: DBName 'shop' → 'other'"
     ]
-    assert replacements(before, {id: identity for id, identity in before.items() if id != database}) == [
-        f"{database} (AWS::RDS::DBInstance) would be removed"
-    ]
+    assert replacements(
+        before, {id: identity for id, identity in before.items() if id != database}
+    ) == [f"{database} (AWS::RDS::DBInstance) would be removed"]

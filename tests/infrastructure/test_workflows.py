@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from stacks.settings import ENVIRONMENTS
-from tests.infrastructure.conftest import ROOT
+from settings import ENVIRONMENTS
+from stacks.function import RUNTIME
+from tests.support.assembly import PROJECT
 
-FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
 RIGHTS = {
     "test.yml": {"test": {"contents": "read"}},
     "diff.yml": {"diff": {"contents": "read", "id-token": "write", "pull-requests": "write"}},
@@ -25,7 +26,7 @@ RIGHTS = {
 
 
 def workflow(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / name).read_text())
+    content: dict[str, Any] = yaml.safe_load((PROJECT / ".github" / "workflows" / name).read_text())
     return content
 
 
@@ -55,7 +56,8 @@ def test_actions_are_pinned(file: Any) -> None:
     assert lines
     for line in lines:
         assert re.fullmatch(
-            r"uses: (\./\.github/workflows/[\w-]+\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)", line
+            r"uses: (\./\.github/workflows/[\w-]+\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)",
+            line,
         )
 
 
@@ -68,7 +70,9 @@ def test_an_action_has_one_version_everywhere() -> None:
 def test_commands_are_the_makefiles(file: Any) -> None:
     for step in steps(file.name):
         if "run" in step and not step["run"].startswith("gh pr comment "):
-            command = re.fullmatch(r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"])
+            command = re.fullmatch(
+                r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"]
+            )
             assert command, step["run"]
             assert command[1] in TARGETS
 
@@ -86,7 +90,12 @@ def test_one_assembly_goes_from_environment_to_environment() -> None:
     assert [deploy[job].get("needs") for job in order] == [None, *order[:-1]]
     assert {deploy[name]["uses"] for name in order[2:]} == {"./.github/workflows/deploy-to.yml"}
     assert [deploy[name]["with"]["environment"] for name in order[2:]] == order[2:]
-    commands = [step["run"] for name in ("deploy.yml", "deploy-to.yml") for step in steps(name) if "run" in step]
+    commands = [
+        step["run"]
+        for name in ("deploy.yml", "deploy-to.yml")
+        for step in steps(name)
+        if "run" in step
+    ]
     assert commands == [
         f"make synth ENV={','.join(order[2:])}",
         *("make install", "make deploy APP=cdk.out", "make smoke"),
@@ -97,7 +106,9 @@ def test_one_assembly_goes_from_environment_to_environment() -> None:
 def test_credentials_come_after_installation_and_synthesis(name: str) -> None:
     """pip and app.py run code from the pull request, or of a dependency; they need no credentials."""
     found = list(steps(name))
-    (credentials,) = [index for index, step in enumerate(found) if "role-to-assume" in step.get("with", {})]
+    (credentials,) = [
+        index for index, step in enumerate(found) if "role-to-assume" in step.get("with", {})
+    ]
     before = [step["run"] for step in found[:credentials] if "run" in step]
     after = [step["run"] for step in found[credentials:] if step.get("run", "").startswith("make ")]
     assert "make install" in before
@@ -117,7 +128,10 @@ def test_runs_wait_for_each_other_in_each_environment_only() -> None:
         "synth": {"group": "deploy-synth", **waits},
         **{name: None for name in ENVIRONMENTS if name != "local"},
     }
-    assert jobs("deploy-to.yml")["deploy"]["concurrency"] == {"group": "deploy-${{ inputs.environment }}", **waits}
+    assert jobs("deploy-to.yml")["deploy"]["concurrency"] == {
+        "group": "deploy-${{ inputs.environment }}",
+        **waits,
+    }
 
 
 def test_alarm_address_reaches_the_assembly_and_the_deployment() -> None:
@@ -127,8 +141,24 @@ def test_alarm_address_reaches_the_assembly_and_the_deployment() -> None:
 
 def test_python_action_runs_on_a_supported_node() -> None:
     """setup-python 5 declares node20, which the runners no longer have."""
-    used = {step["uses"] for file in FILES for step in steps(file.name) if "setup-python" in step.get("uses", "")}
+    used = {
+        step["uses"]
+        for file in FILES
+        for step in steps(file.name)
+        if "setup-python" in step.get("uses", "")
+    }
     assert used == {"actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"}  # v6.2.0
+
+
+def test_tests_run_where_the_functions_python_is_beside_the_oldest() -> None:
+    (versions,) = [
+        step["with"]["python-version"]
+        for step in steps("test.yml")
+        if "setup-python" in step.get("uses", "")
+    ]
+    assert [f"python{version}" for version in versions.split()] == [RUNTIME.name, "python3.11"], (
+        "the last is python3"
+    )
 
 
 def test_roles_come_from_github_and_keys_from_nowhere() -> None:

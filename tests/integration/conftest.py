@@ -1,25 +1,14 @@
 import os
-import secrets
 from collections.abc import Iterator
 
 import pytest
 
-from common import database, deadline, environment
-from local.mariadb import MariaDb
-from local.rds import create_master
+from common import database, environment
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
 from migrate import handler as migrate
-from tests.books import NAME, sql
-from tests.integration.shop import Shop
-
-SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
-    function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
-    for function, entry in migrate.DATABASE_USERS.items()
-}
-
-
-def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
-    """Stand in for Secrets Manager, with the functions' names for ARNs."""
-    return SECRETS[arn]
+from tests.support.books import NAME, sql
+from tests.support.database_shop import SECRETS, Shop, secret
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +16,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """RDS's MariaDB, as far as the functions can tell."""
     server = MariaDb(tmp_path_factory.mktemp("mariadb"))
     server.start()
-    create_master(mysql_cnf=server.mysql_cnf, user="admin", password=SECRETS["master"]["password"], database=NAME)
+    create_master(
+        mysql_cnf=server.mysql_cnf,
+        user="admin",
+        password=SECRETS["master"]["password"],
+        database=NAME,
+    )
     yield server
     server.stop()
 
@@ -71,7 +65,10 @@ def shop(empty_shop: Shop) -> Shop:
 @pytest.fixture
 def rds_defaults(server: MariaDb) -> Iterator[None]:
     """A server without our parameter group, for what is made or connects from now on: ask for it before a shop."""
-    ours = sql(server, "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation")[0]
+    ours = sql(
+        server,
+        "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation",
+    )[0]
     settings = "SET GLOBAL character_set_server = %s, collation_server = %s, tx_isolation = %s"
     sql(server, settings, ("latin1", "latin1_swedish_ci", "REPEATABLE-READ"))
     yield

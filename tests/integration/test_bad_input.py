@@ -16,11 +16,12 @@ from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from common import limits, messages
 from common.store import Store
-from tests.hostile import (
+from tests.support.database_shop import Shop
+from tests.support.hostile import (
     AROUND,
     CANARY,
     INPUTS,
-    MAX_ORDER,
+    MAX_QUANTITY,
     Answer,
     Input,
     boundaries,
@@ -28,7 +29,6 @@ from tests.hostile import (
     hostile_inputs,
     try_all,
 )
-from tests.integration.shop import Shop
 
 
 def event(input: Input) -> dict[str, Any]:
@@ -70,15 +70,25 @@ class Functions:
 
 
 @pytest.fixture
-def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Functions:
-    settings = {"DATABASE_SECRET_ARN": "sales", "STOCK_EMPTY_TOPIC_ARN": "topic", "MAX_ORDER": str(MAX_ORDER)}
-    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE": "900"}).items():
+def functions(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Functions:
+    settings = {
+        "DATABASE_SECRET_ARN": "sales",
+        "STOCK_EMPTY_TOPIC_ARN": "topic",
+        "MAX_QUANTITY": str(MAX_QUANTITY),
+    }
+    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE_AFTER": "900"}).items():
         monkeypatch.setenv(name, value)
     functions = Functions()
     functions.restock.store = Store(replace(shop.database, database_secret_arn="restock"))
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(messages, "publish", lambda order, *, topic_arn: None)
-    monkeypatch.setattr(functions.sales.secrets, "token_urlsafe", lambda size: f"{CANARY}-{random.randbytes(8).hex()}")
+    monkeypatch.setattr(
+        functions.sales.secrets,
+        "token_urlsafe",
+        lambda size: f"{CANARY}-{random.randbytes(8).hex()}",
+    )
     return functions
 
 
@@ -86,13 +96,17 @@ def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 def test_bad_input_changes_nothing_and_learns_nothing(
     shop: Shop, functions: Functions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tried = try_all(hostile_inputs(INPUTS), shop=shop, send=lambda input: functions.call(event(input)))
+    tried = try_all(
+        hostile_inputs(INPUTS), shop=shop, send=lambda input: functions.call(event(input))
+    )
     with capsys.disabled():
         print(f"\nbad input, in process: {tried}")
 
 
 def test_bulk_holds_the_boundaries_of_every_limit_twice() -> None:
-    assert set(AROUND) == {name for name in vars(limits) if name.isupper() and not name.startswith("_")}
+    assert set(AROUND) == {
+        name for name in vars(limits) if name.isupper() and not name.startswith("_")
+    }
     tried = Counter(str(input) for input in boundary_inputs())
     for name, around in AROUND.items():
         for length in boundaries(getattr(limits, name)):
@@ -125,6 +139,10 @@ def test_events_that_no_gateway_should_send_are_refused(shop: Shop, functions: F
         assert functions.call(checkout | odd).status == 400, odd
     for slug in ("donut", "", "\ud800", "\x00", "홍"):
         callback = {"routeKey": "POST /product/{slug}", "pathParameters": {"slug": slug}}
-        for query in ({}, {"queryStringParameters": None}, {"queryStringParameters": {"order": "\ud800"}}):
+        for query in (
+            {},
+            {"queryStringParameters": None},
+            {"queryStringParameters": {"order": "\ud800"}},
+        ):
             assert functions.call(callback | query).status == 403, (slug, query)
     assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])

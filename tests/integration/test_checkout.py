@@ -5,8 +5,8 @@ import pytest
 from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
-from common.store import Checkout, Store
-from tests.integration.shop import Shop, buy, order_more
+from common.store import CheckoutResult, Store
+from tests.support.database_shop import Shop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
 
@@ -25,8 +25,20 @@ def test_the_whole_stock_can_be_bought(shop: Shop) -> None:
 
 
 def test_a_refusal_sells_nothing_and_leaves_a_production_order(shop: Shop) -> None:
-    refusal = buy(shop.store(), 11, order_id="order-1", callback_token="token-1", factory_id="FF-1", requester="홍길동")
-    assert (refusal.outcome, refusal.purchased, refusal.stock, refusal.order_id) == ("refused", False, 10, "order-1")
+    refusal = buy(
+        shop.store(),
+        11,
+        order_id="order-1",
+        callback_token="token-1",
+        factory_id="FF-1",
+        requester="홍길동",
+    )
+    assert (refusal.outcome, refusal.purchased, refusal.stock, refusal.order_id) == (
+        "out_of_stock",
+        False,
+        10,
+        "order-1",
+    )
     assert shop.stock() == 10
     assert shop.ledger() == []
     assert shop.sql(
@@ -37,24 +49,37 @@ def test_a_refusal_sells_nothing_and_leaves_a_production_order(shop: Shop) -> No
 def test_a_refusal_names_what_the_factory_must_know(shop: Shop) -> None:
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
     refusal = buy(shop.store(), 11, product_id=product_id, slug="not this one")
-    assert (refusal.product_id, refusal.slug, refusal.factory_id) == (product_id, "donut", "FF-500293")
+    assert (refusal.product_id, refusal.slug, refusal.factory_id) == (
+        product_id,
+        "donut",
+        "FF-500293",
+    )
     assert buy(shop.store(), 11, factory_id="another").factory_id == "another"
 
 
 def test_an_order_is_left_to_sales_for_a_while_before_the_relay_sees_it(shop: Shop) -> None:
     order_more(shop.store(), 11, publish_within=30)
-    assert shop.sql("SELECT TIMESTAMPDIFF(SECOND, requested_at, next_attempt_at) FROM production_order") == [(30,)]
+    assert shop.sql(
+        "SELECT TIMESTAMPDIFF(SECOND, requested_at, next_attempt_at) FROM production_order"
+    ) == [(30,)]
 
 
 def test_a_product_of_another_id_is_sold_from_its_own_stock(shop: Shop) -> None:
-    shop.sql("INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')")
+    shop.sql(
+        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
+    )
     assert buy(shop.store(), 2, product_id="bagel-id").stock == 3
-    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [("bagel", 3), ("donut", 10)]
+    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
+        ("bagel", 3),
+        ("donut", 10),
+    ]
 
 
-@pytest.mark.parametrize("wrong", [{"product_id": "no-such-id"}, {"slug": "bagel"}, {"product_id": "donut"}])
+@pytest.mark.parametrize(
+    "wrong", [{"product_id": "no-such-id"}, {"slug": "bagel"}, {"product_id": "donut"}]
+)
 def test_an_unknown_product_changes_nothing(shop: Shop, wrong: dict[str, str]) -> None:
-    assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "unknown"
+    assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "no_such_product"
     assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
     assert shop.sql("SELECT * FROM idempotency_key") == []
 
@@ -70,12 +95,19 @@ def test_a_repeated_key_gets_the_first_sale_again(shop: Shop) -> None:
     assert shop.ledger() == [(3, "unknown"), (2, "unknown")]
 
 
-def test_a_repeated_key_gets_the_first_refusal_again_even_when_there_is_stock_now(shop: Shop) -> None:
+def test_a_repeated_key_gets_the_first_refusal_again_even_when_there_is_stock_now(
+    shop: Shop,
+) -> None:
     store = shop.store()
     first = buy(store, 11, idempotency_key="key")
     shop.set_stock(100)
     repeat = buy(store, 11, idempotency_key="key")
-    assert (repeat.outcome, repeat.purchased, repeat.stock, repeat.order_id) == ("replayed", False, 10, first.order_id)
+    assert (repeat.outcome, repeat.purchased, repeat.stock, repeat.order_id) == (
+        "replayed",
+        False,
+        10,
+        first.order_id,
+    )
     assert shop.stock() == 100
     assert [order_id for order_id, _, _ in shop.orders()] == [first.order_id]
 
@@ -87,8 +119,12 @@ def test_a_key_remembers_its_request(shop: Shop) -> None:
     assert shop.ledger() == [(3, "unknown")]
 
 
-@pytest.mark.parametrize(("table", "quantity"), [("idempotency_key", 3), ("purchase", 3), ("production_order", 11)])
-def test_a_checkout_that_fails_in_the_middle_leaves_nothing(shop: Shop, table: str, quantity: int) -> None:
+@pytest.mark.parametrize(
+    ("table", "quantity"), [("idempotency_key", 3), ("purchase", 3), ("production_order", 11)]
+)
+def test_a_checkout_that_fails_in_the_middle_leaves_nothing(
+    shop: Shop, table: str, quantity: int
+) -> None:
     store = shop.store()
     shop.sql(f"RENAME TABLE {table} TO elsewhere")
     with pytest.raises(DatabaseUnavailable, match="1146"):
@@ -123,19 +159,19 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-def sale(store: Store) -> Checkout:
+def sale(store: Store) -> CheckoutResult:
     return buy(store, 1)
 
 
-def refusal(store: Store) -> Checkout:
+def refusal(store: Store) -> CheckoutResult:
     return buy(store, 1000)
 
 
-def keyed_sale(store: Store) -> Checkout:
+def keyed_sale(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="new")
 
 
-def replay(store: Store) -> Checkout:
+def replay(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="used")
 
 
@@ -144,7 +180,9 @@ def product(store: Store) -> str | None:
 
 
 @pytest.mark.parametrize("request_of", [product, sale, refusal, keyed_sale, replay])
-def test_a_request_is_one_round_trip(shop: Shop, commands: list[int], request_of: Callable[[Store], object]) -> None:
+def test_a_request_is_one_round_trip(
+    shop: Shop, commands: list[int], request_of: Callable[[Store], object]
+) -> None:
     store = shop.store()
     buy(store, 1, idempotency_key="used")
     commands.clear()

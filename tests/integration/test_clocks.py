@@ -14,16 +14,15 @@ import pytest
 
 from common import deadline
 from common.database import DatabaseUnavailable
-from common.store import Checkout, Store
+from common.store import CheckoutResult, Store
 from local.cloud import PROJECT
-from local.mariadb import MariaDb
-from local.rds import create_master
-from tests.books import NAME
-from tests.eventually import eventually
-from tests.faketime import SteppedClock, require_library
-from tests.integration.conftest import SECRETS
-from tests.integration.shop import Shop, buy
-from tests.proxy import proxy_to
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
+from tests.support.books import NAME
+from tests.support.database_shop import SECRETS, Shop, buy
+from tests.support.faketime import SteppedClock, require_library
+from tests.support.polling import eventually
+from tests.support.proxy import proxy_to
 
 STEPS = [-3600, -2, -1, 1, 2, 3600]
 ANSWERED_BY = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
@@ -40,7 +39,12 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
 def server(tmp_path_factory: pytest.TempPathFactory, clock: SteppedClock) -> Iterator[MariaDb]:
     server = MariaDb(tmp_path_factory.mktemp("mariadb"), variables=clock.variables)
     server.start()
-    create_master(mysql_cnf=server.mysql_cnf, user="admin", password=SECRETS["master"]["password"], database=NAME)
+    create_master(
+        mysql_cnf=server.mysql_cnf,
+        user="admin",
+        password=SECRETS["master"]["password"],
+        database=NAME,
+    )
     yield server
     server.stop()
 
@@ -51,7 +55,7 @@ def _right_clock(clock: SteppedClock) -> Iterator[None]:
     clock.step_to(0)
 
 
-def outcome(store: Store, requester: str, *, key: str | None = None) -> Checkout | None:
+def outcome(store: Store, requester: str, *, key: str | None = None) -> CheckoutResult | None:
     """None: 503."""
     try:
         return buy(store, 1, requester=requester, idempotency_key=key)
@@ -78,7 +82,9 @@ def wait(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", STEPS)
-def test_checkout_sells_when_the_servers_clock_has_stepped(shop: Shop, clock: SteppedClock, seconds: float) -> None:
+def test_checkout_sells_when_the_servers_clock_has_stepped(
+    shop: Shop, clock: SteppedClock, seconds: float
+) -> None:
     store = shop.store()
     assert outcome(store, "before")
     clock.step_to(seconds)
@@ -95,11 +101,27 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
 ) -> None:
     clock = SteppedClock(tmp_path, monotonic=monotonic)
     database = shop.database
-    address = (database.database_host, str(database.database_port), database.database_name, database.database_ca_file)
-    command = [sys.executable, "-m", "tests.integration.buyer", *address, *shop.secrets["sales"].values()]
+    address = (
+        database.database_host,
+        str(database.database_port),
+        database.database_name,
+        database.database_ca_file,
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.buyer",
+        *address,
+        *shop.secrets["sales"].values(),
+    ]
     variables = clock.variables | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'lambdas'}"}
     with subprocess.Popen(
-        command, cwd=PROJECT, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=PROJECT,
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as buyer:
         assert buyer.stdin and buyer.stdout
         for requester, step in (("before", 0), ("after", seconds), ("again", 0)):
@@ -110,7 +132,9 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     assert bought(shop) == ["before", "after", "again"]
 
 
-def test_no_answer_is_wrong_when_the_clock_steps_while_checkouts_wait(shop: Shop, clock: SteppedClock) -> None:
+def test_no_answer_is_wrong_when_the_clock_steps_while_checkouts_wait(
+    shop: Shop, clock: SteppedClock
+) -> None:
     """Each waits for the product's row when the server's clock steps; the ledger is read ten seconds later."""
     answers = {}
     for seconds in STEPS:
@@ -150,7 +174,9 @@ def test_second_connection_tells_the_truth_when_the_clock_steps_while_the_server
     assert bought(shop) == (["before", "in doubt"] if found else ["before"])
 
 
-def assert_sold_behind_503(shop: Shop, answer: Future[Checkout | None], *, key: str | None) -> None:
+def assert_sold_behind_503(
+    shop: Shop, answer: Future[CheckoutResult | None], *, key: str | None
+) -> None:
     """A client with a key learns the truth by repeating."""
     assert answer.done() and answer.result() is None
 
@@ -185,7 +211,9 @@ def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: 
 
 
 def assert_committing(shop: Shop) -> None:
-    assert shop.sql("SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for backup lock'")
+    assert shop.sql(
+        "SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for backup lock'"
+    )
 
 
 @pytest.mark.parametrize("key", [None, "key"])

@@ -16,11 +16,11 @@ import trustme
 
 from common.database import DatabaseUnavailable, _socket_of
 from common.store import Store
-from local.mariadb import MariaDb
-from local.rds import create_master
-from tests.books import NAME
-from tests.eventually import eventually
-from tests.integration.shop import Shop, arrive, buy, order_more
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
+from tests.support.books import NAME
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.polling import eventually
 
 PATIENCE = 5
 """Seconds: the contract's."""
@@ -54,7 +54,9 @@ def killable(server: MariaDb) -> Iterator[psutil.Process]:
     server.start()
 
 
-def test_a_server_that_died_and_came_back_is_found_again(shop: Shop, killable: psutil.Process) -> None:
+def test_a_server_that_died_and_came_back_is_found_again(
+    shop: Shop, killable: psutil.Process
+) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     killable.kill()
@@ -89,7 +91,9 @@ def test_one_connection_is_kept(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_server_that_hangs_is_given_up_in_time(shop: Shop, killable: psutil.Process, warm: bool) -> None:
+def test_a_server_that_hangs_is_given_up_in_time(
+    shop: Shop, killable: psutil.Process, warm: bool
+) -> None:
     store = shop.store() if warm else Store(shop.database)
     killable.suspend()
     try:
@@ -143,10 +147,14 @@ def test_a_server_that_refuses_connections_is_unavailable(shop: Shop) -> None:
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         with unavailable(because="refused"):
-            Store(dataclasses.replace(shop.database, database_port=nobody_listens.getsockname()[1])).product("donut")
+            Store(
+                dataclasses.replace(shop.database, database_port=nobody_listens.getsockname()[1])
+            ).product("donut")
 
 
-def test_a_wrong_password_is_unavailable_until_the_secret_is_right(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_unavailable_until_the_secret_is_right(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store(shop.database)
     right = shop.secrets["sales"]
     monkeypatch.setitem(shop.secrets, "sales", {**right, "password": "wrong"})
@@ -167,7 +175,9 @@ def test_a_lock_held_too_long_sells_nothing(shop: Shop) -> None:
     assert buy(store, 3).stock == 7
 
 
-def test_a_server_that_dies_during_a_sale_has_not_sold(shop: Shop, killable: psutil.Process) -> None:
+def test_a_server_that_dies_during_a_sale_has_not_sold(
+    shop: Shop, killable: psutil.Process
+) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
@@ -192,10 +202,14 @@ def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop) -> None:
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         weight = ", ".join(f"('heavy {n}', '', FALSE, 0, NULL, NOW())" for n in range(100))
-        cursor.execute(f"INSERT INTO idempotency_key VALUES ('key', '', FALSE, 0, NULL, NOW()), {weight}")
+        cursor.execute(
+            f"INSERT INTO idempotency_key VALUES ('key', '', FALSE, 0, NULL, NOW()), {weight}"
+        )
         sale = pool.submit(buy, store, 3, idempotency_key="key")
         eventually(lambda: assert_waiting(shop, 1), within=2)
-        cursor.execute("UPDATE product SET price = 1")  # the sale holds this row, and waits for the key
+        cursor.execute(
+            "UPDATE product SET price = 1"
+        )  # the sale holds this row, and waits for the key
         assert not sale.done()
         cursor.execute("ROLLBACK")
         assert sale.result().outcome == "sold"
@@ -241,7 +255,9 @@ def break_connection(store: Store) -> None:
 
 def assert_idle(shop: Shop) -> None:
     """No request is under way. (A procedure runs as the user who made it.)"""
-    busy = f"SELECT 1 FROM information_schema.processlist WHERE user IN {USERS} AND command <> 'Sleep'"
+    busy = (
+        f"SELECT 1 FROM information_schema.processlist WHERE user IN {USERS} AND command <> 'Sleep'"
+    )
     assert shop.sql(busy) == []
 
 
@@ -267,7 +283,7 @@ def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -
         """
     )
     with unavailable(because="half done"):
-        store.mark_published(order_id, overdue=60)
+        store.mark_published(order_id, overdue_after=60)
     assert arrive(store, order_id).stock == 35
     assert shop.stock() == 35
 
@@ -282,7 +298,9 @@ def test_another_authoritys_certificate_is_refused(shop: Shop, tmp_path: Path) -
 def test_another_hosts_certificate_is_refused(shop: Shop) -> None:
     same_address_but_another_name = "127.1"
     with unavailable(because="certificate verify failed"):
-        Store(dataclasses.replace(shop.database, database_host=same_address_but_another_name)).product("donut")
+        Store(
+            dataclasses.replace(shop.database, database_host=same_address_but_another_name)
+        ).product("donut")
 
 
 def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
@@ -290,7 +308,9 @@ def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
     server.start()
     try:
         password = shop.secrets["sales"]["password"]
-        create_master(mysql_cnf=server.mysql_cnf, user="shop_sales_password", password=password, database=NAME)
+        create_master(
+            mysql_cnf=server.mysql_cnf, user="shop_sales_password", password=password, database=NAME
+        )
         with unavailable(because="server doesn't support"):
             Store(dataclasses.replace(shop.database, database_port=server.port)).product("donut")
     finally:

@@ -14,8 +14,8 @@ import requests
 import trustme
 
 from common import messages
-from tests.integration.test_simulation import ENVIRONMENT
-from tests.unit.test_consumer import ORDER
+from tests.support.orders import ORDER
+from tests.support.variables import SIMULATION
 
 WHOLE = {
     "without a body": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
@@ -91,12 +91,17 @@ def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
     """Return a function that handles one message, and returns the ids of the messages that come back."""
 
     def consume(factory: Factory) -> list[str]:
-        for name, value in {**ENVIRONMENT, "FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}.items():
+        for name, value in {
+            **SIMULATION,
+            "FACTORY_URL": factory.url,
+            "FACTORY_DEADLINE": "5",
+        }.items():
             monkeypatch.setenv(name, value)
         consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
         monkeypatch.setattr(consumer, "postpone", lambda record: None)
         attributes = {
-            name: {"Type": "String", "Value": str(getattr(ORDER, field))} for field, name in messages.ATTRIBUTES.items()
+            name: {"Type": "String", "Value": str(getattr(ORDER, field))}
+            for field, name in messages.ATTRIBUTES.items()
         }
         record = {"messageId": "message-0", "body": json.dumps({"MessageAttributes": attributes})}
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
@@ -112,7 +117,9 @@ def certificate(monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
     authority = trustme.CA()
     send = requests.adapters.HTTPAdapter.send
 
-    def trusting(adapter: requests.adapters.HTTPAdapter, *arguments: Any, **options: Any) -> requests.Response:
+    def trusting(
+        adapter: requests.adapters.HTTPAdapter, *arguments: Any, **options: Any
+    ) -> requests.Response:
         with authority.cert_pem.tempfile() as file:
             return send(adapter, *arguments, **{**options, "verify": file})
 
@@ -121,7 +128,9 @@ def certificate(monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
 
 
 @pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
-def test_a_whole_response_ends_the_message(response: bytes, consume: Callable[[Factory], list[str]]) -> None:
+def test_a_whole_response_ends_the_message(
+    response: bytes, consume: Callable[[Factory], list[str]]
+) -> None:
     with Factory(response) as factory:
         assert consume(factory) == []
 
@@ -132,7 +141,7 @@ def test_a_response_that_ends_inside_its_headers_returns_the_message(
 ) -> None:
     with Factory(response) as factory:
         assert consume(factory) == ["message-0"]
-    (line,) = [vars(record) for record in caplog.records if record.msg == "not delivered"]
+    (line,) = [vars(record) for record in caplog.records if record.msg == "not placed"]
     assert line["reason"] == "its response ends inside the headers"
 
 
@@ -150,7 +159,7 @@ def test_the_same_holds_over_tls(
 ) -> None:
     with Factory(response, certificate=certificate) as factory:
         assert consume(factory) == failures
-    reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not delivered"]
+    reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not placed"]
     assert reasons == ["its response ends inside the headers"] * len(failures)
 
 

@@ -18,13 +18,15 @@ from typing import Literal, get_args
 import pytest
 
 from common.database import DatabaseUnavailable
-from common.store import Checkout
+from common.store import CheckoutResult
 from migrate.handler import PROCEDURES
-from tests.eventually import eventually
-from tests.integration.shop import Functions, Shop, buy
-from tests.proxy import Proxy, Side, proxy_to
+from tests.support.database_shop import Functions, Shop, buy
+from tests.support.polling import eventually
+from tests.support.proxy import Proxy, Side, proxy_to
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
+SEEDS = (
+    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
+)
 Cut = Literal["client", "server", "killed"]
 """Who hears of the cut: the client, the server, or the server that was told to KILL the connection."""
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -60,7 +62,7 @@ class Case:
     keyed: bool
     cut: Cut
 
-    def send(self, store: Functions, *, order_id: str) -> Checkout | None:
+    def send(self, store: Functions, *, order_id: str) -> CheckoutResult | None:
         """None: 503."""
         key = f"key of {self.requester}" if self.keyed else None
         try:
@@ -76,7 +78,7 @@ class Case:
             return None
 
 
-Answers = dict[Case, Checkout | None]
+Answers = dict[Case, CheckoutResult | None]
 
 
 def add_products(shop: Shop, prefix: str, count: int) -> list[str]:
@@ -108,7 +110,9 @@ def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
     return store, int(connection._connection.thread_id())
 
 
-def cut_while(shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None) -> Checkout | None:
+def cut_while(
+    shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None
+) -> CheckoutResult | None:
     """Send the checkout and cut its connection as soon as the server is in that state with it."""
 
     def is_there() -> None:
@@ -146,7 +150,9 @@ def cut_before_each_statement(shop: Shop) -> Answers:
     shop.sql(procedure.replace("%", "%%"))
     cases = list(cases_of(list(STATEMENTS), add_products(shop, "before", CASES * len(STATEMENTS))))
     with ThreadPoolExecutor(WORKERS) as pool:
-        return dict(zip(cases, pool.map(partial(cut_while, shop, state="User sleep"), cases), strict=True))
+        return dict(
+            zip(cases, pool.map(partial(cut_while, shop, state="User sleep"), cases), strict=True)
+        )
 
 
 @contextmanager
@@ -160,8 +166,13 @@ def waiting_for(shop: Shop, statement: str, cases: list[Case]) -> Iterator[None]
             cursor.execute("START TRANSACTION")
             for case in cases:
                 key = f"key of {case.requester}"
-                cursor.execute("INSERT INTO idempotency_key VALUES (%s, '', FALSE, 0, NULL, NOW())", (key,))
-                cursor.execute("INSERT INTO checkout_outcome VALUES (%s, FALSE, 0, NOW())", (order_id_of(case),))
+                cursor.execute(
+                    "INSERT INTO idempotency_key VALUES (%s, '', FALSE, 0, NULL, NOW())", (key,)
+                )
+                cursor.execute(
+                    "INSERT INTO checkout_outcome VALUES (%s, FALSE, 0, NOW())",
+                    (order_id_of(case),),
+                )
         elif statement == "INSERT row":
             cursor.execute("LOCK TABLES purchase READ, production_order READ")
         else:
@@ -188,33 +199,48 @@ def cut_during_each_statement(shop: Shop) -> Answers:
     products = iter(add_products(shop, "during", CASES * len(WAITS)))
     for statement, state in WAITS.items():
         cases = list(cases_of([f"during {statement}"], [next(products) for _ in range(CASES)]))
-        if statement == "UPDATE product":  # an out-of-stock checkout reads the row without waiting for it
+        if (
+            statement == "UPDATE product"
+        ):  # an out-of-stock checkout reads the row without waiting for it
             cases = [case for case in cases if case.quantity == 1]
         all_cut = threading.Barrier(len(cases) + 1)
         with ThreadPoolExecutor(len(cases)) as pool:
             with waiting_for(shop, statement, cases):
-                cut = [pool.submit(cut_while, shop, case, state=state, then=all_cut.wait) for case in cases]
+                cut = [
+                    pool.submit(cut_while, shop, case, state=state, then=all_cut.wait)
+                    for case in cases
+                ]
                 all_cut.wait(timeout=10)
                 threading.Event().wait(HELD)
             answers |= {case: future.result() for case, future in zip(cases, cut, strict=True)}
     return answers
 
 
-def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, Checkout | None]:
+def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, CheckoutResult | None]:
     """Cut after some bytes or some time, on a new or a kept connection; now and then the second connection, too."""
     dice = random.Random(seed)
     side, keyed = dice.choice(SIDES), dice.random() < 0.3
     case = Case(f"seed {seed}", product_id, dice.choice([1, 1, 5000]), keyed, side)
     with proxy_to(shop.server.port) as proxy:
         kept = dice.random() < 0.8
-        store = warm(proxy, shop)[0] if kept else Functions(replace(shop.database, database_port=proxy.port))
+        store = (
+            warm(proxy, shop)[0]
+            if kept
+            else Functions(replace(shop.database, database_port=proxy.port))
+        )
         cut = partial(proxy.cut, side)
         timers = []
         where = dice.choice(["in the request", "in the answer", "later"])
         if where == "in the request":
-            proxy.to_server.limit, proxy.to_server.on_limit = dice.randint(0, 700 if kept else 2000), cut
+            proxy.to_server.limit, proxy.to_server.on_limit = (
+                dice.randint(0, 700 if kept else 2000),
+                cut,
+            )
         elif where == "in the answer":
-            proxy.to_client.limit, proxy.to_client.on_limit = dice.randint(0, 500 if kept else 4000), cut
+            proxy.to_client.limit, proxy.to_client.on_limit = (
+                dice.randint(0, 500 if kept else 4000),
+                cut,
+            )
         else:
             timers.append(threading.Timer(dice.uniform(0, 0.005 if kept else 0.02), cut))
         if dice.random() < 0.2:
@@ -242,7 +268,9 @@ def contradictions(shop: Shop, answers: Answers) -> list[str]:
     found = []
     for case, answer in answers.items():
         rows = bought[case.requester], ordered.get(case.requester)
-        expected = (0, None) if answer is None else (1, None) if answer.purchased else (0, answer.order_id)
+        expected = (
+            (0, None) if answer is None else (1, None) if answer.purchased else (0, answer.order_id)
+        )
         if rows != expected:
             found.append(f"{case}: answered {answer}, and the database has {rows}")
     return found
@@ -251,7 +279,11 @@ def contradictions(shop: Shop, answers: Answers) -> list[str]:
 @pytest.mark.usefixtures("undurable")
 def test_no_answer_is_contradicted_by_the_ledger_ten_seconds_later(shop: Shop) -> None:
     shop.sql("SET GLOBAL max_connections = 500")
-    answers = cut_during_each_statement(shop) | cut_at_random_points(shop) | cut_before_each_statement(shop)
+    answers = (
+        cut_during_each_statement(shop)
+        | cut_at_random_points(shop)
+        | cut_before_each_statement(shop)
+    )
     threading.Event().wait(RECONCILED_AFTER)
     assert contradictions(shop, answers) == []
     outcomes = Counter("503" if answer is None else answer.outcome for answer in answers.values())

@@ -18,10 +18,10 @@ import pytest
 
 from common import database, deadline, messages
 from common.database import DatabaseUnavailable
-from local.mariadb import MariaDb
-from tests.integration.shop import Functions, Shop, arrive, buy, order_more
-from tests.integration.test_simulation import ENVIRONMENT
-from tests.proxy import Proxy, proxy_to
+from local.database.mariadb import MariaDb
+from tests.support.database_shop import Functions, Shop, arrive, buy, order_more
+from tests.support.proxy import Proxy, proxy_to
+from tests.support.variables import SIMULATION
 
 CONTRACT = 5
 DELAYS = (0.3, 0.9, 1.3, 2.0, 3.0)
@@ -47,7 +47,13 @@ def callback(store: Functions, order_id: str) -> bool:
     return arrive(store, order_id).added
 
 
-ROUTES: tuple[Callable[[Functions, str], object], ...] = (get_product, get_order, checkout, keyed_checkout, callback)
+ROUTES: tuple[Callable[[Functions, str], object], ...] = (
+    get_product,
+    get_order,
+    checkout,
+    keyed_checkout,
+    callback,
+)
 
 
 @dataclass
@@ -86,15 +92,22 @@ def test_parts_of_the_budget_add_up_to_less_than_the_contracts_5_seconds() -> No
     assert deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE < CONTRACT
     assert deadline.RESERVE > 0
     assert deadline.PUBLISH_CONNECT + deadline.PUBLISH_READ <= deadline.PUBLISH_WITHIN
-    assert deadline.PUBLISH_START + deadline.PUBLISH_WITHIN < deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+    assert (
+        deadline.PUBLISH_START + deadline.PUBLISH_WITHIN
+        < deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+    )
 
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
 @pytest.mark.parametrize("both_ways", [False, True], ids=["to the client", "both ways"])
-def test_request_is_answered_in_time_when_each_packet_is_delayed(shop: Shop, connection: str, both_ways: bool) -> None:
+def test_request_is_answered_in_time_when_each_packet_is_delayed(
+    shop: Shop, connection: str, both_ways: bool
+) -> None:
     cases = list(product(ROUTES, DELAYS))
     orders = {
-        case: order_more(shop.store(), 100, requester="late") for case in cases if case[0] in (get_order, callback)
+        case: order_more(shop.store(), 100, requester="late")
+        for case in cases
+        if case[0] in (get_order, callback)
     }
 
     def run(case: tuple[Callable[[Functions, str], object], float]) -> Tried:
@@ -114,7 +127,13 @@ def test_request_is_answered_in_time_when_each_packet_is_delayed(shop: Shop, con
     assert_in_time(tried)
     assert_true(shop, tried)
     answered = {one.name for one in tried if one.answer}
-    expected = () if (connection, both_ways) == ("new", True) else (0.3,) if connection == "new" else (0.3, 0.9, 1.3)
+    expected = (
+        ()
+        if (connection, both_ways) == ("new", True)
+        else (0.3,)
+        if connection == "new"
+        else (0.3, 0.9, 1.3)
+    )
     assert {f"{route.__name__} {delay}" for route, delay in product(ROUTES, expected)} <= answered
 
 
@@ -146,15 +165,23 @@ def suspendable(server: MariaDb) -> Iterator[psutil.Process]:
     process.resume()
 
 
-def test_request_is_answered_in_time_when_the_server_stutters(shop: Shop, suspendable: psutil.Process) -> None:
+def test_request_is_answered_in_time_when_the_server_stutters(
+    shop: Shop, suspendable: psutil.Process
+) -> None:
     """It runs for 4 ms every two seconds, or every second."""
     order_id = order_more(shop.store(), 100)
     for pause in (2.0, 1.0):
-        stores = [shop.store() if kept else Functions(shop.database) for kept in (True, False) for _ in ROUTES]
+        stores = [
+            shop.store() if kept else Functions(shop.database)
+            for kept in (True, False)
+            for _ in ROUTES
+        ]
         with ThreadPoolExecutor(len(stores)) as pool:
             suspendable.suspend()
             calls = [
-                pool.submit(attempt, f"{route.__name__} {uuid.uuid4()}", partial(route, store, order_id))
+                pool.submit(
+                    attempt, f"{route.__name__} {uuid.uuid4()}", partial(route, store, order_id)
+                )
                 for route, store in zip(ROUTES * 2, stores, strict=True)
             ]
             while not all(call.done() for call in calls):
@@ -218,7 +245,9 @@ def serve(answer: Callable[[socket.socket], None], over: Event) -> socket.socket
     return listener
 
 
-def test_checkout_is_answered_in_time_when_the_topic_drips(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkout_is_answered_in_time_when_the_topic_drips(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its order is left to the relay."""
     over = Event()
 
@@ -229,7 +258,7 @@ def test_checkout_is_answered_in_time_when_the_topic_drips(shop: Shop, monkeypat
                 over.wait(0.5)
 
     listener = serve(drip, over)
-    for name, value in ENVIRONMENT.items():
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
@@ -238,7 +267,11 @@ def test_checkout_is_answered_in_time_when_the_topic_drips(shop: Shop, monkeypat
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
     messages._sns.cache_clear()
     sales = importlib.reload(importlib.import_module("sales.handler"))
-    event = {"routeKey": "POST /checkout", "headers": {}, "body": '{"MessageAttributeProductCnt": 100}'}
+    event = {
+        "routeKey": "POST /checkout",
+        "headers": {},
+        "body": '{"MessageAttributeProductCnt": 100}',
+    }
     try:
         tried = attempt("checkout", lambda: sales.handler(event, None))
     finally:
@@ -272,7 +305,9 @@ def test_server_that_greets_wrongly_is_unavailable(shop: Shop, greeting: bytes) 
     listener = serve(greet, over)
     try:
         with pytest.raises(DatabaseUnavailable):
-            Functions(replace(shop.database, database_port=listener.getsockname()[1])).product("donut")
+            Functions(replace(shop.database, database_port=listener.getsockname()[1])).product(
+                "donut"
+            )
     finally:
         over.set()
         listener.close()

@@ -3,7 +3,7 @@
 import pytest
 
 from common import limits
-from tests.integration.shop import Shop
+from tests.support.database_shop import Shop
 
 WIDTHS = {
     "product_id": limits.PRODUCT_ID,
@@ -30,5 +30,7 @@ def test_database_is_as_wide_as_the_limits(statement: str, shop: Shop) -> None:
         name = column.removeprefix("p_")
         if name in WIDTHS:
             found.add(name)
-            assert width == WIDTHS[name], f"{owner}.{column} holds {width} characters, the limit is {WIDTHS[name]}"
+            assert width == WIDTHS[name], (
+                f"{owner}.{column} holds {width} characters, the limit is {WIDTHS[name]}"
+            )
     assert found == set(WIDTHS), "a limit is compared with nothing"

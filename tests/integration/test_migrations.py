@@ -5,21 +5,24 @@ import pytest
 
 from local.cloud import PROJECT
 from migrate import handler as migrate
-from tests.at_once import at_once
-from tests.books import NAME
-from tests.e2e.documentation import blocks
-from tests.grants import GRANTS, readable
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.books import NAME
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.documentation import blocks
+from tests.support.grants import GRANTS, readable
 
 
 def schema(shop: Shop) -> list[str]:
     """Everything that has been created, as the server would create it again, and when it last was."""
     tables = [f"TABLE {name}" for (name,) in shop.sql("SHOW TABLES")]
     routines = shop.sql(
-        "SELECT routine_name, last_altered FROM information_schema.routines WHERE routine_schema = %s", (NAME,)
+        "SELECT routine_name, last_altered FROM information_schema.routines WHERE routine_schema = %s",
+        (NAME,),
     )
     procedures = [f"PROCEDURE {name}" for name, _ in routines]
-    return [str(shop.sql(f"SHOW CREATE {name}")) for name in (*tables, *procedures)] + [str(routines)]
+    return [str(shop.sql(f"SHOW CREATE {name}")) for name in (*tables, *procedures)] + [
+        str(routines)
+    ]
 
 
 def content(shop: Shop) -> dict[str, list[tuple[object, ...]]]:
@@ -59,7 +62,9 @@ def test_a_failing_file_is_named_with_the_databases_words(empty_shop: Shop, tmp_
     (tmp_path / "0002_bad.sql").write_text("CREATE TABLE bad (id DOUGHNUT)")
     (tmp_path / "0003_never.sql").write_text("CREATE TABLE never (id INT)")
     with empty_shop.login("master") as connection, connection.cursor() as cursor:
-        with pytest.raises(migrate.MigrationFailed, match=r"0002_bad\.sql: .*Unknown data type: 'DOUGHNUT'"):
+        with pytest.raises(
+            migrate.MigrationFailed, match=r"0002_bad\.sql: .*Unknown data type: 'DOUGHNUT'"
+        ):
             migrate.apply_migrations(cursor, tmp_path)
         assert empty_shop.sql("SHOW TABLES LIKE '%%e%%r'") == []
 
@@ -71,8 +76,12 @@ def test_missing_schema_is_created(empty_shop: Shop) -> None:
     with empty_shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
     at_once(*[empty_shop.migrate] * 2)
-    charset = "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
-    assert empty_shop.sql(f"{charset} WHERE schema_name = %s", (NAME,)) == [("utf8mb4", "utf8mb4_unicode_ci")]
+    charset = (
+        "SELECT default_character_set_name, default_collation_name FROM information_schema.schemata"
+    )
+    assert empty_shop.sql(f"{charset} WHERE schema_name = %s", (NAME,)) == [
+        ("utf8mb4", "utf8mb4_unicode_ci")
+    ]
     assert_texts_survive(empty_shop)
 
 
@@ -89,7 +98,9 @@ def test_two_deployments_at_once_apply_each_file_once(empty_shop: Shop) -> None:
     assert applied == [(path.name,) for path in sorted(migrate.MIGRATIONS.glob("*.sql"))]
 
 
-def test_a_deployment_does_not_wait_for_another_forever(empty_shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_does_not_wait_for_another_forever(
+    empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
     with empty_shop.login("master") as other, other.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('migrate', 0)")
@@ -124,7 +135,11 @@ def test_a_hand_typed_mistake_is_refused(shop: Shop, statement: str, constraint:
 
 def test_ids_that_look_alike_are_not_the_same(shop: Shop) -> None:
     store = shop.store()
-    assert store.product("donut") and store.product("DONUT ") is None and store.product("Donut") is None
+    assert (
+        store.product("donut")
+        and store.product("DONUT ") is None
+        and store.product("Donut") is None
+    )
     order_id = order_more(store, 100, order_id="abc")
     assert store.order(order_id) and store.order("ABC ") is None
     assert buy(store, 1, idempotency_key="abc").outcome == "sold"
@@ -161,7 +176,8 @@ def test_every_text_survives(shop: Shop) -> None:
 
 def test_every_text_survives_under_rds_own_defaults(rds_defaults: None, shop: Shop) -> None:
     ((charset,),) = shop.sql(
-        "SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = %s", (NAME,)
+        "SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = %s",
+        (NAME,),
     )
     assert charset == "latin1"
     assert_texts_survive(shop)
@@ -215,7 +231,10 @@ def test_procedure_of_another_definer_is_put_right(shop: Shop) -> None:
 
 
 def test_unchanged_procedures_are_not_touched(shop: Shop) -> None:
-    shop.sql("UPDATE mysql.proc SET created = '2001-01-01', modified = '2001-01-01' WHERE db = %s", (NAME,))
+    shop.sql(
+        "UPDATE mysql.proc SET created = '2001-01-01', modified = '2001-01-01' WHERE db = %s",
+        (NAME,),
+    )
     shop.sql("ALTER PROCEDURE mark_published SQL SECURITY INVOKER")
     untouched = altered(shop, "checkout")
     shop.migrate()
@@ -239,7 +258,10 @@ def test_users_have_exactly_their_grants(shop: Shop) -> None:
 
 
 def test_migration_creates_no_other_users(shop: Shop) -> None:
-    users = {user for (user,) in shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())}
+    users = {
+        user
+        for (user,) in shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
+    }
     assert users == {f"{user}_password" for user in GRANTS}
 
 
@@ -293,12 +315,16 @@ def test_grant_revoked_by_hand_comes_back(shop: Shop, revoked: str) -> None:
     assert all_grants(shop) == GRANTS
 
 
-def test_users_keep_their_rights_during_a_migration(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_keep_their_rights_during_a_migration(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The functions of the release before are still at work: what they may do is not revoked in between."""
     statements: list[str] = []
     execute = pymysql.cursors.Cursor.execute
 
-    def recorded(self: pymysql.cursors.Cursor, sql: str, values: tuple[object, ...] | None = None) -> int:
+    def recorded(
+        self: pymysql.cursors.Cursor, sql: str, values: tuple[object, ...] | None = None
+    ) -> int:
         statements.append(sql)
         return execute(self, sql, values)
 
@@ -319,7 +345,9 @@ def test_documented_rights_are_enough_on_an_existing_database(
         for statement in block.split(";"):
             if statement.strip():
                 cursor.execute(statement)
-    monkeypatch.setitem(shop.secrets, "master", {"username": "shop_migration", "password": "a password"})
+    monkeypatch.setitem(
+        shop.secrets, "master", {"username": "shop_migration", "password": "a password"}
+    )
     try:
         shop.migrate()
         assert all_grants(shop) == GRANTS
@@ -389,7 +417,14 @@ FORBIDDEN = {
         "SELECT stock FROM product",
         "SELECT order_id FROM production_order",
         "SELECT status FROM production_order",
-        *["checkout", "cancel_checkout", "mark_published", "claim_orders", "mark_orphans", "mark_stuck"],
+        *[
+            "checkout",
+            "cancel_checkout",
+            "mark_published",
+            "claim_orders",
+            "mark_orphans",
+            "mark_stuck",
+        ],
         *["purge_checkout_outcomes", "purge_idempotency_keys"],
     ],
     "relay": [
@@ -426,7 +461,11 @@ def test_every_procedure_is_allowed_or_denied_to_each_user(shop: Shop) -> None:
     )
     assert dict(parameters) == CALLS
     for function, denied in FORBIDDEN.items():
-        allowed = {grant.rpartition(" ")[2] for grant in GRANTS[f"shop_{function}"] if grant.startswith("EXECUTE")}
+        allowed = {
+            grant.rpartition(" ")[2]
+            for grant in GRANTS[f"shop_{function}"]
+            if grant.startswith("EXECUTE")
+        }
         assert allowed | set(denied) & CALLS.keys() == CALLS.keys(), function
         assert not allowed & set(denied), function
 

@@ -1,7 +1,6 @@
 import json
 import re
 import time
-import uuid
 from collections.abc import Sequence
 from functools import partial
 from itertools import chain
@@ -9,17 +8,15 @@ from itertools import chain
 import pytest
 
 from common.messages import ProductionOrder
-from common.store import Claim, Store
-from tests.at_once import at_once
-from tests.integration.shop import Shop, arrive, buy, order_more
+from common.store import Store
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, claim_whole, order_more
 
 
-def claim(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Sequence[ProductionOrder]:
+def claim(
+    store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20
+) -> Sequence[ProductionOrder]:
     return claim_whole(store, publications=publications, newest=newest, limit=limit).orders
-
-
-def claim_whole(store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20) -> Claim:
-    return store.claim_orders(str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60)
 
 
 def ids(orders: Sequence[ProductionOrder]) -> set[str]:
@@ -56,7 +53,7 @@ def test_an_order_tells_its_story_but_no_secrets(shop: Shop) -> None:
         "published_at": None,
         "arrived_at": None,
     }
-    store.mark_published(order_id, overdue=60)
+    store.mark_published(order_id, overdue_after=60)
     arrive(store, order_id, callback_token="Token-1")
     arrived = json.loads(store.order(order_id) or "")
     assert arrived["status"] == "arrived"
@@ -75,7 +72,12 @@ def test_a_due_order_is_claimed_whole(shop: Shop) -> None:
     store = shop.store()
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
     order_id = order_more(
-        store, 25, requester="홍길동 🍩", factory_id="공장", callback_token="Token-1", publish_within=0
+        store,
+        25,
+        requester="홍길동 🍩",
+        factory_id="공장",
+        callback_token="Token-1",
+        publish_within=0,
     )
     assert claim(store) == [
         ProductionOrder(
@@ -110,7 +112,7 @@ def test_a_published_order_is_asked_for_again_when_it_is_overdue(shop: Shop) -> 
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     claim(store)
-    store.mark_published(order_id, overdue=900)
+    store.mark_published(order_id, overdue_after=900)
     assert status(shop, order_id) == "published"
     assert claim(store) == claim(store, publications=1) == []
     make_due(shop, order_id)
@@ -122,7 +124,7 @@ def test_an_order_asked_for_often_enough_is_stuck_until_it_arrives(shop: Shop) -
     store = shop.store()
     order_id = order_more(store, 25)
     for _ in range(4):
-        store.mark_published(order_id, overdue=0)
+        store.mark_published(order_id, overdue_after=0)
     assert store.mark_stuck(max_publications=5, limit=20) == 0
     assert ids(claim(store, publications=4)) == {order_id}
     assert store.mark_stuck(max_publications=4, limit=20) == 0, "it was claimed"
@@ -141,20 +143,22 @@ def test_mark_stuck_finds_every_number_of_publications(shop: Shop) -> None:
     orders = [order_more(store, 25) for _ in range(6)]
     for publications, order_id in enumerate(orders, start=1):
         for _ in range(publications):
-            store.mark_published(order_id, overdue=0)
+            store.mark_published(order_id, overdue_after=0)
     assert [store.mark_stuck(max_publications=3, limit=3) for _ in range(3)] == [3, 1, 0]
     assert [status(shop, order_id) for order_id in orders] == ["published"] * 2 + ["stuck"] * 4
 
 
 def test_an_order_that_is_not_due_is_not_stuck(shop: Shop) -> None:
     store = shop.store()
-    store.mark_published(order_more(store, 25), overdue=900)
+    store.mark_published(order_more(store, 25), overdue_after=900)
     assert store.mark_stuck(max_publications=1, limit=20) == 0
 
 
 def test_claims_take_the_oldest_or_the_newest(shop: Shop) -> None:
     store = shop.store()
-    oldest, second, third, newest = (order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10))
+    oldest, second, third, newest = (
+        order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10)
+    )
     assert ids(claim(store, limit=1)) == {oldest}
     assert ids(claim(store, limit=1, newest=True)) == {newest}
     assert ids(claim(store, limit=1)) == {second}
@@ -166,7 +170,7 @@ def test_claim_of_the_newest_leaves_out_what_was_tried(shop: Shop) -> None:
     store = shop.store()
     tried, published = (order_more(store, 25, publish_within=0) for _ in range(2))
     claim(store, newest=True)
-    store.mark_published(published, overdue=0)
+    store.mark_published(published, overdue_after=0)
     make_due(shop, tried)
     assert claim(store, newest=True) == []
     assert ids(claim(store)) == {tried}
@@ -230,7 +234,7 @@ def test_an_arrived_order_stays_arrived(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     arrive(store, order_id)
-    store.mark_published(order_id, overdue=0)
+    store.mark_published(order_id, overdue_after=0)
     assert status(shop, order_id) == "arrived"
     make_due(shop, order_id)
     assert claim(store) == claim(store, newest=True) == []
@@ -241,10 +245,12 @@ def test_the_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> No
     store = shop.store()
     assert store.backlog().oldest_unpublished_seconds == 0
     published, old, young = (order_more(store, 25) for _ in range(3))
-    store.mark_published(published, overdue=900)
+    store.mark_published(published, overdue_after=900)
     for order_id, age in ((published, 9000), (old, 500), (young, 50)):
         ago = "UTC_TIMESTAMP(6) - INTERVAL %s SECOND"
-        shop.sql(f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id))
+        shop.sql(
+            f"UPDATE production_order SET requested_at = {ago} WHERE order_id = %s", (age, order_id)
+        )
     assert 500 <= store.backlog().oldest_unpublished_seconds < 510
 
 
@@ -252,6 +258,12 @@ def test_only_old_keys_are_forgotten_a_bite_at_a_time(shop: Shop) -> None:
     store = shop.store()
     for key in ("old 1", "old 2", "old 3", "young"):
         buy(store, 1, idempotency_key=key)
-    shop.sql("UPDATE idempotency_key SET created_at = created_at - INTERVAL 25 HOUR WHERE idempotency_key LIKE 'old%%'")
-    assert [store.purge_idempotency_keys(retention=24 * 3600, limit=2) for _ in range(3)] == [2, 1, 0]
+    shop.sql(
+        "UPDATE idempotency_key SET created_at = created_at - INTERVAL 25 HOUR WHERE idempotency_key LIKE 'old%%'"
+    )
+    assert [store.purge_idempotency_keys(retention=24 * 3600, limit=2) for _ in range(3)] == [
+        2,
+        1,
+        0,
+    ]
     assert shop.sql("SELECT idempotency_key FROM idempotency_key") == [("young",)]

@@ -11,9 +11,8 @@ import pytest
 
 from common import messages
 from common.store import Claim, Store
-from tests.integration.shop import Shop, buy, order_more
-from tests.integration.test_outbox import claim_whole
-from tests.integration.test_simulation import ENVIRONMENT
+from tests.support.database_shop import Shop, buy, claim_whole, order_more
+from tests.support.variables import SIMULATION
 
 pytestmark = pytest.mark.usefixtures("undurable")
 
@@ -78,7 +77,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 @pytest.fixture
 def relay(shop: Shop, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "relay")
-    for name, value in ENVIRONMENT.items():
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
     return importlib.reload(importlib.import_module("relay.handler"))
 
@@ -92,18 +91,24 @@ def run(relay: ModuleType, *, seconds: float = 40) -> None:
 def counts(shop: Shop) -> dict[str, int]:
     """Return how many of the crowd have which status."""
     return dict(
-        shop.sql("SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status")  # type: ignore[arg-type]
+        shop.sql(
+            "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
+        )  # type: ignore[arg-type]
     )
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_good_orders_behind_100000_go_out_in_one_run(crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic) -> None:
+def test_good_orders_behind_100000_go_out_in_one_run(
+    crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic
+) -> None:
     crowd.move_in(shop)
     topic.refuses = crowd.refused
     good = {order_more(shop.store(), 25, publish_within=0) for _ in range(20)}
     run(relay, seconds=SECONDS)
     assert good <= topic.published
-    published = shop.sql("SELECT order_id FROM production_order WHERE order_id NOT LIKE 'bad%%' AND publications = 1")
+    published = shop.sql(
+        "SELECT order_id FROM production_order WHERE order_id NOT LIKE 'bad%%' AND publications = 1"
+    )
     assert {order_id for (order_id,) in published} == good
 
 
@@ -132,7 +137,9 @@ def test_orders_of_a_gone_product_become_stuck_between_refused_ones(
     assert counts(shop) == {"stuck": 1000, "requested": 200}
 
 
-def test_good_orders_between_orders_of_a_gone_product_go_out(shop: Shop, relay: ModuleType, topic: Topic) -> None:
+def test_good_orders_between_orders_of_a_gone_product_go_out(
+    shop: Shop, relay: ModuleType, topic: Topic
+) -> None:
     """All the others become stuck in the same run."""
     crowd = CROWDS["of a gone product"]
     crowd.move_in(shop, last=50_000, hours=3)
@@ -147,7 +154,9 @@ def test_no_order_stays_leased_untried(shop: Shop, relay: ModuleType, topic: Top
     CROWDS["refused"].move_in(shop, last=1000)
     topic.refuses = True
     run(relay)
-    leased = shop.sql("SELECT order_id FROM production_order WHERE next_attempt_at > UTC_TIMESTAMP(6)")
+    leased = shop.sql(
+        "SELECT order_id FROM production_order WHERE next_attempt_at > UTC_TIMESTAMP(6)"
+    )
     assert {order_id for (order_id,) in leased} == set(topic.tried)
     assert len(topic.tried) == 1000
 
@@ -233,13 +242,17 @@ def test_mark_stuck_reads_only_what_it_marks(shop: Shop, store: Store) -> None:
     shop.sql("UPDATE production_order SET status = 'arrived', next_attempt_at = NULL")
     Crowd(publications=5).move_in(shop, first=200_000, last=200_999)
     Crowd(publications=5).move_in(shop, first=300_000, last=309_999, hours=-2)
-    assert rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 2 * 1000 + 20
+    assert (
+        rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 2 * 1000 + 20
+    )
     assert counts(shop)["stuck"] == 1000
     assert rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 20
 
 
 @pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
-def test_mark_orphans_reads_no_more_than_its_portion(newest: bool, shop: Shop, store: Store) -> None:
+def test_mark_orphans_reads_no_more_than_its_portion(
+    newest: bool, shop: Shop, store: Store
+) -> None:
     CROWDS["of a gone product"].move_in(shop)
     rows = rows_read(store, lambda: store.mark_orphans(publications=0, newest=newest, limit=1000))
     assert counts(shop)["stuck"] == 1000

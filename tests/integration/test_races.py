@@ -6,16 +6,18 @@ from itertools import chain, pairwise
 
 import pytest
 
-from common.store import Checkout, Store
+from common.store import CheckoutResult, Store
 from migrate.handler import PROCEDURES
-from tests.at_once import at_once
-from tests.eventually import eventually
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.concurrency import at_once
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.polling import eventually
 
 BUYERS = 32
 
 
-def assert_each_sale_took_its_own(sales: list[tuple[int, Checkout]], *, initial: int, left: int) -> None:
+def assert_each_sale_took_its_own(
+    sales: list[tuple[int, CheckoutResult]], *, initial: int, left: int
+) -> None:
     """In the order of their answers, each left exactly its quantity less than the one before."""
     in_order = sorted(sales, key=lambda sale: sale[1].stock, reverse=True)
     before = [initial] + [checkout.stock for _, checkout in in_order]
@@ -28,17 +30,21 @@ def test_many_buyers_of_random_counts_never_buy_more_than_there_is(shop: Shop) -
     choice = random.Random(500)
     baskets = [[choice.randint(1, 9) for _ in range(8)] for _ in range(BUYERS)]
 
-    def shopping(store: Store, basket: list[int]) -> list[tuple[int, Checkout]]:
+    def shopping(store: Store, basket: list[int]) -> list[tuple[int, CheckoutResult]]:
         return [(quantity, buy(store, quantity)) for quantity in basket]
 
     stores = [shop.store() for _ in baskets]
-    purses = at_once(*[partial(shopping, store, basket) for store, basket in zip(stores, baskets, strict=True)])
+    purses = at_once(
+        *[partial(shopping, store, basket) for store, basket in zip(stores, baskets, strict=True)]
+    )
     answers = list(chain(*purses))
 
     sales = [(quantity, checkout) for quantity, checkout in answers if checkout.purchased]
     refusals = [(quantity, checkout) for quantity, checkout in answers if not checkout.purchased]
     assert_each_sale_took_its_own(sales, initial=500, left=shop.stock())
-    assert sorted(quantity for quantity, _ in shop.ledger()) == sorted(quantity for quantity, _ in sales)
+    assert sorted(quantity for quantity, _ in shop.ledger()) == sorted(
+        quantity for quantity, _ in sales
+    )
     assert sum(quantity for quantity, _ in shop.ledger()) + shop.stock() == 500
     assert all(0 <= checkout.stock < quantity for quantity, checkout in refusals)
     assert {(order_id, quantity) for order_id, _, quantity in shop.orders()} == {
@@ -53,12 +59,17 @@ def test_the_last_donut_is_sold_once(shop: Shop) -> None:
         shop.set_stock(1)
         shop.sql("DELETE FROM purchase")
         answers = at_once(*[partial(buy, store, 1) for store in stores])
-        assert Counter(checkout.outcome for checkout in answers) == {"sold": 1, "refused": BUYERS - 1}
+        assert Counter(checkout.outcome for checkout in answers) == {
+            "sold": 1,
+            "out_of_stock": BUYERS - 1,
+        }
         assert (shop.stock(), shop.ledger()) == (0, [(1, "unknown")])
 
 
 @pytest.mark.parametrize("settings", ["ours", "rds_defaults"])
-def test_deliveries_in_the_middle_of_sales_lose_nothing(request: pytest.FixtureRequest, settings: str) -> None:
+def test_deliveries_in_the_middle_of_sales_lose_nothing(
+    request: pytest.FixtureRequest, settings: str
+) -> None:
     if settings == "rds_defaults":
         request.getfixturevalue("rds_defaults")
     shop: Shop = request.getfixturevalue("shop")
@@ -107,12 +118,19 @@ def test_one_delivery_announced_many_times_at_once_counts_once(shop: Shop) -> No
 
 
 @pytest.mark.parametrize(("quantity", "purchased", "stock"), [(3, True, 7), (11, False, 10)])
-def test_one_key_many_times_at_once_is_one_request(shop: Shop, quantity: int, purchased: bool, stock: int) -> None:
+def test_one_key_many_times_at_once_is_one_request(
+    shop: Shop, quantity: int, purchased: bool, stock: int
+) -> None:
     stores = [shop.store() for _ in range(16)]
     answers = at_once(*[partial(buy, store, quantity, idempotency_key="key") for store in stores])
     order_id = answers[0].order_id
-    assert {(answer.purchased, answer.stock, answer.order_id) for answer in answers} == {(purchased, stock, order_id)}
-    assert Counter(answer.outcome for answer in answers) == {"sold" if purchased else "refused": 1, "replayed": 15}
+    assert {(answer.purchased, answer.stock, answer.order_id) for answer in answers} == {
+        (purchased, stock, order_id)
+    }
+    assert Counter(answer.outcome for answer in answers) == {
+        "sold" if purchased else "out_of_stock": 1,
+        "replayed": 15,
+    }
     assert shop.stock() == stock
     assert shop.ledger() == [(quantity, "unknown")] * purchased
     assert shop.orders() == [(order_id, "requested", quantity)] * (not purchased)

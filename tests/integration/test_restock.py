@@ -1,7 +1,7 @@
 import pytest
 
 from common.database import DatabaseUnavailable
-from tests.integration.shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import Shop, arrive, buy, order_more
 
 
 def test_an_order_adds_its_own_quantity_once(shop: Shop) -> None:
@@ -26,10 +26,15 @@ def test_only_the_arrived_order_is_marked(shop: Shop) -> None:
 
 
 def test_only_the_orders_product_grows(shop: Shop) -> None:
-    shop.sql("INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')")
+    shop.sql(
+        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
+    )
     store = shop.store()
     arrive(store, order_more(store, 25, product_id="bagel-id"), slug="bagel")
-    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [("bagel", 30), ("donut", 10)]
+    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
+        ("bagel", 30),
+        ("donut", 10),
+    ]
 
 
 @pytest.mark.parametrize("status", ["requested", "published", "stuck"])
@@ -68,7 +73,9 @@ def test_a_delivery_that_fails_in_the_middle_can_be_repeated(shop: Shop) -> None
     ids=str,
 )
 def test_restock_rejects_a_wrong_token_order_or_product(shop: Shop, wrong: dict[str, str]) -> None:
-    shop.sql("INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')")
+    shop.sql(
+        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
+    )
     store = shop.store()
     order_id = order_more(store, 25, callback_token="Token-1")
     order_more(store, 25, callback_token="Token-2")

@@ -21,27 +21,15 @@ import pytest
 from common import deadline, messages
 from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
-from tests.books import owner
-from tests.integration.shop import Shop
+from tests.support.books import owner
+from tests.support.database_shop import Shop
+from tests.support.variables import MAX_REMINDERS, OVERDUE_AFTER, SIMULATION
 
-SEEDS = [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
+SEEDS = (
+    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
+)
 STEPS = 40
 EPOCH = 1_800_000_000
-OVERDUE, MAX_REPEATS = 900, 3
-ENVIRONMENT = {
-    "STOCK_EMPTY_TOPIC_ARN": "arn:aws:sns:ap-northeast-2:000000000000:stock_empty_test",
-    "MAX_ORDER": "1000",
-    "PUBLISH_WITHIN": "30",
-    "OVERDUE": str(OVERDUE),
-    "MAX_REPEATS": str(MAX_REPEATS),
-    "IDEMPOTENCY_RETENTION": "864000",
-    "FACTORY_URL": "https://factory.test/api/manufactures",
-    "FACTORY_DEADLINE": "1",
-    "PUBLIC_URL": "https://shop.test",
-    "STOCK_QUEUE_URL": "https://sqs.test/stock_queue",
-    "RETRY_DELAY": "90",
-    "MAX_RECEIVES": "5",
-}
 MODULES = ("sales", "restock", "relay", "consumer")
 
 
@@ -64,7 +52,9 @@ class FaultyDatabase(Database):
 
         def query(sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
             if self.world.fails("database"):
-                raise pymysql.OperationalError(self.world.random.choice([1213, 2013, 2006]), "before")
+                raise pymysql.OperationalError(
+                    self.world.random.choice([1213, 2013, 2006]), "before"
+                )
             rows = execute(sql, values)
             if self.world.fails("database"):
                 raise pymysql.OperationalError(2013, "after")
@@ -92,7 +82,13 @@ class Client:
 
 
 class World:
-    def __init__(self, seed: int, shop: Shop, functions: dict[str, ModuleType], cursor: pymysql.cursors.Cursor) -> None:
+    def __init__(
+        self,
+        seed: int,
+        shop: Shop,
+        functions: dict[str, ModuleType],
+        cursor: pymysql.cursors.Cursor,
+    ) -> None:
         self.random = random.Random(seed)
         self.cursor = cursor
         self.functions = functions
@@ -134,16 +130,23 @@ class World:
     def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
         if self.fails("sns"):
             raise OSError("refused")
-        attributes = {messages.ATTRIBUTES[name]: {"Value": str(value)} for name, value in asdict(order).items()}
+        attributes = {
+            messages.ATTRIBUTES[name]: {"Value": str(value)}
+            for name, value in asdict(order).items()
+        }
         for _ in range(self.random.choice([1, 1, 1, 2])):
             self.queue.append(Message(json.dumps({"MessageAttributes": attributes}), self.now))
         if self.fails("sns"):
             raise OSError("timed out, but it is out")
 
-    def change_message_visibility(self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int) -> None:
+    def change_message_visibility(
+        self, *, QueueUrl: str, ReceiptHandle: str, VisibilityTimeout: int
+    ) -> None:
         if self.fails("sns"):
             raise OSError("refused")
-        next(m for m in self.queue if m.id == ReceiptHandle).visible_at = self.now + VisibilityTimeout
+        next(m for m in self.queue if m.id == ReceiptHandle).visible_at = (
+            self.now + VisibilityTimeout
+        )
 
     def manufacture(self, order: messages.ProductionOrder, *, deadline: float) -> None:
         if self.fails("factory"):
@@ -158,12 +161,20 @@ class World:
 
     def request(self, client: Client) -> None:
         stock, sold, _ = self.totals()
-        event = {"routeKey": "POST /checkout", "headers": client.headers, "body": json.dumps(client.body)}
+        event = {
+            "routeKey": "POST /checkout",
+            "headers": client.headers,
+            "body": json.dumps(client.body),
+        }
         answer = self.functions["sales"].handler(event, None)
         body, quantity = json.loads(answer["body"]), client.body["MessageAttributeProductCnt"]
         grown = self.totals()[1] - sold
         if answer["statusCode"] == 503:
-            assert self.faults["database"] and answer["headers"]["retry-after"] and grown in (0, quantity)
+            assert (
+                self.faults["database"]
+                and answer["headers"]["retry-after"]
+                and grown in (0, quantity)
+            )
             return
         assert answer["statusCode"] == 200
         if client.answer:
@@ -172,7 +183,9 @@ class World:
         client.answer = 200, answer["body"]
         if body["purchased"]:
             # With a key, a repeat may tell of a sale that was made before the connection broke.
-            assert (grown == quantity and body["stock"] == stock - quantity) or (client.headers and grown == 0)
+            assert (grown == quantity and body["stock"] == stock - quantity) or (
+                client.headers and grown == 0
+            )
         else:
             assert grown == 0 and body["stock"] < quantity
             self.orders_seen.add(body["order_id"])
@@ -215,9 +228,13 @@ class World:
             }
             for message in batch
         ]
-        failures = self.functions["consumer"].handler({"Records": records}, Context())["batchItemFailures"]
+        failures = self.functions["consumer"].handler({"Records": records}, Context())[
+            "batchItemFailures"
+        ]
         failed = {failure["itemIdentifier"] for failure in failures}
-        self.queue = [message for message in self.queue if message not in batch or message.id in failed]
+        self.queue = [
+            message for message in self.queue if message not in batch or message.id in failed
+        ]
 
     def call_back(self) -> None:
         due = [callback for callback in self.callbacks if callback[0] <= self.now]
@@ -225,7 +242,9 @@ class World:
         for _, url in due:
             if not self.fails("callback"):
                 answer = self.restock(url)
-                assert answer["statusCode"] == 200 or (self.faults["database"] and answer["statusCode"] == 503)
+                assert answer["statusCode"] == 200 or (
+                    self.faults["database"] and answer["statusCode"] == 503
+                )
 
     def restock(self, url: str) -> dict[str, Any]:
         parts = urlsplit(url)
@@ -238,7 +257,9 @@ class World:
         for order_id in sorted(self.orders_seen)[:3]:
             before = self.totals()
             answer = self.restock(f"/product/donut?order={order_id}&token={order_id}")
-            assert answer["statusCode"] == 403 or (self.faults["database"] and answer["statusCode"] == 503)
+            assert answer["statusCode"] == 403 or (
+                self.faults["database"] and answer["statusCode"] == 503
+            )
             assert self.totals() == before
 
     def redrive(self) -> None:
@@ -252,10 +273,21 @@ class World:
         self.faults = {what: self.random.choice([0, 0.1, 0.2, 0.5, 1]) for what in self.faults}
 
     def live(self) -> None:
-        actions = [self.buy, self.repeat, self.relay, self.consume, self.call_back, self.forge, self.redrive, self.wait]
+        actions = [
+            self.buy,
+            self.repeat,
+            self.relay,
+            self.consume,
+            self.call_back,
+            self.forge,
+            self.redrive,
+            self.wait,
+        ]
         self.change_weather()
         for _ in range(STEPS):
-            action = self.random.choices([*actions, self.change_weather], [6, 3, 2, 3, 3, 1, 1, 4, 2])[0]
+            action = self.random.choices(
+                [*actions, self.change_weather], [6, 3, 2, 3, 3, 1, 1, 4, 2]
+            )[0]
             action()
             if action not in (self.wait, self.change_weather, self.redrive):
                 self.check_balance()
@@ -266,17 +298,25 @@ class World:
         for client in self.clients:
             self.request(client)
         for _ in range(200):
-            for action in (self.relay, self.consume, self.redrive, self.call_back, self.check_balance):
+            for action in (
+                self.relay,
+                self.consume,
+                self.redrive,
+                self.call_back,
+                self.check_balance,
+            ):
                 action()
             if not self.queue and not self.waiting():
                 if not self.callbacks:
                     return
                 self.now = max(self.now, min(self.callbacks)[0])
-            self.now += OVERDUE
+            self.now += OVERDUE_AFTER
         raise AssertionError(f"still on their way: {self.waiting()}")
 
     def waiting(self) -> list[tuple[Any, ...]]:
-        return self.ask("SELECT order_id, status FROM production_order WHERE status IN ('requested', 'published')")
+        return self.ask(
+            "SELECT order_id, status FROM production_order WHERE status IN ('requested', 'published')"
+        )
 
     def check_end(self) -> None:
         ended = {
@@ -287,7 +327,7 @@ class World:
         }
         assert self.orders_seen <= ended.keys()
         assert all(
-            status == "arrived" or (status == "stuck" and publications > MAX_REPEATS)
+            status == "arrived" or (status == "stuck" and publications > MAX_REMINDERS)
             for status, publications in ended.values()
         )
         for client in self.clients:
@@ -298,10 +338,14 @@ class World:
 @pytest.fixture
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
-    monkeypatch.setattr(deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10)  # one second attempt, without a pause
-    for name, value in ENVIRONMENT.items():
+    monkeypatch.setattr(
+        deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10
+    )  # one second attempt, without a pause
+    for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
-    functions = {name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES}
+    functions = {
+        name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES
+    }
     for name in ("sales", "restock", "relay"):
         store = Store(shop.database)
         store._database = FaultyDatabase(replace(shop.database, database_secret_arn=name))

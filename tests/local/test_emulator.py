@@ -1,4 +1,4 @@
-"""What local/emulator.py mends in ministack, and how local/front.py serves an HTTP API: seen from outside."""
+"""What local/emulator patches in ministack, and how it serves an HTTP API: seen from outside."""
 
 import http.client
 import io
@@ -15,8 +15,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from local.cloud import ACCOUNT, Cloud
-from local.faults import Fault
-from stacks.settings import REGION
+from local.emulator.faults import Fault
+from settings import REGION
 
 HANDLER = """
 import json, logging, os
@@ -46,11 +46,18 @@ TEMPLATE = {
         },
         "FlowLog": {
             "Type": "AWS::EC2::FlowLog",
-            "Properties": {"ResourceId": {"Ref": "Vpc"}, "ResourceType": "VPC", "TrafficType": "REJECT"},
+            "Properties": {
+                "ResourceId": {"Ref": "Vpc"},
+                "ResourceType": "VPC",
+                "TrafficType": "REJECT",
+            },
         },
         "Secret": {"Type": "AWS::SecretsManager::Secret", "Properties": {"SecretString": "s"}},
     },
-    "Outputs": {"Secret": {"Value": {"Ref": "Secret"}}, "Group": {"Value": {"Fn::GetAtt": ["Group", "GroupId"]}}},
+    "Outputs": {
+        "Secret": {"Value": {"Ref": "Secret"}},
+        "Group": {"Value": {"Fn::GetAtt": ["Group", "GroupId"]}},
+    },
 }
 
 
@@ -72,7 +79,9 @@ def api(cloud: Cloud) -> str:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.writestr("echo.py", HANDLER)
-    cloud.client("iam").create_role(RoleName="echo", AssumeRolePolicyDocument=json.dumps({"Statement": []}))
+    cloud.client("iam").create_role(
+        RoleName="echo", AssumeRolePolicyDocument=json.dumps({"Statement": []})
+    )
     function = cloud.client("lambda").create_function(
         FunctionName="echo",
         Role=ROLE,
@@ -98,13 +107,19 @@ def api(cloud: Cloud) -> str:
 def request(
     cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str
 ) -> tuple[int, dict[str, Any]]:
-    with closing(http.client.HTTPConnection(urlsplit(cloud.endpoint).netloc, timeout=30)) as connection:
-        connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    with closing(
+        http.client.HTTPConnection(urlsplit(cloud.endpoint).netloc, timeout=30)
+    ) as connection:
+        connection.request(
+            method, path, body, {name.replace("_", "-"): value for name, value in headers.items()}
+        )
         response = connection.getresponse()
         return response.status, json.loads(response.read())
 
 
-def event(cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str) -> dict[str, Any]:
+def event(
+    cloud: Cloud, method: str, path: str, body: bytes | None = None, **headers: str
+) -> dict[str, Any]:
     status, answer = request(cloud, method, path, body, **headers)
     assert status == 200
     return dict(answer["event"])
@@ -122,17 +137,26 @@ def test_before_a_deployment_the_service_is_unavailable(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "DELETE", "PATCH", "TRACE"])
 @pytest.mark.parametrize(
-    "path", ["/", "/health", "/_ministack/reset", "/_aws/execute-api/x/y", "//x/../y", "/product/a/"]
+    "path",
+    ["/", "/health", "/_ministack/reset", "/_aws/execute-api/x/y", "//x/../y", "/product/a/"],
 )
 def test_every_request_reaches_the_default_route(cloud: Cloud, method: str, path: str) -> None:
     seen = event(cloud, method, path)
-    assert (seen["routeKey"], seen["requestContext"]["http"]["method"], seen["rawPath"]) == ("$default", method, path)
+    assert (seen["routeKey"], seen["requestContext"]["http"]["method"], seen["rawPath"]) == (
+        "$default",
+        method,
+        path,
+    )
 
 
 @pytest.mark.usefixtures("api")
 def test_a_route_s_parameter_and_the_raw_query_arrive(cloud: Cloud) -> None:
     seen = event(
-        cloud, "GET", "/product/%EB%8F%84?order=a%20b&token=%26&order=c", Host="s3.localhost", Cookie="a=1; b=2"
+        cloud,
+        "GET",
+        "/product/%EB%8F%84?order=a%20b&token=%26&order=c",
+        Host="s3.localhost",
+        Cookie="a=1; b=2",
     )
     assert seen["routeKey"] == "GET /product/{slug}"
     assert seen["pathParameters"] == {"slug": "도"}
@@ -163,7 +187,12 @@ def test_a_crash_tells_the_caller_nothing_and_the_log_everything(cloud: Cloud) -
     assert (crash["errorType"], crash["errorMessage"]) == ("RuntimeError", "a secret")
     assert "in handler" in "".join(crash["stackTrace"])
     seen = next(line for line in lines if line["requestId"] == crash["requestId"])
-    assert (seen["message"], seen["level"], seen["logger"], seen["order_id"]) == ("seen", "INFO", "shop", "7")
+    assert (seen["message"], seen["level"], seen["logger"], seen["order_id"]) == (
+        "seen",
+        "INFO",
+        "shop",
+        "7",
+    )
 
 
 @pytest.mark.usefixtures("api")
@@ -186,14 +215,20 @@ def test_functions_do_not_see_the_host_and_act_as_their_role(cloud: Cloud) -> No
 def test_templates_use_what_ministack_lacks(cloud: Cloud) -> None:
     cloudformation = cloud.client("cloudformation")
     cloudformation.create_stack(StackName="lacking", TemplateBody=json.dumps(TEMPLATE))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName="lacking", WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_create_complete").wait(
+        StackName="lacking", WaiterConfig={"Delay": 1}
+    )
     stack = cloudformation.describe_stacks(StackName="lacking")["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     assert outputs["Secret"].startswith(f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:")
-    group = cloud.client("ec2").describe_security_groups(GroupIds=[outputs["Group"]])["SecurityGroups"][0]
+    group = cloud.client("ec2").describe_security_groups(GroupIds=[outputs["Group"]])[
+        "SecurityGroups"
+    ][0]
     assert [rule["IpRanges"][0]["CidrIp"] for rule in group["IpPermissions"]] == ["10.9.0.0/16"]
     cloudformation.delete_stack(StackName="lacking")
-    cloudformation.get_waiter("stack_delete_complete").wait(StackName="lacking", WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_delete_complete").wait(
+        StackName="lacking", WaiterConfig={"Delay": 1}
+    )
     assert not cloud.client("secretsmanager").list_secrets()["SecretList"]
 
 
@@ -210,11 +245,16 @@ def timed(*, at_least: float, at_most: float) -> Iterator[None]:
     assert at_least <= time.perf_counter() - began <= at_most
 
 
-def test_a_fault_refuses_the_calls_it_names_and_no_others(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_refuses_the_calls_it_names_and_no_others(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     sns, sqs = cloud.client("sns"), cloud.client("sqs")
     queue = sqs.create_queue(QueueName="faulty")["QueueUrl"]
-    with cloud.faults(Fault(service="sns", action="ListTopics", status=503), Fault(service="sqs", status=503, count=1)):
+    with cloud.faults(
+        Fault(service="sns", action="ListTopics", status=503),
+        Fault(service="sqs", status=503, count=1),
+    ):
         with pytest.raises(ClientError, match="503"):
             sns.list_topics()
         assert sns.list_subscriptions()["Subscriptions"] == []
@@ -222,7 +262,9 @@ def test_a_fault_refuses_the_calls_it_names_and_no_others(cloud: Cloud, monkeypa
             sqs.send_message(QueueUrl=queue, MessageBody="refused")
         sqs.send_message(QueueUrl=queue, MessageBody="taken")
     sns.list_topics()
-    assert [message["Body"] for message in sqs.receive_message(QueueUrl=queue)["Messages"]] == ["taken"]
+    assert [message["Body"] for message in sqs.receive_message(QueueUrl=queue)["Messages"]] == [
+        "taken"
+    ]
 
 
 def test_a_fault_delays_a_call_that_is_then_served(cloud: Cloud) -> None:

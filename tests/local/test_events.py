@@ -18,9 +18,9 @@ from aws_lambda_powertools.utilities.parser.models import (
 )
 
 from local.cloud import ACCOUNT, Cloud
-from stacks.settings import REGION
-from tests.eventually import eventually
-from tests.local.functions import archive, create_function, log_messages
+from settings import REGION
+from tests.support.functions import archive, create_function, log_messages
+from tests.support.polling import eventually
 
 ECHO = """
 import json
@@ -62,9 +62,15 @@ def api_id(cloud: Cloud, echo: str) -> str:
 
 
 def http_event(
-    cloud: Cloud, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    cloud: Cloud,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    with closing(http.client.HTTPConnection(urlsplit(cloud.endpoint).netloc, timeout=30)) as connection:
+    with closing(
+        http.client.HTTPConnection(urlsplit(cloud.endpoint).netloc, timeout=30)
+    ) as connection:
         connection.request(method, target, body, headers or {})
         response = connection.getresponse()
         assert response.status == 200
@@ -91,7 +97,12 @@ REQUESTS: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {
     "binary type": ("PUT", "/x", b"text", {"Content-Type": "application/octet-stream"}),
     "cookies": ("DELETE", "/x", None, {"Cookie": "a=1; b=2"}),
     "no user agent": ("OPTIONS", "/product/donut/", None, {"Accept": "*/*"}),
-    "proxy's own headers": ("GET", "/", None, {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "gopher"}),
+    "proxy's own headers": (
+        "GET",
+        "/",
+        None,
+        {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "gopher"},
+    ),
     "odd path": ("GET", "//a/../%EB%8F%84?x", None, {"Host": "shop.example.com"}),
 }
 
@@ -113,7 +124,9 @@ def test_http_event_is_valid(cloud: Cloud, api_id: str, name: str) -> None:
 
 
 def test_http_event_has_the_headers_of_the_gateway(cloud: Cloud, api_id: str) -> None:
-    event = http_event(cloud, "GET", "/", headers={"Host": "shop.example.com", "X-Forwarded-For": "192.0.2.1"})
+    event = http_event(
+        cloud, "GET", "/", headers={"Host": "shop.example.com", "X-Forwarded-For": "192.0.2.1"}
+    )
     headers = event["headers"]
     assert headers["x-forwarded-for"] == "192.0.2.1, 127.0.0.1"
     assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("https", "443")
@@ -128,13 +141,18 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
     """The message comes from a topic, as the shop's do."""
     sqs, sns = cloud.client("sqs"), cloud.client("sns")
     queue = sqs.create_queue(QueueName="events")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     topic = sns.create_topic(Name="events")["TopicArn"]
     cloud.client("iam").put_role_policy(
         RoleName="tried",
         PolicyName="queue",
         PolicyDocument=json.dumps(
-            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": arn}]}
+            {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": arn}],
+            }
         ),
     )
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
@@ -144,12 +162,21 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
             "Policy": json.dumps(
                 {
                     "Version": "2012-10-17",
-                    "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}],
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": "*",
+                            "Action": "sqs:SendMessage",
+                            "Resource": arn,
+                        }
+                    ],
                 }
             )
         },
     )
-    cloud.client("lambda").create_event_source_mapping(EventSourceArn=arn, FunctionName=echo, BatchSize=10)
+    cloud.client("lambda").create_event_source_mapping(
+        EventSourceArn=arn, FunctionName=echo, BatchSize=10
+    )
     mark = uuid.uuid4().hex
     sns.publish(
         TopicArn=topic,
@@ -162,7 +189,11 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
     assert (record.eventSource, record.eventSourceARN, record.awsRegion) == ("aws:sqs", arn, REGION)
     assert record.attributes.ApproximateReceiveCount == "1"
     notification = SnsNotificationModel.model_validate_json(record.body)
-    assert (notification.TopicArn, notification.Subject, notification.Message) == (topic, "도너츠 재고 부족", mark)
+    assert (notification.TopicArn, notification.Subject, notification.Message) == (
+        topic,
+        "도너츠 재고 부족",
+        mark,
+    )
     sqs.send_message(
         QueueUrl=queue,
         MessageBody=f"direct {mark}",
@@ -185,7 +216,9 @@ def test_eventbridge_event_is_valid(cloud: Cloud, echo: str) -> None:
     )
     events.put_targets(Rule="baked", Targets=[{"Id": "echo", "Arn": echo}])
     mark = uuid.uuid4().hex
-    events.put_events(Entries=[{"Source": "bakery", "DetailType": "Baked", "Detail": json.dumps({"mark": mark})}])
+    events.put_events(
+        Entries=[{"Source": "bakery", "DetailType": "Baked", "Detail": json.dumps({"mark": mark})}]
+    )
     event = EventBridgeModel.model_validate(logged_event(cloud, mark))
     assert (event.source, event.detail_type) == ("bakery", "Baked")
     assert (event.account, event.region) == (ACCOUNT, REGION)

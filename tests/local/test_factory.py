@@ -29,7 +29,9 @@ def test_it_answers_201_and_delivers_the_whole_payload_once() -> None:
         threading.Thread(target=customer.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{customer.server_port}/product/donut?order=1&token=2"
         payload = {"MessageAttributeRequester": "나", "CallbackUrl": url, "extra": [1]}
-        response = requests.post(factory.url, json=payload, headers={"Idempotency-Key": "1"}, timeout=5)
+        response = requests.post(
+            factory.url, json=payload, headers={"Idempotency-Key": "1"}, timeout=5
+        )
         assert response.status_code == 201
         data = response.json()["data"]
         assert (data["reqestor"], data["data"]) == ("나", payload)
@@ -41,7 +43,9 @@ def test_it_answers_201_and_delivers_the_whole_payload_once() -> None:
 
 
 def test_it_can_be_told_to_answer_otherwise() -> None:
-    with Factory(answer=lambda order: Answer(status=500, body={"error": "closed"}, deliver=False)) as factory:
+    with Factory(
+        answer=lambda order: Answer(status=500, body={"error": "closed"}, deliver=False)
+    ) as factory:
         response = requests.post(factory.url, json={}, timeout=5)
         assert (response.status_code, response.json()) == (500, {"error": "closed"})
         assert [order.stage for order in factory.received] == [0]

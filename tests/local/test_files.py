@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from local.files import delete_tree, unpack, write_whole
-from tests.local.functions import archive
+from tests.support.functions import archive
 
 
 def test_archives_are_unpacked_once_and_read_only(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How local/function_runtime.py runs functions: as Lambda's documentation says, under AWS's own runtime client."""
+"""How the emulator runs functions: as Lambda's documentation says, under AWS's own runtime client."""
 
 import json
 import logging
@@ -18,9 +18,16 @@ import pytest
 from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from local.cloud import Cloud
-from stacks.settings import REGION
-from tests.eventually import eventually
-from tests.local.functions import ROLE, archive, create_function, log_lines, log_messages, system_events
+from settings import REGION
+from tests.support.functions import (
+    ROLE,
+    archive,
+    create_function,
+    log_lines,
+    log_messages,
+    system_events,
+)
+from tests.support.polling import eventually
 
 RUNS_WHAT_IT_IS_SENT = """
 import json, logging, os, sys, time
@@ -48,8 +55,12 @@ class Function:
     name: str
 
     def invoke(self, run: str) -> Outcome:
-        response = self.cloud.client("lambda").invoke(FunctionName=self.name, Payload=json.dumps({"run": run}))
-        return Outcome(payload=json.loads(response["Payload"].read()), error=response.get("FunctionError"))
+        response = self.cloud.client("lambda").invoke(
+            FunctionName=self.name, Payload=json.dumps({"run": run})
+        )
+        return Outcome(
+            payload=json.loads(response["Payload"].read()), error=response.get("FunctionError")
+        )
 
     def run(self, run: str) -> Any:
         """Return what the code assigns to `result`."""
@@ -107,8 +118,12 @@ def wait_until_ended(pid: int) -> None:
 def test_log_line_is_the_one_of_aws_s_formatter(function: Function) -> None:
     extra = {"order_id": "7", "nothing": None, "name_in_korean": "도너츠", "when": 1.5}
     function.run(f"log.info('seen', extra={extra!r}); log.debug('unseen')")
-    (message,) = [line for line in log_messages(function.cloud, function.name) if "platform." not in line]
-    record = logging.makeLogRecord({"name": "shop", "msg": "seen", "levelno": logging.INFO, "taskName": None} | extra)
+    (message,) = [
+        line for line in log_messages(function.cloud, function.name) if "platform." not in line
+    ]
+    record = logging.makeLogRecord(
+        {"name": "shop", "msg": "seen", "levelno": logging.INFO, "taskName": None} | extra
+    )
     line = json.loads(message)
     expected = json.loads(JsonFormatter().format(record)) | {
         "timestamp": line["timestamp"],
@@ -122,12 +137,16 @@ def test_log_line_is_the_one_of_aws_s_formatter(function: Function) -> None:
 def test_log_level_of_the_function_applies(create: Callable[..., Function]) -> None:
     function = create(LoggingConfig={"ApplicationLogLevel": "DEBUG", "SystemLogLevel": "WARN"})
     function.run("log.debug('seen')")
-    assert [(line["level"], line["message"]) for line in function.log_lines()] == [("DEBUG", "seen")]
+    assert [(line["level"], line["message"]) for line in function.log_lines()] == [
+        ("DEBUG", "seen")
+    ]
 
 
 def test_printed_lines_are_log_events_even_unfinished_ones(function: Function) -> None:
     function.run("print('one\\ntwo'); sys.stderr.write('three')")
-    assert [message for message in log_messages(function.cloud, function.name) if message[0] != "{"] == [
+    assert [
+        message for message in log_messages(function.cloud, function.name) if message[0] != "{"
+    ] == [
         "one",
         "two",
         "three",
@@ -142,7 +161,9 @@ def test_log_in_text_format_is_lambda_s(create: Callable[..., Function]) -> None
     assert start == f"START RequestId: {request_id} Version: $LATEST"
     assert re.fullmatch(rf"\[WARNING\]\t[-0-9T:.]+Z\t{request_id}\tseen", seen)
     assert end == f"END RequestId: {request_id}"
-    assert re.fullmatch(rf"REPORT RequestId: {request_id}\tDuration: .+\tInit Duration: [0-9.]+ ms", report)
+    assert re.fullmatch(
+        rf"REPORT RequestId: {request_id}\tDuration: .+\tInit Duration: [0-9.]+ ms", report
+    )
 
 
 def test_report_tells_a_cold_start_from_a_warm_one(function: Function) -> None:
@@ -157,7 +178,9 @@ def test_report_tells_a_cold_start_from_a_warm_one(function: Function) -> None:
 
 def test_each_environment_has_a_log_stream_of_its_own(function: Function) -> None:
     names = {function.run("result = os.environ['AWS_LAMBDA_LOG_STREAM_NAME']") for _ in range(2)}
-    streams = function.cloud.client("logs").describe_log_streams(logGroupName=function.name)["logStreams"]
+    streams = function.cloud.client("logs").describe_log_streams(logGroupName=function.name)[
+        "logStreams"
+    ]
     assert {stream["logStreamName"] for stream in streams} == names
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", names.pop())
 
@@ -166,8 +189,12 @@ def test_system_log_level_hides_what_went_well(create: Callable[..., Function]) 
     function = create(LoggingConfig={"SystemLogLevel": "WARN"})
     function.run("pass")
     function.invoke("1 / 0")
-    assert [(report["status"], "durationMs" in report["metrics"]) for report in function.reports()] == [("error", True)]
-    assert not [e for e in system_events(function.cloud, function.name) if e["type"] != "platform.report"]
+    assert [
+        (report["status"], "durationMs" in report["metrics"]) for report in function.reports()
+    ] == [("error", True)]
+    assert not [
+        e for e in system_events(function.cloud, function.name) if e["type"] != "platform.report"
+    ]
 
 
 def test_remaining_time_counts_down_from_the_function_s_timeout(function: Function) -> None:
@@ -177,19 +204,40 @@ def test_remaining_time_counts_down_from_the_function_s_timeout(function: Functi
     assert 500 <= before - after < 1500
 
 
-def test_remaining_time_of_a_cold_start_does_not_pay_for_the_import(create: Callable[..., Function]) -> None:
+def test_remaining_time_of_a_cold_start_does_not_pay_for_the_import(
+    create: Callable[..., Function],
+) -> None:
     function = create("import time\ntime.sleep(1)\n" + RUNS_WHAT_IT_IS_SENT)
     assert function.run("result = context.get_remaining_time_in_millis()") > 4500
 
 
 def test_context_is_lambda_s(function: Function) -> None:
-    fields = "function_name", "function_version", "memory_limit_in_mb", "log_group_name", "invoked_function_arn"
-    seen = function.run(f"result = [getattr(context, name) for name in {fields}] + [type(context).__module__]")
-    arn = function.cloud.client("lambda").get_function_configuration(FunctionName=function.name)["FunctionArn"]
-    assert seen == [function.name, "$LATEST", "128", function.name, arn, "awslambdaric.lambda_context"]
+    fields = (
+        "function_name",
+        "function_version",
+        "memory_limit_in_mb",
+        "log_group_name",
+        "invoked_function_arn",
+    )
+    seen = function.run(
+        f"result = [getattr(context, name) for name in {fields}] + [type(context).__module__]"
+    )
+    arn = function.cloud.client("lambda").get_function_configuration(FunctionName=function.name)[
+        "FunctionArn"
+    ]
+    assert seen == [
+        function.name,
+        "$LATEST",
+        "128",
+        function.name,
+        arn,
+        "awslambdaric.lambda_context",
+    ]
 
 
-def test_exception_is_logged_and_returned_as_on_aws_and_the_process_lives_on(function: Function) -> None:
+def test_exception_is_logged_and_returned_as_on_aws_and_the_process_lives_on(
+    function: Function,
+) -> None:
     pid = function.run(PID)
     outcome = function.invoke("raise ValueError('도너츠')")
     assert outcome.error == "Unhandled"
@@ -201,7 +249,9 @@ def test_exception_is_logged_and_returned_as_on_aws_and_the_process_lives_on(fun
     assert function.run(PID) == pid
 
 
-def test_invocation_that_takes_too_long_is_ended_with_its_process(create: Callable[..., Function]) -> None:
+def test_invocation_that_takes_too_long_is_ended_with_its_process(
+    create: Callable[..., Function],
+) -> None:
     function = create(Timeout=1)
     pid = function.run(PID)
     began = time.monotonic()
@@ -209,7 +259,10 @@ def test_invocation_that_takes_too_long_is_ended_with_its_process(create: Callab
     assert 1 <= time.monotonic() - began < 3
     assert outcome.error == "Unhandled"
     assert outcome.payload["errorType"] == "Sandbox.Timedout"
-    assert re.fullmatch(r"RequestId: \S+ Error: Task timed out after 1\.\d\d seconds", outcome.payload["errorMessage"])
+    assert re.fullmatch(
+        r"RequestId: \S+ Error: Task timed out after 1\.\d\d seconds",
+        outcome.payload["errorMessage"],
+    )
     assert not psutil.pid_exists(pid)
     assert [line["message"] for line in function.log_lines()] == ["begun"]
     assert [report["status"] for report in function.reports()] == ["success", "timeout"]
@@ -356,7 +409,9 @@ def test_functions_import_what_lambda_brings_and_nothing_else_of_ours(function: 
 
 def test_layers_are_unpacked_over_each_other(cloud: Cloud, create: Callable[..., Function]) -> None:
     versions = [
-        cloud.client("lambda").publish_layer_version(LayerName=name, Content={"ZipFile": archive(**modules)})
+        cloud.client("lambda").publish_layer_version(
+            LayerName=name, Content={"ZipFile": archive(**modules)}
+        )
         for name, modules in {
             "lower": {"python__a": "VALUE = 'lower'", "python__b": "VALUE = 'lower'"},
             "upper": {"python__b": "VALUE = 'upper'"},
@@ -370,10 +425,25 @@ def test_layers_are_unpacked_over_each_other(cloud: Cloud, create: Callable[...,
     ("source", "handler", "error_type", "message"),
     [
         ("raise KeyError('a')", "tried.handler", "KeyError", "'a'"),
-        ("import nowhere", "tried.handler", "Runtime.ImportModuleError", "Unable to import module 'tried': "),
+        (
+            "import nowhere",
+            "tried.handler",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'tried': ",
+        ),
         ("def", "tried.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'tried': "),
-        ("", "tried.handler", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'tried'"),
-        ("import os\nos._exit(2)", "tried.handler", "Runtime.ExitError", "Runtime exited with error: exit status 2"),
+        (
+            "",
+            "tried.handler",
+            "Runtime.HandlerNotFound",
+            "Handler 'handler' missing on module 'tried'",
+        ),
+        (
+            "import os\nos._exit(2)",
+            "tried.handler",
+            "Runtime.ExitError",
+            "Runtime exited with error: exit status 2",
+        ),
     ],
 )
 def test_function_that_can_t_start_returns_aws_s_error(
@@ -385,12 +455,17 @@ def test_function_that_can_t_start_returns_aws_s_error(
     assert outcome.payload["errorType"] == error_type
     assert message in outcome.payload["errorMessage"]
     events = [event["record"] for event in system_events(function.cloud, function.name)]
-    assert [(event["phase"], event["errorType"]) for event in events] == [("init", error_type), ("invoke", error_type)]
+    assert [(event["phase"], event["errorType"]) for event in events] == [
+        ("init", error_type),
+        ("invoke", error_type),
+    ]
 
 
 def test_function_whose_start_takes_too_long_times_out(create: Callable[..., Function]) -> None:
     """The second start has the function's time only."""
-    function = create("import pathlib, time\nif pathlib.Path('/nowhere'): time.sleep(60)", Timeout=1)
+    function = create(
+        "import pathlib, time\nif pathlib.Path('/nowhere'): time.sleep(60)", Timeout=1
+    )
     began = time.monotonic()
     assert function.invoke("").payload["errorType"] == "Sandbox.Timedout"
     assert 11 <= time.monotonic() - began < 16
@@ -399,7 +474,9 @@ def test_function_whose_start_takes_too_long_times_out(create: Callable[..., Fun
 def test_new_code_replaces_the_processes(function: Function) -> None:
     pid = function.run(PID)
     client = function.cloud.client("lambda")
-    client.update_function_code(FunctionName=function.name, ZipFile=archive(tried="def handler(*_): return 'new'"))
+    client.update_function_code(
+        FunctionName=function.name, ZipFile=archive(tried="def handler(*_): return 'new'")
+    )
     assert function.run("") == "new"
     wait_until_ended(pid)
 
@@ -407,7 +484,9 @@ def test_new_code_replaces_the_processes(function: Function) -> None:
 def test_functions_act_as_their_role(function: Function) -> None:
     who = "import boto3\nresult = boto3.client('sts').get_caller_identity()['Arn']"
     assert f":assumed-role/{ROLE.rpartition('/')[2]}/" in function.run(who)
-    assert {line["logger"] for line in function.log_lines()} == {"botocore.credentials"}, "AWS logs no endpoint"
+    assert {line["logger"] for line in function.log_lines()} == {"botocore.credentials"}, (
+        "AWS logs no endpoint"
+    )
 
 
 def test_stop_ends_frozen_processes(tmp_path: Path) -> None:

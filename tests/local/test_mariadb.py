@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.mariadb import MariaDb
+from local.database.mariadb import MariaDb
 
 
 def test_servers_being_made_at_once_share_no_temporary_directory(

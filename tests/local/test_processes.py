@@ -31,14 +31,18 @@ def test_stop_ends_the_process_and_its_children(tmp_path: Path) -> None:
     background.stop()
     assert len(children) == 1
     assert background.process is None
-    assert not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+    assert not any(
+        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
+    )
 
 
 def test_another_process_under_a_remembered_id_is_left_alone(tmp_path: Path) -> None:
     with subprocess.Popen(SLEEP) as stranger:
         background = Background(name="old", directory=tmp_path)
         background.record.parent.mkdir()
-        background.record.write_text(json.dumps({"pid": stranger.pid, "started": 1.0, "version": ""}))
+        background.record.write_text(
+            json.dumps({"pid": stranger.pid, "started": 1.0, "version": ""})
+        )
         background.stop()
         assert stranger.poll() is None
         stranger.kill()
@@ -69,7 +73,9 @@ def test_process_is_recognized_after_the_wall_clock_jumped(
     assert not psutil.pid_exists(pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a start time is not relative to the boot")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="elsewhere a start time is not relative to the boot"
+)
 def test_process_of_another_boot_is_a_stranger(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -91,7 +97,9 @@ def test_record_of_an_older_version_is_understood(sleeper: Background) -> None:
     assert sleeper.pid == pid
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pid": 1', '{"pid": "one", "identity": ""}', "\0\0"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "{}", '{"pid": 1', '{"pid": "one", "identity": ""}', "\0\0"]
+)
 def test_incomplete_record_counts_as_none(text: str, tmp_path: Path) -> None:
     background = Background(name="torn", directory=tmp_path)
     background.record.parent.mkdir()

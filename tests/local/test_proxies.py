@@ -16,7 +16,7 @@ from local.cloud import PROJECT, Cloud
 from local.factory import Factory
 from local.files import write_whole
 from local.processes import Background, port_file
-from tests.eventually import eventually
+from tests.support.polling import eventually
 
 DEAD = "http://127.0.0.1:9"
 ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
@@ -57,7 +57,9 @@ def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(f"{scheme}_proxy".upper(), DEAD)
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "elsewhere.test")
-    monkeypatch.setattr(urllib.request, "_opener", None)  # urlopen keeps the one that it made before
+    monkeypatch.setattr(
+        urllib.request, "_opener", None
+    )  # urlopen keeps the one that it made before
 
 
 @pytest.fixture
@@ -94,7 +96,9 @@ def test_client_of_the_cloud_does_not_use_the_proxy(cloud: Cloud) -> None:
 @pytest.mark.parametrize("ask", [ASK, ASK_WITH_REQUESTS])
 def test_command_run_in_the_cloud_reaches_it_without_the_proxy(ask: str, cloud: Cloud) -> None:
     command = [sys.executable, "-c", ask, cloud.endpoint]
-    done = subprocess.run(command, env=cloud.environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=cloud.environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 

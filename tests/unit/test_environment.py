@@ -42,7 +42,9 @@ def test_names_every_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failure.value.args == ("missing in the environment: FACTORY_URL, RETRY_DELAY",)
 
 
-@pytest.mark.parametrize(("key", "value"), [("RETRY_DELAY", "soon"), ("RETRY_DELAY", "1.5"), ("FACTORY_DEADLINE", "")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("RETRY_DELAY", "soon"), ("RETRY_DELAY", "1.5"), ("FACTORY_DEADLINE", "")]
+)
 def test_names_the_malformed_key(key: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(key, value)
     with pytest.raises(ValueError, match=key):
@@ -53,4 +55,8 @@ def test_the_ca_file_is_found_from_any_directory(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch, load: Callable[..., object]
 ) -> None:
     monkeypatch.chdir(str(tmp_path))
-    assert environment.read(environment.Restock).ca_path.read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert (
+        environment.read(environment.Restock)
+        .ca_path.read_text()
+        .startswith("-----BEGIN CERTIFICATE-----")
+    )

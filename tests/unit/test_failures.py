@@ -14,17 +14,28 @@ from common import database, failures, messages
 
 CANARY = "홍길동-canary"
 QUOTING: dict[str, Exception] = {
-    "IntegrityError 1062": pymysql.IntegrityError(1062, f"Duplicate entry '{CANARY}' for key 'name'"),
-    "OperationalError 1292": pymysql.OperationalError(1292, f"Truncated incorrect DOUBLE value: '{CANARY}'"),
+    "IntegrityError 1062": pymysql.IntegrityError(
+        1062, f"Duplicate entry '{CANARY}' for key 'name'"
+    ),
+    "OperationalError 1292": pymysql.OperationalError(
+        1292, f"Truncated incorrect DOUBLE value: '{CANARY}'"
+    ),
     "InterfaceError": pymysql.InterfaceError(CANARY),
-    "ClientError InvalidParameter": ClientError({"Error": {"Code": "InvalidParameter", "Message": CANARY}}, "Publish"),
+    "ClientError InvalidParameter": ClientError(
+        {"Error": {"Code": "InvalidParameter", "Message": CANARY}}, "Publish"
+    ),
     "ParamValidationError": ParamValidationError(report=CANARY),
     "ValueError": ValueError(CANARY),
     "KeyError": KeyError(CANARY),
 }
 EVENT = {
     "Records": [
-        {"messageId": "m", "receiptHandle": "r", "body": "{}", "attributes": {"ApproximateReceiveCount": CANARY}}
+        {
+            "messageId": "m",
+            "receiptHandle": "r",
+            "body": "{}",
+            "attributes": {"ApproximateReceiveCount": CANARY},
+        }
     ],
 }
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
@@ -47,20 +58,28 @@ class FailingStore:
         return failing(self.error)
 
 
-def fails_in_relay(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception) -> ModuleType:
-    relay = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REPEATS="3", IDEMPOTENCY_RETENTION="9")
+def fails_in_relay(
+    load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
+) -> ModuleType:
+    relay = load(
+        "relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="9"
+    )
     patch.setattr(relay, "store", FailingStore(error))
     return relay
 
 
-def fails_in_consumer(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception) -> ModuleType:
+def fails_in_consumer(
+    load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
+) -> ModuleType:
     consumer = load("consumer")
     patch.setattr(messages, "parse", failing(error))
     patch.setattr(consumer, "postpone", failing(error))
     return consumer
 
 
-def fails_in_migrate(load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception) -> ModuleType:
+def fails_in_migrate(
+    load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
+) -> ModuleType:
     migrate = load("migrate", DATABASE_SECRET_ARN="master")
     patch.setattr(migrate, "secret", lambda arn, times: {"username": "admin", "password": "p"})
     patch.setattr(migrate, "connect", failing(error))
@@ -90,7 +109,9 @@ def test_function_lets_no_customer_s_data_out(
     assert CANARY not in caplog.text
 
 
-def test_consumer_lets_nothing_out_of_a_record_that_sqs_never_sends(load: Callable[..., ModuleType]) -> None:
+def test_consumer_lets_nothing_out_of_a_record_that_sqs_never_sends(
+    load: Callable[..., ModuleType],
+) -> None:
     with pytest.raises(failures.Failed) as failure:
         load("consumer").handler(EVENT, CONTEXT)
     assert CANARY not in text_that_lambda_logs(failure.value)
@@ -124,5 +145,10 @@ def test_migration_is_told_without_rows(load: Callable[..., ModuleType]) -> None
 
 def test_aws_s_code_is_told(aws: None) -> None:
     with pytest.raises(ClientError) as failure:
-        boto3.client("sns").publish(TopicArn="arn:aws:sns:ap-northeast-2:123456789012:nowhere", Message=CANARY)
-    assert failures.described(failure.value) in ("ClientError NotFound", "NotFoundException NotFound")
+        boto3.client("sns").publish(
+            TopicArn="arn:aws:sns:ap-northeast-2:123456789012:nowhere", Message=CANARY
+        )
+    assert failures.described(failure.value) in (
+        "ClientError NotFound",
+        "NotFoundException NotFound",
+    )

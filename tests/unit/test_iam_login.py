@@ -11,15 +11,23 @@ from common import environment, iam_login
 HOST, PORT = "shop.abc123.ap-northeast-2.rds.amazonaws.com", 13306
 
 
-def credentials(*, key: str = "AKIDEXAMPLE", secret: str = "secret", token: str = "token") -> environment.Credentials:
+def credentials(
+    *, key: str = "AKIDEXAMPLE", secret: str = "secret", token: str = "token"
+) -> environment.Credentials:
     return environment.Credentials(
-        aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token, aws_region="ap-northeast-2"
+        aws_access_key_id=key,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        aws_region="ap-northeast-2",
     )
 
 
 def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
     session = boto3.Session(
-        login.aws_access_key_id, login.aws_secret_access_key, login.aws_session_token, region_name=login.aws_region
+        login.aws_access_key_id,
+        login.aws_secret_access_key,
+        login.aws_session_token,
+        region_name=login.aws_region,
     )
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=now):
         return str(session.client("rds").generate_db_auth_token(HOST, PORT, "shop_sales"))
@@ -48,6 +56,10 @@ def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -
 
 def test_is_signed_now() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    query = dict(parse_qsl(iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())))
+    query = dict(
+        parse_qsl(
+            iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())
+        )
+    )
     signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     assert before <= signed <= datetime.now(UTC)

@@ -8,8 +8,8 @@ import pytest
 from botocore.config import Config
 
 from common import messages
-from stacks.settings import ENVIRONMENTS
-from tests.unit.conftest import Pipe
+from settings import ENVIRONMENTS
+from tests.support.pipe import Pipe
 
 ORDER = messages.ProductionOrder(
     order_id="7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e",
@@ -47,25 +47,37 @@ def test_the_client_waits_briefly_and_tries_once(aws: None) -> None:
     assert config.retries["total_max_attempts"] == 1
 
 
-def test_publishes_to_the_dual_stack_endpoint_where_it_is_given(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishes_to_the_dual_stack_endpoint_where_it_is_given(
+    aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is the name that the SDK itself chooses for dual stack, and Secrets Manager's stays as it is."""
     endpoint = ENVIRONMENTS["dev"].sns_endpoint
-    assert endpoint == boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
+    assert (
+        endpoint
+        == boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
+    )
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", endpoint)
     messages._sns.cache_clear()
     client = messages._sns()
     assert (client.meta.endpoint_url, client.meta.region_name) == (endpoint, "ap-northeast-2")
-    assert boto3.client("secretsmanager").meta.endpoint_url == "https://secretsmanager.ap-northeast-2.amazonaws.com"
+    assert (
+        boto3.client("secretsmanager").meta.endpoint_url
+        == "https://secretsmanager.ap-northeast-2.amazonaws.com"
+    )
 
 
 def envelope(**attributes: Any) -> str:
     """The envelope of an order, with these attributes of its own. None: leave it out."""
-    values = {name: str(getattr(ORDER, field)) for field, name in messages.ATTRIBUTES.items()} | attributes
+    values = {
+        name: str(getattr(ORDER, field)) for field, name in messages.ATTRIBUTES.items()
+    } | attributes
     return json.dumps(
         {
             "Type": "Notification",
             "MessageAttributes": {
-                name: {"Type": "String", "Value": value} for name, value in values.items() if value is not None
+                name: {"Type": "String", "Value": value}
+                for name, value in values.items()
+                if value is not None
             },
         }
     )
@@ -95,8 +107,14 @@ MALFORMED = {
     "an attribute is text": f'{{"MessageAttributes": {{"MessageAttributeProductCnt": "{SECRET}"}}}}',
     "wrapped": f'{{"default": {envelope()}}}',
     "deep": "[" * 100_000,
-    **{f"no {name}": envelope(**{name: None}, Other=SECRET) for name in messages.ATTRIBUTES.values()},
-    **{f"empty {name}": envelope(**{name: ""}, Other=SECRET) for name in messages.ATTRIBUTES.values()},
+    **{
+        f"no {name}": envelope(**{name: None}, Other=SECRET)
+        for name in messages.ATTRIBUTES.values()
+    },
+    **{
+        f"empty {name}": envelope(**{name: ""}, Other=SECRET)
+        for name in messages.ATTRIBUTES.values()
+    },
     "requester is a number": envelope(MessageAttributeRequester=7),
     "requester is a list": envelope(MessageAttributeRequester=[SECRET]),
     "requester is an object": envelope(MessageAttributeRequester={"secret": SECRET}),

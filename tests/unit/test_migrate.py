@@ -50,7 +50,9 @@ class Database:
         elif sql.startswith("SELECT name, param_list"):
             self._rows = list(self.procedures)
         elif sql.startswith("SHOW GRANTS"):
-            self._rows = [(line,) for line in self.grants.get(sql.removeprefix("SHOW GRANTS FOR "), [])]
+            self._rows = [
+                (line,) for line in self.grants.get(sql.removeprefix("SHOW GRANTS FOR "), [])
+            ]
         elif sql.startswith("INSERT INTO schema_migration"):
             self.applied.add(values[0])
 
@@ -88,7 +90,11 @@ def created(database: Database) -> list[str]:
 
 def test_files_are_applied_in_order_and_once(migrate: ModuleType, directory: Path) -> None:
     database = Database()
-    assert migrate.apply_migrations(database, directory) == ["0001_a.sql", "0002_b.sql", "0010_c.sql"]
+    assert migrate.apply_migrations(database, directory) == [
+        "0001_a.sql",
+        "0002_b.sql",
+        "0010_c.sql",
+    ]
     assert created(database) == ["0001_a", "0002_b", "0010_c"]
     assert migrate.apply_migrations(database, directory) == []
     assert created(database) == ["0001_a", "0002_b", "0010_c"]
@@ -106,7 +112,9 @@ def test_a_newer_releases_migrations_are_left_alone(migrate: ModuleType, directo
     assert "0011_newer.sql" in database.applied
 
 
-def test_a_failing_file_is_named_with_the_databases_message(migrate: ModuleType, directory: Path) -> None:
+def test_a_failing_file_is_named_with_the_databases_message(
+    migrate: ModuleType, directory: Path
+) -> None:
     database = Database()
     database.failing["0002_b"] = pymysql.OperationalError(1050, "Table 'b' already exists")
     with pytest.raises(migrate.MigrationFailed) as failure:
@@ -118,7 +126,9 @@ def test_a_failing_file_is_named_with_the_databases_message(migrate: ModuleType,
 
 def test_the_repositorys_files_are_numbered_without_gap(migrate: ModuleType) -> None:
     names = sorted(path.name for path in migrate.MIGRATIONS.iterdir())
-    assert [name.partition("_")[0] for name in names] == [f"{number:04}" for number in range(1, len(names) + 1)]
+    assert [name.partition("_")[0] for name in names] == [
+        f"{number:04}" for number in range(1, len(names) + 1)
+    ]
     assert all(name.endswith(".sql") for name in names)
 
 
@@ -133,7 +143,12 @@ BEGIN
     SELECT '도넛';
 END
 """
-STORED = ("bake", b"\n    IN p_quantity INT    -- how many\n", "BEGIN\n    SELECT '도넛';\nEND".encode(), "DEFINER")
+STORED = (
+    "bake",
+    b"\n    IN p_quantity INT    -- how many\n",
+    "BEGIN\n    SELECT '도넛';\nEND".encode(),
+    "DEFINER",
+)
 
 
 @pytest.fixture
@@ -172,7 +187,9 @@ def test_procedure_that_differs_is_created_again(
 
 def test_failing_procedure_is_named(migrate: ModuleType, procedures: Path) -> None:
     database = Database()
-    database.failing["bake("] = pymysql.ProgrammingError(1064, "You have an error in your SQL syntax")
+    database.failing["bake("] = pymysql.ProgrammingError(
+        1064, "You have an error in your SQL syntax"
+    )
     with pytest.raises(migrate.MigrationFailed) as failure:
         migrate.apply_procedures(database, procedures)
     assert str(failure.value) == "bake.sql: You have an error in your SQL syntax"
@@ -204,10 +221,22 @@ GRANT_CALL = "GRANT EXECUTE ON PROCEDURE shop.bake TO 'baker'@'%'"
         ([USAGE, READ, CALL, "GRANT `keeper` TO `baker`@`%`"], [REVOKE, GRANT_CALL, GRANT_READ]),
         ([USAGE, READ, f"{CALL} WITH GRANT OPTION"], [REVOKE, GRANT_CALL, GRANT_READ]),
         ([f"{USAGE} WITH GRANT OPTION", READ, CALL], [REVOKE, GRANT_CALL, GRANT_READ]),
-        ([USAGE, READ.replace("`name`", "`name`, `secret`"), CALL], [REVOKE, GRANT_CALL, GRANT_READ]),
+        (
+            [USAGE, READ.replace("`name`", "`name`, `secret`"), CALL],
+            [REVOKE, GRANT_CALL, GRANT_READ],
+        ),
         ([USAGE.replace("USAGE", "SELECT"), READ, CALL], [REVOKE, GRANT_CALL, GRANT_READ]),
     ],
-    ids=["right", "none", "one missing", "role", "grant option", "global grant option", "column", "global"],
+    ids=[
+        "right",
+        "none",
+        "one missing",
+        "role",
+        "grant option",
+        "global grant option",
+        "column",
+        "global",
+    ],
 )
 def test_grants_are_set_exactly(migrate: ModuleType, held: list[str], changes: list[str]) -> None:
     database = Database()
@@ -218,7 +247,11 @@ def test_grants_are_set_exactly(migrate: ModuleType, held: list[str], changes: l
 
 # --- the whole function ---
 
-PASSWORDS = {"shop_sales_password": "it's", "shop_restock_password": "restock's", "shop_relay_password": "relay's"}
+PASSWORDS = {
+    "shop_sales_password": "it's",
+    "shop_restock_password": "restock's",
+    "shop_relay_password": "relay's",
+}
 
 
 @pytest.fixture
@@ -238,10 +271,14 @@ def database(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Database:
     """Holds all migrations already."""
     database = Database(applied={path.name for path in migrate.MIGRATIONS.glob("*.sql")})
 
-    def connect(config: object, *, user: str, password: str, name: str | None, until: float) -> Database:
+    def connect(
+        config: object, *, user: str, password: str, name: str | None, until: float
+    ) -> Database:
         database.logins.append((user, password, name))
         left = until - time.monotonic()
-        assert left > deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT, "a migration takes longer than a checkout"
+        assert left > deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT, (
+            "a migration takes longer than a checkout"
+        )
         return database
 
     monkeypatch.setattr(migrate, "connect", connect)
@@ -257,7 +294,9 @@ def test_logs_in_as_the_master(migrate: ModuleType, secrets: None, database: Dat
     assert database.logins == [("admin", "master-password", None)]
 
 
-def test_schema_is_created_when_it_is_missing(migrate: ModuleType, secrets: None, database: Database) -> None:
+def test_schema_is_created_when_it_is_missing(
+    migrate: ModuleType, secrets: None, database: Database
+) -> None:
     """An existing database may be without it; the lock comes first, so that two migrations do not race for it."""
     migrate.handler({}, None)
     _, create, use, *rest = database.statements
@@ -306,7 +345,9 @@ def test_time_to_read_the_secrets_counts(
     assert ends == [began + migrate.MIGRATION_SECONDS]
 
 
-def test_each_function_gets_its_own_password(migrate: ModuleType, secrets: None, database: Database) -> None:
+def test_each_function_gets_its_own_password(
+    migrate: ModuleType, secrets: None, database: Database
+) -> None:
     migrate.handler({}, None)
     for verb in ("CREATE USER IF NOT EXISTS", "ALTER USER"):
         assert statements(database, verb) == [
@@ -326,7 +367,9 @@ def test_functions_without_secrets_log_in_with_iam(
         f"CREATE USER IF NOT EXISTS {user} IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
         for user in users
     ]
-    assert statements(database, "ALTER USER") == [f"ALTER USER {user} REQUIRE SSL" for user in users]
+    assert statements(database, "ALTER USER") == [
+        f"ALTER USER {user} REQUIRE SSL" for user in users
+    ]
 
 
 def test_user_without_a_secret_is_named(
@@ -353,7 +396,9 @@ def test_two_migrations_never_run_at_once(
     database.lock = lock
     with pytest.raises(migrate.MigrationFailed, match="lock"):
         migrate.handler({}, None)
-    assert not any(sql.startswith(("CREATE", "ALTER", "GRANT", "INSERT")) for sql in database.statements)
+    assert not any(
+        sql.startswith(("CREATE", "ALTER", "GRANT", "INSERT")) for sql in database.statements
+    )
 
 
 def test_the_lock_comes_first(migrate: ModuleType, secrets: None, database: Database) -> None:

@@ -50,16 +50,22 @@ class FakeStore:
     published: list[str] = field(default_factory=list)
     portions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def claim_orders(self, claim: str, *, publications: int, newest: bool, limit: int, lease: int) -> Claim:
+    def claim_orders(
+        self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
+    ) -> Claim:
         self.claims.append(claim)
         numbers = self._first(publications, newest, limit)
-        self.due[publications] = [number for number in self.due.get(publications, []) if number not in numbers]
+        self.due[publications] = [
+            number for number in self.due.get(publications, []) if number not in numbers
+        ]
         orders = [order(number) for number in numbers if number not in self.gone]
         return Claim(orders=orders, stuck=len(numbers) - len(orders))
 
     def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
         orphans = self.gone.intersection(self._first(publications, newest, limit))
-        self.due[publications] = [number for number in self.due[publications] if number not in orphans]
+        self.due[publications] = [
+            number for number in self.due[publications] if number not in orphans
+        ]
         self.portions["orphans"].append(len(orphans))
         return len(orphans)
 
@@ -71,8 +77,8 @@ class FakeStore:
         assert max_publications == 1 + 3
         return self._portion("overdue", limit)
 
-    def mark_published(self, order_id: str, *, overdue: int) -> None:
-        assert overdue == 900
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
+        assert overdue_after == 900
         self.published.append(order_id)
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
@@ -133,7 +139,12 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
 def relay(
     load: Callable[..., ModuleType], store: FakeStore, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> ModuleType:
-    module = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REPEATS="3", IDEMPOTENCY_RETENTION=str(RETENTION))
+    module = load(
+        "relay",
+        STOCK_EMPTY_TOPIC_ARN="the-topic",
+        MAX_REMINDERS="3",
+        IDEMPOTENCY_RETENTION=str(RETENTION),
+    )
     monkeypatch.setattr(module, "store", store)
     return module
 
@@ -158,26 +169,37 @@ def test_publishes_all_that_is_due(relay: ModuleType, store: FakeStore, topic: T
     assert len(set(store.claims)) == len(store.claims)
 
 
-def test_new_orders_go_before_overdue_ones(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+def test_new_orders_go_before_overdue_ones(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
     store.due = {0: [1, 2], 1: list(range(100, 300))}
     run(relay)
     assert topic.asked[:2] == ["order-1", "order-2"]
 
 
-def test_each_number_of_publications_has_its_turn(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
-    store.due = {publications: list(range(1000 * publications, 1000 * publications + 100)) for publications in range(4)}
+def test_each_number_of_publications_has_its_turn(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
+    store.due = {
+        publications: list(range(1000 * publications, 1000 * publications + 100))
+        for publications in range(4)
+    }
     run(relay)
     first_round = topic.asked[: 8 * relay.CLAIM]
     assert ids([0, 99, 1000, 1099, 2000, 2099, 3000, 3099]) <= set(first_round)
 
 
-def test_an_unpublishable_order_blocks_no_other(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+def test_an_unpublishable_order_blocks_no_other(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
     store.due, topic.refuses = {0: list(range(9))}, ids([0, 1, 4, 5, 8])
     run(relay)
     assert store.published == ["order-2", "order-3", "order-6", "order-7"]
 
 
-def test_orders_behind_unpublishable_ones_go_out(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+def test_orders_behind_unpublishable_ones_go_out(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
     store.due, topic.refuses = {0: list(range(1000))}, ids(range(980))
     run(relay)
     assert set(store.published) == ids(range(980, 1000))
@@ -198,10 +220,15 @@ def test_each_order_is_tried_once_while_the_topic_refuses_all(
     assert sorted(topic.asked) == sorted(ids(range(1000)))
     assert store.published == []
     assert store.portions["old_keys"], "no keys were deleted"
-    assert len([record for record in caplog.records if record.msg == "not published"]) == relay.LOGGED_FAILURES
+    assert (
+        len([record for record in caplog.records if record.msg == "not published"])
+        == relay.LOGGED_FAILURES
+    )
 
 
-def test_orders_of_a_gone_product_do_not_end_the_run(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+def test_orders_of_a_gone_product_do_not_end_the_run(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
     store.due, store.gone = {0: list(range(5000))}, set(range(5000)) - {2500}
     run(relay)
     assert topic.asked == store.published == ["order-2500"]
@@ -249,7 +276,9 @@ def test_a_topic_that_hangs_leaves_time_for_purging(
     assert clock.now < 55 - relay.PURGE_RESERVE
 
 
-def test_claims_nothing_when_the_time_is_short(relay: ModuleType, store: FakeStore, topic: Topic) -> None:
+def test_claims_nothing_when_the_time_is_short(
+    relay: ModuleType, store: FakeStore, topic: Topic
+) -> None:
     store.due, store.overdue, store.old_keys = {0: [1]}, 5, 5
     run(relay, remaining=relay.PUBLISH_RESERVE - 1)
     assert (store.claims, topic.asked, store.portions["overdue"]) == ([], [], [])

@@ -8,7 +8,7 @@ import pytest
 
 from common import limits
 from common.database import DatabaseUnavailable
-from common.store import Restock
+from common.store import RestockResult
 
 ORDER, TOKEN = "7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e", "Zm9ydHktdHdvLWJ5dGVzLW9mLXNlY3JldA"
 
@@ -22,7 +22,7 @@ class Shop:
     arrived: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
 
-    def restock(self, order_id: str, *, slug: str, callback_token: str) -> Restock | None:
+    def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
         if self.down:
             raise DatabaseUnavailable("OperationalError 2003")
         self.asked.append(order_id)
@@ -31,7 +31,7 @@ class Shop:
         added = order_id not in self.arrived
         self.arrived.add(order_id)
         self.stock += 12 * added
-        return Restock(added=added, stock=self.stock)
+        return RestockResult(added=added, stock=self.stock)
 
 
 @pytest.fixture
@@ -40,13 +40,17 @@ def shop() -> Shop:
 
 
 @pytest.fixture
-def restock(load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def restock(
+    load: Callable[..., ModuleType], shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
     module = load("restock")
     monkeypatch.setattr(module, "store", shop)
     return module
 
 
-def deliver(restock: ModuleType, *, slug: str = "donut", body: str = "{}", **query: str) -> tuple[int, dict[str, Any]]:
+def deliver(
+    restock: ModuleType, *, slug: str = "donut", body: str = "{}", **query: str
+) -> tuple[int, dict[str, Any]]:
     event = {
         "routeKey": "POST /product/{slug}",
         "headers": {},
@@ -63,11 +67,16 @@ def test_the_stock_grows_once(restock: ModuleType, shop: Shop) -> None:
     first = deliver(restock, order=ORDER, token=TOKEN)
     assert first == (200, {"message": "입고 완료! 남은 재고: 15", "stock": 15})
     shop.stock = 9
-    assert deliver(restock, order=ORDER, token=TOKEN) == (200, {"message": "입고 완료! 남은 재고: 9", "stock": 9})
+    assert deliver(restock, order=ORDER, token=TOKEN) == (
+        200,
+        {"message": "입고 완료! 남은 재고: 9", "stock": 9},
+    )
 
 
 @pytest.mark.parametrize(
-    "body", ["", "{", "null", '{"MessageAttributeProductCnt": "999999"}', "x" * 100_000], ids=lambda body: body[:9]
+    "body",
+    ["", "{", "null", '{"MessageAttributeProductCnt": "999999"}', "x" * 100_000],
+    ids=lambda body: body[:9],
 )
 def test_the_body_is_not_read(body: str, restock: ModuleType) -> None:
     status, answer = deliver(restock, order=ORDER, token=TOKEN, body=body)
@@ -98,7 +107,9 @@ FORGED: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("call", FORGED.values(), ids=FORGED)
-def test_a_forged_callback_adds_nothing(call: dict[str, str], restock: ModuleType, shop: Shop) -> None:
+def test_a_forged_callback_adds_nothing(
+    call: dict[str, str], restock: ModuleType, shop: Shop
+) -> None:
     status, answer = deliver(restock, **call)
     assert status == 403
     assert answer["message"]
@@ -110,14 +121,18 @@ LIMITS = {"order": limits.ORDER_ID, "token": limits.CALLBACK_TOKEN, "slug": limi
 
 @pytest.mark.parametrize("name", LIMITS)
 @pytest.mark.parametrize("excess", [-1, 0], ids=["one less than the limit", "as long as the limit"])
-def test_value_within_its_limit_is_looked_up(name: str, excess: int, restock: ModuleType, shop: Shop) -> None:
+def test_value_within_its_limit_is_looked_up(
+    name: str, excess: int, restock: ModuleType, shop: Shop
+) -> None:
     value = "a" * (LIMITS[name] + excess)
     assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: value})[0] == 403
     assert len(shop.asked) == 1
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("length", [lambda limit: limit + 1, lambda limit: 2 * limit], ids=["one more", "twice"])
+@pytest.mark.parametrize(
+    "length", [lambda limit: limit + 1, lambda limit: 2 * limit], ids=["one more", "twice"]
+)
 def test_value_over_its_limit_reaches_no_database(
     name: str, length: Callable[[int], int], restock: ModuleType, shop: Shop
 ) -> None:
@@ -126,8 +141,12 @@ def test_value_over_its_limit_reaches_no_database(
     assert shop.asked == []
 
 
-@pytest.mark.parametrize(("name", "value"), [("order", f"{ORDER} "), ("token", f"{TOKEN} "), ("slug", "donut ")])
-def test_trailing_space_reaches_no_database(name: str, value: str, restock: ModuleType, shop: Shop) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("order", f"{ORDER} "), ("token", f"{TOKEN} "), ("slug", "donut ")]
+)
+def test_trailing_space_reaches_no_database(
+    name: str, value: str, restock: ModuleType, shop: Shop
+) -> None:
     """SQL's comparison ignores trailing spaces: `donut ` would find the donut."""
     assert deliver(restock, **{"order": ORDER, "token": TOKEN, name: value})[0] == 403
     assert shop.asked == []
@@ -135,12 +154,17 @@ def test_trailing_space_reaches_no_database(name: str, value: str, restock: Modu
 
 def test_an_unreachable_database(restock: ModuleType, shop: Shop) -> None:
     shop.down = True
-    assert deliver(restock, order=ORDER, token=TOKEN) == (503, {"message": "데이터베이스 연결 오류"})
+    assert deliver(restock, order=ORDER, token=TOKEN) == (
+        503,
+        {"message": "데이터베이스 연결 오류"},
+    )
 
 
 @pytest.mark.parametrize("token", [TOKEN, "forged-token"])
 @pytest.mark.parametrize("down", [False, True])
-def test_no_token_is_logged(token: str, down: bool, restock: ModuleType, shop: Shop, logged: Callable[[], str]) -> None:
+def test_no_token_is_logged(
+    token: str, down: bool, restock: ModuleType, shop: Shop, logged: Callable[[], str]
+) -> None:
     shop.down = down
     deliver(restock, order=ORDER, token=token)
     assert logged()

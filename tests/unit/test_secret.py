@@ -13,7 +13,9 @@ from common.database import secret
 @pytest.fixture
 def configs(aws: None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The configuration of each client that is created, in order; there is a secret `sales`."""
-    boto3.client("secretsmanager").create_secret(Name="sales", SecretString=json.dumps({"username": "u"}))
+    boto3.client("secretsmanager").create_secret(
+        Name="sales", SecretString=json.dumps({"username": "u"})
+    )
     create, configs = boto3.client, list[Any]()
 
     def client(service: str, *, config: Any) -> Any:

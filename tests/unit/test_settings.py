@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from stacks.settings import (
+from settings import (
     ENVIRONMENTS,
     MAX_CONNECTIONS,
     REQUEST_SECONDS,
@@ -28,8 +28,14 @@ EXISTING = ExistingDatabase(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"factory_url": "factory.test/api"}, "factory_url 'factory.test/api' is not an http or https URL"),
-        ({"factory_url": "ftp://factory.test"}, "factory_url 'ftp://factory.test' is not an http or https URL"),
+        (
+            {"factory_url": "factory.test/api"},
+            "factory_url 'factory.test/api' is not an http or https URL",
+        ),
+        (
+            {"factory_url": "ftp://factory.test"},
+            "factory_url 'ftp://factory.test' is not an http or https URL",
+        ),
         ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
         ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
         (
@@ -48,9 +54,18 @@ EXISTING = ExistingDatabase(
             {"factory_deadline": 20, "consumer_timeout": 20},
             "factory_deadline must be shorter than consumer_timeout",
         ),
-        ({"endpoint_zones": -1}, "endpoint_zones must be between 0 and the number of availability_zones"),
-        ({"endpoint_zones": 3}, "endpoint_zones must be between 0 and the number of availability_zones"),
-        ({"availability_zones": ("ap-northeast-2a",)}, "an RDS subnet group needs two availability_zones"),
+        (
+            {"endpoint_zones": -1},
+            "endpoint_zones must be between 0 and the number of availability_zones",
+        ),
+        (
+            {"endpoint_zones": 3},
+            "endpoint_zones must be between 0 and the number of availability_zones",
+        ),
+        (
+            {"availability_zones": ("ap-northeast-2a",)},
+            "an RDS subnet group needs two availability_zones",
+        ),
         (
             {"idempotency_retention": 24 * 3600 - 1},
             "idempotency_retention must be at least 24 hours, as the contract promises",
@@ -78,8 +93,8 @@ EXISTING = ExistingDatabase(
             {"database": replace(EXISTING, subnet_ids=("subnet-1",))},
             "an existing database needs one of subnet_ids for each of availability_zones",
         ),
-        ({"max_order": 0}, "max_order must be between 1 and 1,000,000"),
-        ({"max_order": 1_000_001}, "max_order must be between 1 and 1,000,000"),
+        ({"max_quantity": 0}, "max_quantity must be between 1 and 1,000,000"),
+        ({"max_quantity": 1_000_001}, "max_quantity must be between 1 and 1,000,000"),
     ],
     ids=str,
 )
@@ -95,8 +110,8 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
         {"public_url": None},
-        {"max_order": 1},
-        {"max_order": 1_000_000},
+        {"max_quantity": 1},
+        {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
         {"reserved_concurrency": {"sales": 9, "restock": 4, "relay": 1}},
@@ -112,23 +127,27 @@ def test_a_right_setting_is_taken(change: dict[str, Any]) -> None:
 
 
 def test_the_command_line_overrides() -> None:
-    assert DEV.override({"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}) == replace(
-        DEV, factory_url="https://factory.test/api", public_url="https://shop.test"
-    )
+    assert DEV.override(
+        {"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}
+    ) == replace(DEV, factory_url="https://factory.test/api", public_url="https://shop.test")
 
 
 def test_the_command_line_overrides_the_managed_databases_login() -> None:
     local = ENVIRONMENTS["local"]
     assert isinstance(local.database, ManagedDatabase)
-    assert local.override({"database_login": "iam"}) == replace(local, database=replace(local.database, login="iam"))
+    assert local.override({"database_login": "iam"}) == replace(
+        local, database=replace(local.database, login="iam")
+    )
     with pytest.raises(ValueError, match="the database's login 'none' is not one of iam, secret"):
         local.override({"database_login": "none"})
-    with pytest.raises(ValueError, match="environment dev: database_login is for a managed database"):
+    with pytest.raises(
+        ValueError, match="environment dev: database_login is for a managed database"
+    ):
         replace(DEV, database=EXISTING).override({"database_login": "iam"})
 
 
 def test_the_command_line_overrides_nothing_else() -> None:
-    assert DEV.override({"max_order": "7", "database": "mine", "factory_url": ""}) == DEV
+    assert DEV.override({"max_quantity": "7", "database": "mine", "factory_url": ""}) == DEV
 
 
 def test_what_the_command_line_says_is_checked() -> None:
@@ -138,7 +157,7 @@ def test_what_the_command_line_says_is_checked() -> None:
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_an_environment_is_found_by_its_own_name(name: str) -> None:
-    assert ENVIRONMENTS[name].environment == name
+    assert ENVIRONMENTS[name].name == name
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
@@ -175,7 +194,10 @@ def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
     assert isinstance(settings.database, ManagedDatabase)
     reserved = settings.reserved_concurrency
     connections: float = 10  # people and the migration
-    for function, throttle in (("sales", settings.throttle), ("restock", settings.callback_throttle)):
+    for function, throttle in (
+        ("sales", settings.throttle),
+        ("restock", settings.callback_throttle),
+    ):
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
         connections += 2 * reserved[function] if function in reserved else admitted
     connections += 2 * reserved.get("relay", 1)  # one run each minute

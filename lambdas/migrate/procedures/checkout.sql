@@ -1,9 +1,9 @@
 -- Decides one checkout in one round trip and one transaction: a purchase, or a production order if the stock is too low, or
 -- the first answer again if the Idempotency-Key was used before.
 -- Returns one row; its columns depend on the outcome:
---   unknown                there is no such product
+--   no_such_product        there is no such product
 --   sold                   purchased, stock
---   refused                purchased, stock, order_id, and for its notification product_id, slug, factory_id
+--   out_of_stock           purchased, stock, order_id, and for its notification product_id, slug, factory_id
 --   replayed               purchased, stock, order_id, request_hash
 --   cancelled              `cancel_checkout` came first: nothing was sold
 --   late                   the server's clock is outside the window: rolled back
@@ -58,7 +58,7 @@ checkout: BEGIN
         SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE product_id = p_product_id;
     END IF;
     IF v_product_id IS NULL THEN
-        SELECT 'unknown' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
+        SELECT 'no_such_product' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
         LEAVE checkout;
     END IF;
 
@@ -105,7 +105,7 @@ checkout: BEGIN
     IF v_sold THEN
         SELECT 'sold' AS outcome, TRUE AS purchased, v_stock AS stock, v_clock AS server_clock;
     ELSE
-        SELECT 'refused' AS outcome, FALSE AS purchased, v_stock AS stock, v_clock AS server_clock, p_order_id AS order_id,
+        SELECT 'out_of_stock' AS outcome, FALSE AS purchased, v_stock AS stock, v_clock AS server_clock, p_order_id AS order_id,
                v_product_id AS product_id, v_slug AS slug, COALESCE(p_factory_id, v_factory_id) AS factory_id;
     END IF;
 END

@@ -1,0 +1,1 @@
+"""A MariaDB server that behaves as RDS's."""

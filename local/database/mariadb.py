@@ -1,0 +1,240 @@
+"""A private MariaDB server that behaves as RDS's does: its own files, socket and port, nobody else's configuration."""
+
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import trustme
+
+from local.database import pam_plugin
+from local.database.rds import create_iam_user, run_sql
+from local.files import write_whole
+from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
+from settings import DATABASE_PARAMETERS, DATABASE_USERS
+
+PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+INSTALLERS = {
+    "apt-get": (
+        ["apt-get", "update", "-qq"],
+        [
+            "apt-get",
+            "install",
+            "-qq",
+            "-y",
+            "--no-install-recommends",
+            "mariadb-server-core",
+            "mariadb-client",
+        ],
+    ),
+    "dnf": (["dnf", "install", "-q", "-y", "mariadb-server", "mariadb"],),
+    "brew": (["brew", "install", "--quiet", "mariadb"],),
+}
+OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
+"""Where a parameter's name (RDS's parameter group) is not that of the server's option."""
+
+PREFERRED_PORT = 13306
+LONGEST_SOCKET_PATH = 100
+START_SECONDS = 60
+OWNER_ONLY = 0o600
+
+
+class MariaDb:
+    """A server in `directory`. Its data survives `stop`; `start` does not restart a running server."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        options: tuple[str, ...] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory.resolve()
+        self.options = options
+        self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(
+            variables or {}
+        )
+        self.files = self.directory / "mysql"
+        self.ca_file = self.files / "ca.pem"
+        self.mysql_cnf = self.directory / "mysql.cnf"
+        self.port = 0
+        self.emulator_port = port_file(self.directory, "emulator")
+        self.background = Background(name="mariadb", directory=self.directory)
+
+    @property
+    def pid(self) -> int | None:
+        return self.background.pid
+
+    @property
+    def takes_iam_tokens(self) -> bool:
+        loaded = "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        return self.background.process is not None and bool(run_sql(self.mysql_cnf, loaded))
+
+    @property
+    def socket(self) -> Path:
+        """In the directory, or in a short one: the system takes no socket path beyond some hundred bytes."""
+        path = self.files / "mysql.sock"
+        if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.directory)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"mariadb-{digest}" / "mysql.sock"
+
+    def start(self) -> None:
+        install()
+        pam_plugin.install()
+        self._create_data()
+        self._write_certificate()
+        running = self.background.process is not None
+        self.port = claim_port(
+            self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running
+        )
+        if not (self.background.is_current(self._command()) and self._answers()):
+            self.background.stop()
+            self._write_login()
+            self._own_socket_directory()
+            self.background.start(self._command(), env=self.variables)
+            self.background.wait_until(self._answers, within=START_SECONDS)
+        self._create_iam_users()
+
+    def stop(self) -> None:
+        self.background.stop(within=START_SECONDS)
+        if self.socket.parent != self.files:
+            shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def _create_iam_users(self) -> None:
+        """Create the functions' users on a running server, too: the list may have grown since it was started.
+
+        Users that have left the list stay in an older data directory: no role may log in as them any more.
+        """
+        if self.takes_iam_tokens:
+            for user in DATABASE_USERS.values():
+                create_iam_user(mysql_cnf=self.mysql_cnf, user=user, emulator=self.emulator_port)
+
+    def _command(self) -> list[str]:
+        parameters = {
+            OPTION_NAMES.get(name, name): value for name, value in DATABASE_PARAMETERS.items()
+        }
+        return [
+            *_program("mariadbd"),
+            f"--datadir={self.files / 'data'}",
+            f"--tmpdir={self.files / 'tmp'}",
+            f"--secure-file-priv={self.files / 'tmp'}",
+            f"--pid-file={self.files / 'mariadbd.pid'}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            "--skip-name-resolve",
+            f"--init-file={self.files / 'login.sql'}",
+            f"--ssl-ca={self.ca_file}",
+            f"--ssl-cert={self.files / 'server.pem'}",
+            f"--ssl-key={self.files / 'server.key'}",
+            "--log-bin",
+            "--sync-binlog=1",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--innodb-buffer-pool-size=64M",
+            "--expire-logs-days=1",
+            *(f"--{name}={value}" for name, value in parameters.items()),
+            *pam_plugin.options(),
+            *self.options,
+        ]
+
+    def _answers(self) -> bool:
+        """On both ways in: the socket's file outlives a server that was killed."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.socket)) == 0 and accepts_connections(self.port)
+
+    def _create_data(self) -> None:
+        data = self.files / "data"
+        (self.files / "tmp").mkdir(parents=True, exist_ok=True)
+        if data.exists():
+            return
+        unfinished = self.files / "data.new"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        # A relative path: the script splits one with spaces.
+        command = [
+            *_program("mariadb-install-db"),
+            f"--datadir=./{unfinished.name}",
+            "--skip-test-db",
+        ]
+        command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
+        # Not the system's: a server that starts there removes every other's temporary tables.
+        environment = os.environ | {"TMPDIR": str(self.files / "tmp")}
+        done = subprocess.run(
+            command, cwd=self.files, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise LocalError(
+                f"mariadb-install-db failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        unfinished.rename(data)
+
+    def _write_login(self) -> None:
+        """A new password for the server's owner at each start, set before the first connection is taken."""
+        password = secrets.token_urlsafe(24)
+        login = self.files / "login.sql"
+        write_whole(
+            login,
+            "DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
+            "FLUSH PRIVILEGES;\n"
+            f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n",
+            mode=OWNER_ONLY,
+        )
+        write_whole(
+            self.mysql_cnf,
+            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\ndefault-character-set=utf8mb4\n\n"
+            "[mysql]\ndatabase=shop\n",
+            mode=OWNER_ONLY,
+        )
+
+    def _write_certificate(self) -> None:
+        if self.ca_file.exists():
+            return
+        authority = trustme.CA()
+        server = authority.issue_cert("localhost", "127.0.0.1")
+        write_whole(
+            self.files / "server.key", server.private_key_pem.bytes().decode(), mode=OWNER_ONLY
+        )
+        (self.files / "server.pem").write_bytes(
+            b"".join(blob.bytes() for blob in server.cert_chain_pems)
+        )
+        authority.cert_pem.write_to_path(str(self.ca_file))
+
+    def _own_socket_directory(self) -> None:
+        self.socket.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.socket.parent.stat().st_uid != os.getuid():
+            raise LocalError(
+                f"{self.socket.parent} belongs to somebody else: move the project to a shorter path."
+            )
+
+
+def install() -> None:
+    """Install MariaDB where it is missing, with the machine's package manager. Starts no service."""
+    missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
+    if not missing:
+        return
+    manager = next((name for name in INSTALLERS if shutil.which(name, path=SEARCH_PATH)), None)
+    needs_root = manager != "brew"
+    if manager is None or (needs_root and os.getuid() != 0):
+        raise LocalError(
+            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version 10.11 if there is"
+            " a choice; on Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
+        )
+    for command in INSTALLERS[manager]:
+        environment = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
+        if subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode:
+            raise LocalError(f"Installing MariaDB failed: {' '.join(command)}")
+
+
+def _program(name: str) -> list[str]:
+    """A server program without anybody's option files, as whoever runs this: root must say so explicitly."""
+    path = shutil.which(name, path=SEARCH_PATH)
+    if path is None:
+        raise LocalError(f"{name} is not on the PATH, though MariaDB was installed.")
+    return [path, "--no-defaults", *(["--user=root"] if os.getuid() == 0 else [])]

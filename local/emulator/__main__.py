@@ -1,0 +1,324 @@
+"""Starts ministack as the cloud that our stacks are deployed to, and mends it where it is not AWS enough for them.
+
+Runs in the emulator's own virtual environment. Each `mend_` or `patch_` function reaches into ministack, so it first
+checks that what it replaces is still there and still needed: an upgrade that makes one moot, or breaks one, ends here
+with a word.
+"""
+
+import argparse
+import asyncio
+import ctypes
+import inspect
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import ministack.app
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from ministack.core import lambda_runtime
+from ministack.core.responses import new_uuid
+from ministack.services import ec2, lambda_svc, rds, secretsmanager, sts
+from ministack.services.cloudformation import provisioners
+
+from local.database.rds import create_master, managed_password
+from local.emulator import database_login, faults, function_runtime, http_api
+
+MINISTACK_VERSION = "1.5.33"
+DEFAULT_DATABASE = "shop"
+FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
+RECORDED_ONLY = (
+    "AWS::EC2::EgressOnlyInternetGateway",
+    "AWS::EC2::FlowLog",
+    "AWS::EC2::VPCCidrBlock",
+)
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
+"""Of Linux: a process and its children can't get this capability back."""
+IPV6_BLOCK = "2001:db8:0:ff00::/56"
+"""Of the range that is kept for documentation: nothing is reached there."""
+
+Attributes = dict[str, Any]
+Handlers = dict[str, dict[str, Any]]
+
+handlers: Handlers = provisioners._RESOURCE_HANDLERS
+
+
+def expect(condition: object, expectation: str) -> None:
+    if not condition:
+        sys.exit(
+            f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}"
+        )
+
+
+def mend_missing_types() -> None:
+    """Types that ministack rejects: accepted and remembered by CloudFormation, with no effect of their own."""
+
+    def create(logical_id: str, props: Attributes, stack_name: str) -> tuple[str, Attributes]:
+        physical_id = f"{stack_name}-{logical_id}-{new_uuid()[:8]}"
+        return physical_id, {"Id": physical_id}
+
+    for name in RECORDED_ONLY:
+        expect(name not in handlers, f"it has no {name}")
+        handlers[name] = {"create": create, "delete": lambda physical_id, props: None}
+
+
+def mend_security_group_rules() -> None:
+    """Rules that are resources of their own land in their group."""
+
+    def permissions(props: Attributes, direction: str) -> list[Any]:
+        group: dict[str, list[Any]] = ec2._security_groups.get(props["GroupId"]) or {}
+        return group.setdefault(direction, [])
+
+    def add(kind: str, direction: str) -> None:
+        expect(kind not in handlers, f"it has no {kind}")
+
+        def create(logical_id: str, props: Attributes, stack_name: str) -> tuple[str, Attributes]:
+            permissions(props, direction).extend(provisioners._ec2_sg_permissions([props]))
+            rule_id = f"sgr-{new_uuid().replace('-', '')[:17]}"
+            return rule_id, {"Id": rule_id}
+
+        def delete(physical_id: str, props: Attributes) -> None:
+            for rule in provisioners._ec2_sg_permissions([props]):
+                if rule in permissions(props, direction):
+                    permissions(props, direction).remove(rule)
+
+        handlers[kind] = {"create": create, "delete": delete}
+
+    expect(
+        callable(provisioners._ec2_sg_permissions), "it turns a template's rule into a permission"
+    )
+    add("AWS::EC2::SecurityGroupIngress", "IpPermissions")
+    add("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
+
+
+def mend_vpc_attributes() -> None:
+    """`Fn::GetAtt Vpc.CidrBlock` and `Vpc.Ipv6CidrBlocks`."""
+    vpc = handlers["AWS::EC2::VPC"]
+    create, update = vpc["create"], vpc["update"]
+    expect(vpc.get("update_with_logical_id"), "it updates a VPC with its logical id")
+
+    def with_block(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
+        physical_id, attributes = result
+        blocks = {"CidrBlock": ec2._vpcs[physical_id]["CidrBlock"], "Ipv6CidrBlocks": [IPV6_BLOCK]}
+        expect(
+            not attributes.keys() & blocks.keys(),
+            f"its VPCs have no attributes {', '.join(blocks)}",
+        )
+        return physical_id, attributes | blocks
+
+    vpc["create"] = lambda *args: with_block(create(*args))
+    vpc["update"] = lambda *args: with_block(update(*args))
+
+
+def mend_secret_references() -> None:
+    """`Ref` of a secret is its ARN."""
+    secret = handlers["AWS::SecretsManager::Secret"]
+    create, update, delete = secret["create"], secret["update"], secret["delete"]
+    expect(secret.get("update_with_logical_id"), "it updates a secret with its logical id")
+
+    def by_arn(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
+        physical_id, attributes = result
+        expect(physical_id != attributes["Id"], "a secret's physical id is its name")
+        return attributes["Id"], attributes
+
+    def name(arn: str) -> str:
+        return secretsmanager._resolve(arn)[0] or arn
+
+    secret["create"] = lambda *args: by_arn(create(*args))
+    secret["update"] = lambda arn, *args: by_arn(update(name(arn), *args))
+    secret["delete"] = lambda arn, props: delete(name(arn), props)
+
+
+def mend_databases(*, mysql_cnf: Path, port: int) -> None:
+    """A database instance is the local MariaDB: its endpoint, its database, its master user, and the secret that
+    RDS keeps when it manages the password. Deleting the instance keeps the data."""
+    instances = handlers["AWS::RDS::DBInstance"]
+    create, attributes, delete = (
+        provisioners._rds_db_instance_create,
+        provisioners._rds_db_instance_attrs,
+        provisioners._rds_db_instance_delete,
+    )
+    expect(
+        instances["create"] is create and instances["delete"] is delete,
+        "its DBInstance handlers are these",
+    )
+
+    def create_with_database(
+        logical_id: str, props: Attributes, stack_name: str
+    ) -> tuple[str, Attributes]:
+        physical_id, _ = create(logical_id, props, stack_name)
+        instance = rds._instances[physical_id]
+        instance["Endpoint"]["Address"] = "127.0.0.1"
+        if str(props.get("ManageMasterUserPassword")).lower() == "true":
+            instance["_MasterUserPassword"] = managed_password()
+            instance["_SecretArn"] = store_secret(instance)
+        create_master(
+            mysql_cnf=mysql_cnf,
+            user=instance["MasterUsername"],
+            password=instance["_MasterUserPassword"],
+            database=props.get("DBName") or DEFAULT_DATABASE,
+        )
+        return physical_id, attributes_with_secret(instance)
+
+    def store_secret(instance: Attributes) -> str:
+        login = {
+            "username": instance["MasterUsername"],
+            "password": instance["_MasterUserPassword"],
+        }
+        status, _, body = secretsmanager._create_secret(
+            {"Name": f"rds!db-{new_uuid()}", "SecretString": json.dumps(login)}
+        )
+        if status != 200:
+            raise ValueError(f"The master user's secret could not be stored: {body!r}")
+        return str(json.loads(body)["ARN"])
+
+    def attributes_with_secret(instance: Attributes) -> Attributes:
+        secret = (
+            {"MasterUserSecret.SecretArn": instance["_SecretArn"]}
+            if "_SecretArn" in instance
+            else {}
+        )
+        return {**attributes(instance), **secret}
+
+    def delete_with_secret(physical_id: str, props: Attributes) -> None:
+        arn = (rds._instances.get(physical_id) or {}).get("_SecretArn")
+        delete(physical_id, props)
+        name, secret = secretsmanager._resolve(arn)
+        if secret:
+            secretsmanager._purge_secret(name, secret)
+
+    provisioners._rds_db_instance_create = instances["create"] = create_with_database
+    provisioners._rds_db_instance_delete = instances["delete"] = delete_with_secret
+    provisioners._rds_db_instance_attrs = attributes_with_secret
+    provisioners._rds_db_instance_port = lambda props: port
+
+
+def mend_function_sessions() -> None:
+    """A function's credentials expire, if late: ministack refuses a database login with any that never do."""
+    issue = lambda_runtime.execution_credentials
+    expect("Expiration" not in inspect.getsource(issue), "a function's credentials never expire")
+
+    def with_expiration(config: Attributes) -> dict[str, str]:
+        credentials: dict[str, str] = issue(config)
+        sts._sessions[credentials["AWS_ACCESS_KEY_ID"]]["Expiration"] = (
+            time.time() + FUNCTION_SESSION_SECONDS
+        )
+        return credentials
+
+    lambda_runtime.execution_credentials = with_expiration
+
+
+def mend_metric_math() -> None:
+    """Alarms on an expression are remembered as if they were on a metric; none ever rings here."""
+    alarm = handlers["AWS::CloudWatch::Alarm"]
+
+    def plain(argument: Any) -> Any:
+        if not isinstance(argument, dict) or "Metrics" not in argument:
+            return argument
+        return {
+            "MetricName": "expression",
+            "Namespace": "expression",
+            "Statistic": "Sum",
+            "Period": 300,
+        } | {name: value for name, value in argument.items() if name != "Metrics"}
+
+    for action in ("create", "update"):
+        expect(callable(alarm.get(action)), f"it can {action} an alarm")
+        original = alarm[action]
+        alarm[action] = lambda *args, original=original: original(*map(plain, args))
+
+
+def mend_transport() -> None:
+    """Plain http counts as TLS where a policy asks for `aws:SecureTransport`."""
+    pin = ministack.app.pin_request_origin
+    expect(
+        pin.__code__.co_varnames[:2] == ("source_ip", "secure_transport"),
+        "it pins a request's origin this way",
+    )
+    ministack.app.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
+
+
+def patch_function_runtime() -> None:
+    """Python functions run under AWS's own runtime client instead of ministack's worker script."""
+    expect(
+        "awslambdaric" not in inspect.getsource(lambda_runtime),
+        "it does not use AWS's runtime client by itself",
+    )
+    expect(
+        lambda_runtime._worker_class_for({"Runtime": "python3.14"}) is lambda_runtime.Worker,
+        "Python has a Worker",
+    )
+    for name, members in {
+        "_worker_class_for": "Worker ProvidedWorker",
+        "ensure_spawned": "_lock _proc poll _spawn _cold",
+        "kill_workers": "_proc _signal _discard_tmpdir",
+        "_signal": "terminate",
+    }.items():
+        source = inspect.getsource(getattr(lambda_runtime, name))
+        expect(all(member in source for member in members.split()), f"{name} uses {members}")
+    run_provided = inspect.getsource(lambda_svc._execute_function_provided_warm)
+    expect(
+        "error_payload" in run_provided and "invoked_function_arn=" in run_provided,
+        "workers return AWS's errors",
+    )
+    expect(
+        "_execute_function_warm(func, event, request_id)" in inspect.getsource(lambda_svc),
+        "it runs functions so",
+    )
+    function_runtime.install()
+
+
+def drop_root_override() -> None:
+    """Let file permissions apply to functions even if root runs them: their code is read-only."""
+    if sys.platform == "linux" and os.geteuid() == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        expect(
+            libc.prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0) == 0,
+            "root may drop a capability",
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("port", "front-port", "mysql-port"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--mysql-cnf", type=Path, required=True)
+    arguments = parser.parse_args()
+
+    expect(version("ministack") == MINISTACK_VERSION, f"it is {MINISTACK_VERSION}")
+    mend_missing_types()
+    mend_security_group_rules()
+    mend_vpc_attributes()
+    mend_secret_references()
+    mend_databases(mysql_cnf=arguments.mysql_cnf, port=arguments.mysql_port)
+    mend_function_sessions()
+    mend_metric_math()
+    mend_transport()
+    patch_function_runtime()
+    drop_root_override()
+
+    emulator = database_login.verifying(faults.faulty(ministack.app.app))
+
+    async def app(
+        scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
+    ) -> None:
+        to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
+        await (http_api.app if to_front else emulator)(scope, receive, send)
+
+    config = Config()
+    config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.front_port}"]
+    config.keep_alive_timeout = 75
+    config.graceful_timeout = 1
+    try:
+        asyncio.run(serve(app, config))
+    finally:
+        lambda_runtime.reset()
+
+
+if __name__ == "__main__":
+    main()

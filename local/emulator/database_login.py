@@ -1,0 +1,76 @@
+"""Decides on database logins with an IAM token, as RDS does. MariaDB asks through `pam_helper.py`."""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ministack.core.iam_evaluator import AuthError, EvalContext, evaluate, resolve_principal
+from ministack.core.rds_iam import RdsIamTokenError, verify_rds_iam_token
+from ministack.core.responses import request_scope
+from ministack.services import rds
+
+from local.database.pam_helper import PATH
+from local.emulator.faults import App, answer, read_body
+
+log = logging.getLogger("iam")
+
+
+def verifying(app: App) -> App:
+    account, region = os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]
+
+    async def wrapped(
+        scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
+    ) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH:
+            return await app(scope, receive, send)
+        user = dict(scope["headers"])[b"database-user"].decode()
+        token = (await read_body(receive)).decode(errors="replace")
+        with request_scope(account, region):
+            refusals = [
+                _refusal(instance, user, token, account, region)
+                for instance in rds._instances.values()
+            ]
+        if None not in refusals:
+            log.warning("%s is refused: %s", user, refusals)
+        await answer(send, 204 if None in refusals else 403)
+
+    return wrapped
+
+
+def _refusal(
+    instance: dict[str, Any], user: str, token: str, account: str, region: str
+) -> str | None:
+    """Why the instance refuses the token, or None."""
+    if not instance["IAMDatabaseAuthenticationEnabled"]:
+        return "IAM authentication is off"
+    endpoint = instance["Endpoint"]
+    verified = verify_rds_iam_token(
+        token,
+        hostname=endpoint["Address"],
+        port=endpoint["Port"],
+        db_user=user,
+        region=region,
+        account_id=account,
+    )
+    if isinstance(verified, RdsIamTokenError):
+        return verified.code
+    principal = resolve_principal(verified.access_key_id, account)
+    if isinstance(principal, AuthError):
+        return principal.code
+    resource = f"arn:aws:rds-db:{region}:{account}:dbuser:{instance['DbiResourceId']}/{user}"
+    context = EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action="rds-db:connect",
+        resource_arn=resource,
+        region=region,
+        principal_keys=principal.keys,
+    )
+    if (
+        principal.policies is None
+        or evaluate(context, principal.policies, *principal.limits).decision == "Allow"
+    ):
+        return None
+    return f"{principal.arn} may not connect to {resource}"

@@ -1,0 +1,225 @@
+"""The deployed HTTP API, served as API Gateway would at the root of a port of its own.
+
+Asking the emulator for it shows its id in each path, meets the emulator's own pages, never gets OPTIONS through,
+mangles bodies that are not UTF-8, and tells callers what crashed. So this builds the event and calls the function.
+"""
+
+import base64
+import binascii
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ministack.core.concurrency import run_reentrant
+from ministack.core.sigv4 import decode_header_value
+from ministack.services import apigateway, lambda_svc
+
+STAGE = "$default"
+MAX_BODY = 10 * 1024 * 1024
+HOP_BY_HOP = {
+    "connection",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+
+log = logging.getLogger("front")
+
+Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+
+
+async def app(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[Any]],
+    send: Callable[[Any], Awaitable[None]],
+) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close"})
+        return
+    try:
+        body = await _read_body(receive)
+        status, headers, content = (
+            _gateway_answer(413, "Request Entity Too Large")
+            if body is None
+            else await _call_api(scope, body)
+        )
+    except ConnectionError:
+        return
+    except Exception:
+        log.exception("%s %s", scope["method"], scope["path"])
+        status, headers, content = _gateway_answer(500, "Internal Server Error")
+    headers += [
+        (b"date", formatdate(usegmt=True).encode()),
+        (b"content-length", str(len(content)).encode()),
+        (b"apigw-requestid", base64.b64encode(os.urandom(11))),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send(
+        {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else content}
+    )
+
+
+async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
+    """The whole body; None if it is larger than API Gateway takes."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError
+        if len(body) <= MAX_BODY:
+            body += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(body) if len(body) <= MAX_BODY else None
+
+
+async def _call_api(scope: dict[str, Any], body: bytes) -> Answer:
+    api_id = next(
+        (api["apiId"] for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None
+    )
+    if api_id is None:
+        return _gateway_answer(503, "Service Unavailable")
+    path = _path(scope)
+    route_path = "/" + path.lstrip("/")
+    route = apigateway._match_route(api_id, scope["method"], route_path)
+    if route is None:
+        return _gateway_answer(404, "Not Found")
+    integration = apigateway._integrations[api_id][route["target"].rpartition("/")[2]]
+    reference = apigateway._extract_lambda_ref_from_integration_uri(integration["integrationUri"])
+    function, config, _ = lambda_svc._get_func_record_for_ref(reference)
+    if config is None:
+        return _gateway_answer(500, "Internal Server Error")
+    event = _event(
+        scope, body, api_id=api_id, path=path, route_path=route_path, route_key=route["routeKey"]
+    )
+    record = lambda_svc._execution_record_for_config(function, config)
+    result = await run_reentrant(lambda_svc._execute_function_with_config_scope, record, event)
+    if result.get("throttle"):
+        return _gateway_answer(503, "Service Unavailable")
+    if result.get("error"):
+        return _gateway_answer(500, "Internal Server Error")
+    return _function_answer(result.get("body"))
+
+
+def _path(scope: dict[str, Any]) -> str:
+    """The target's path, decoded as API Gateway does; a target may also be a whole URL, or `*`."""
+    target = scope["raw_path"].decode("latin-1")
+    if "://" in target.partition("/")[0] + "//":
+        target = target.partition("://")[2].partition("/")[2]
+    return str(apigateway.decode_http_api_path(target if target.startswith("/") else f"/{target}"))
+
+
+def _event(
+    scope: dict[str, Any], body: bytes, *, api_id: str, path: str, route_path: str, route_key: str
+) -> dict[str, Any]:
+    """Payload format 2.0."""
+    query = scope["query_string"].decode("latin-1")
+    client = (scope.get("client") or ("127.0.0.1",))[0]
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key, text = name.decode("latin-1").lower(), decode_header_value(value)
+        headers[key] = f"{headers[key]},{text}" if key in headers else text
+    cookies = [cookie.strip() for cookie in headers.pop("cookie", "").split(";") if cookie.strip()]
+    host = headers.get("host", "")
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route_key,
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {"content-length": "0"} | headers | _gateway_headers(headers, client),
+        "requestContext": {
+            "accountId": os.environ["MINISTACK_ACCOUNT_ID"],
+            "apiId": api_id,
+            "domainName": host,
+            "domainPrefix": host.partition(".")[0],
+            "http": {
+                "method": scope["method"],
+                "path": path,
+                "protocol": f"HTTP/{scope['http_version']}",
+                "sourceIp": client,
+                "userAgent": headers.get("user-agent", ""),
+            },
+            "requestId": str(uuid.uuid4()),
+            "routeKey": route_key,
+            "stage": STAGE,
+            "time": time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime()),
+            "timeEpoch": int(time.time() * 1000),
+        },
+        "isBase64Encoded": False,
+    }
+    if cookies:
+        event["cookies"] = cookies
+    if query:
+        values: dict[str, str] = {}
+        for name, text in parse_qsl(query, keep_blank_values=True):
+            values[name] = f"{values[name]},{text}" if name in values else text
+        event["queryStringParameters"] = values
+    if parameters := apigateway._extract_path_params(route_key.partition(" ")[2], route_path):
+        event["pathParameters"] = parameters
+    if body:
+        event["body"], event["isBase64Encoded"] = _event_body(body, headers.get("content-type"))
+    return event
+
+
+def _gateway_headers(headers: dict[str, str], client: str) -> dict[str, str]:
+    """What API Gateway adds: of these headers a client's own survives in `x-forwarded-for` only, and as a trace."""
+    forwarded = headers.get("x-forwarded-for")
+    return {
+        "x-amzn-trace-id": headers.get("x-amzn-trace-id")
+        or f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()}",
+        "x-forwarded-for": f"{forwarded}, {client}" if forwarded else client,
+        "x-forwarded-port": "443",
+        "x-forwarded-proto": "https",
+    }
+
+
+def _event_body(body: bytes, content_type: str | None) -> tuple[str, bool]:
+    """Text where both the content type and the bytes say so, else base64."""
+    if apigateway._v2_request_body_is_text(content_type):
+        try:
+            return body.decode(), False
+        except UnicodeDecodeError:
+            pass
+    return base64.b64encode(body).decode(), True
+
+
+def _function_answer(answer: Any) -> Answer:
+    """What the function returned, as HTTP; without a status code it is the body of a 200."""
+    if isinstance(answer, str) and answer.lstrip().startswith("{"):
+        answer = json.loads(answer)
+    if not isinstance(answer, dict) or "statusCode" not in answer:
+        answer = {"statusCode": 200, "body": json.dumps(answer)}
+    text = answer.get("body") or ""
+    try:
+        content = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
+    except (binascii.Error, AttributeError):
+        return _gateway_answer(500, "Internal Server Error")
+    given = {str(name).lower(): str(value) for name, value in (answer.get("headers") or {}).items()}
+    headers = [
+        (name.encode("latin-1"), value.encode("latin-1", "replace"))
+        for name, value in ({"content-type": "text/plain; charset=utf-8"} | given).items()
+        if name not in HOP_BY_HOP
+    ]
+    headers += [
+        (b"set-cookie", cookie.encode("latin-1", "replace"))
+        for cookie in answer.get("cookies") or ()
+    ]
+    return int(answer["statusCode"]), headers, content
+
+
+def _gateway_answer(status: int, message: str) -> Answer:
+    return (
+        status,
+        [(b"content-type", b"application/json")],
+        json.dumps({"message": message}).encode(),
+    )

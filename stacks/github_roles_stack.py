@@ -1,0 +1,170 @@
+"""What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-github-roles`.
+
+All that a role may do is assume the CDK's own roles and, in the job that deploys, ask AWS what `make smoke` asks. Each
+environment's role is in a stack of its own, so that deploying one environment's stack can't delete another's role.
+"""
+
+import re
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from settings import DIFF_ROLE_NAME, Settings
+from stacks.acknowledgments import acknowledge
+
+ISSUER = "token.actions.githubusercontent.com"
+AUDIENCE = "sts.amazonaws.com"
+QUALIFIER = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
+DEPLOY = ("deploy", "file-publishing", "lookup")
+"""The roles of CDK's bootstrap that a deployment assumes. No image-publishing: nothing here is an image."""
+DIFF = ("lookup",)
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
+PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
+
+
+class GitHubStack(cdk.Stack):
+    """What an account's environments share: GitHub as an identity provider, and the role for pull requests.
+
+    repository: as GitHub spells it in the subject of its tokens, `OWNER/NAME` or `OWNER@ID/NAME@ID`. provider_arn: of
+    the identity provider, if the account has GitHub's already; there can't be two. Raises ValueError.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        repository: str,
+        provider_arn: str | None = None,
+        env: cdk.Environment,
+    ) -> None:
+        if not REPOSITORY.fullmatch(repository):
+            raise ValueError(
+                f"github_repository {repository!r} is neither OWNER/NAME nor OWNER@ID/NAME@ID"
+            )
+        if provider_arn and not PROVIDER_ARN.fullmatch(provider_arn):
+            raise ValueError(
+                f"github_oidc_provider_arn {provider_arn!r} is not the ARN of GitHub's identity provider, "
+                f"which ends in oidc-provider/{ISSUER}"
+            )
+        super().__init__(
+            scope, id, env=env, description="Donut shop: GitHub's access to this account"
+        )
+        self.repository = repository
+        self.provider_arn = provider_arn or self.format_arn(
+            service="iam", region="", resource="oidc-provider", resource_name=ISSUER
+        )
+        role = GitHubRole(
+            self,
+            "Diff",
+            name=DIFF_ROLE_NAME,
+            provider_arn=self.provider_arn,
+            subject=f"repo:{repository}:pull_request",
+            assumes=DIFF,
+            session=cdk.Duration.hours(1),
+        )
+        if not provider_arn:
+            provider = iam.OidcProviderNative(
+                self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE]
+            )
+            role.node.add_dependency(provider)
+
+
+class DeploymentRoleStack(cdk.Stack):
+    """The role that GitHub's jobs for one environment assume."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: Settings,
+        github: GitHubStack,
+        env: cdk.Environment,
+    ) -> None:
+        environment = settings.name
+        super().__init__(
+            scope,
+            id,
+            env=env,
+            description=f"Donut shop: the role with which GitHub deploys {environment}",
+        )
+        self.add_dependency(github)
+        role = GitHubRole(
+            self,
+            "Deploy",
+            name=settings.deploy_role_name,
+            provider_arn=github.provider_arn,
+            subject=f"repo:{github.repository}:environment:{environment}",
+            assumes=DEPLOY,
+            session=cdk.Duration.hours(2),
+        )
+        self._allow_smoke_test(role, settings)
+
+    def _allow_smoke_test(self, role: iam.Role, settings: Settings) -> None:
+        """Allow what operations/smoke.py asks AWS.
+
+        Where it orders, that is how many messages wait if the order does not arrive. Where it does not, it is whether
+        the dead-letter queue is empty and the relay has published everything.
+        """
+        queues = ["stock_queue", "stock_dlq"] if settings.smoke_test_orders else ["stock_dlq"]
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
+                resources=[
+                    self.format_arn(service="sqs", resource=settings.message_name(queue))
+                    for queue in queues
+                ],
+            )
+        )
+        if not settings.smoke_test_orders:
+            role.add_to_policy(
+                iam.PolicyStatement(actions=["cloudwatch:GetMetricStatistics"], resources=["*"])
+            )
+            acknowledge(
+                role, "IAM5[Resource::*]", "cloudwatch:GetMetricStatistics takes no resource"
+            )
+
+
+class GitHubRole(iam.Role):
+    """A role for GitHub's jobs with exactly this subject. session: how long a job may keep it."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        name: str,
+        provider_arn: str,
+        subject: str,
+        assumes: Sequence[str],
+        session: cdk.Duration,
+    ) -> None:
+        super().__init__(
+            scope,
+            id,
+            role_name=name,
+            assumed_by=iam.WebIdentityPrincipal(
+                provider_arn,
+                conditions={"StringEquals": {f"{ISSUER}:aud": AUDIENCE, f"{ISSUER}:sub": subject}},
+            ),
+            max_session_duration=session,
+        )
+        stack = cdk.Stack.of(self)
+        self.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sts:AssumeRole"],
+                resources=[
+                    stack.format_arn(
+                        service="iam",
+                        region="",
+                        resource="role",
+                        resource_name=f"cdk-{QUALIFIER}-{kind}-role-{stack.account}-{stack.region}",
+                    )
+                    for kind in assumes
+                ],
+            )
+        )
+        cdk.CfnOutput(stack, f"{id}RoleArn", value=self.role_arn)

@@ -1,0 +1,508 @@
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    UnknownServiceError,
+)
+from botocore.stub import Stubber
+from moto import mock_aws
+
+from operations.preflight import (
+    BOOTSTRAP_PARAMETER,
+    BOOTSTRAP_VERSION,
+    CHECKS,
+    ENGINE,
+    ENGINE_VERSION,
+    GITHUB,
+    RDS_ROLE,
+    VPC_QUOTA,
+    preflight,
+)
+from settings import ENVIRONMENTS, PROJECT, REGION, ExistingDatabase, ManagedDatabase, Settings
+
+DEV, PROD = ENVIRONMENTS["dev"], replace(ENVIRONMENTS["prod"], alarm_email="ops@shop.test")
+RESERVED = sum(PROD.reserved_concurrency.values())
+FREE_DATABASE = ManagedDatabase(instance_class="t4g.micro", backup_days=1)
+EXISTING = ExistingDatabase(
+    host="database.test",
+    port=3306,
+    secret_arn="s",
+    vpc_id="v",
+    subnet_ids=("a", "b"),
+    security_group_id="g",
+)
+
+
+class Account:
+    """A prepared account on the paid plan, in memory, and what moto does not know of it.
+
+    held: the reservations of functions that are deployed. options: what RDS offers; None: no such engine version.
+    broken: service → stands in for its client.
+    """
+
+    def __init__(self) -> None:
+        self.quota = 1000
+        self.reserved_by_others = 0
+        self.held: dict[str, int] = {}
+        self.plan: str | None = "PAID"
+        self.options: list[dict[str, Any]] | None = [offer(*DEV.availability_zones)]
+        self.vpc_quota = 5
+        self.asked: list[tuple[str, str]] = []
+        self.calls: set[str] = set()
+        self.broken: dict[str, Callable[[], Any]] = {}
+        self.bootstrap(BOOTSTRAP_VERSION)
+        self.iam = boto3.client("iam")
+        self.iam.create_role(RoleName=RDS_ROLE, AssumeRolePolicyDocument="{}")
+
+    def bootstrap(self, version: int) -> None:
+        boto3.client("ssm").put_parameter(
+            Name=BOOTSTRAP_PARAMETER, Value=str(version), Type="String", Overwrite=True
+        )
+
+    def client(self, service: str, *, region: str = REGION) -> Any:
+        self.asked.append((service, region))
+        if service in self.broken:
+            return self.broken[service]()
+        client = boto3.client(service, region_name=region)
+        prefix = service.replace("-", "")
+        client.meta.events.register(
+            "provide-client-params.*", lambda model, **_: self.calls.add(f"{prefix}:{model.name}")
+        )
+        stubber = Stubber(client)
+        if service == "lambda":
+            self._lambda(stubber)
+        elif service == "freetier":
+            self._freetier(stubber)
+        elif service == "rds":
+            self._rds(stubber)
+        elif service == "service-quotas":
+            stubber.add_response(
+                "get_service_quota",
+                {"Quota": {"Value": float(self.vpc_quota)}},
+                {"ServiceCode": "vpc", "QuotaCode": VPC_QUOTA},
+            )
+        else:
+            return client
+        stubber.activate()
+        return client
+
+    def _lambda(self, stubber: Stubber) -> None:
+        unreserved = self.quota - self.reserved_by_others - sum(self.held.values())
+        limit = {"ConcurrentExecutions": self.quota, "UnreservedConcurrentExecutions": unreserved}
+        stubber.add_response("get_account_settings", {"AccountLimit": limit})
+        for name in PROD.reserved_concurrency:
+            if name in self.held:
+                held = {"ReservedConcurrentExecutions": self.held[name]}
+                stubber.add_response(
+                    "get_function_concurrency", held, {"FunctionName": f"donut-shop-{name}-prod"}
+                )
+            else:
+                stubber.add_client_error("get_function_concurrency", "ResourceNotFoundException")
+
+    def _freetier(self, stubber: Stubber) -> None:
+        if self.plan is None:
+            stubber.add_client_error("get_account_plan_state", "ResourceNotFoundException")
+        else:
+            plan = {
+                "accountId": "1" * 12,
+                "accountPlanType": self.plan,
+                "accountPlanStatus": "ACTIVE",
+            }
+            stubber.add_response("get_account_plan_state", plan)
+
+    def _rds(self, stubber: Stubber) -> None:
+        operation = "describe_orderable_db_instance_options"
+        if self.options is None:
+            sentence = f"Cannot find version {ENGINE_VERSION} for mariadb"
+            stubber.add_client_error(operation, "InvalidParameterCombination", sentence)
+        else:
+            stubber.add_response(operation, {"OrderableDBInstanceOptions": self.options})
+
+
+def offer(*zones: str, **others: Any) -> dict[str, Any]:
+    """One of RDS's options, which serves every environment in these zones."""
+    return {
+        "StorageType": "gp3",
+        "AvailabilityZones": [{"Name": zone} for zone in zones],
+        "MultiAZCapable": True,
+        "SupportsIAMDatabaseAuthentication": True,
+    } | others
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with mock_aws():
+        yield Account()
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok ")]
+
+
+def only_missing(account: Account, settings: Settings, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the only thing is that is missing."""
+    assert not preflight(account.client, settings)
+    (line,) = said(capsys)
+    assert line.startswith("MISSING  ")
+    return line.removeprefix("MISSING  ")
+
+
+@pytest.mark.parametrize("settings", [DEV, PROD], ids=["dev", "prod"])
+def test_nothing_is_missing_in_a_prepared_account(
+    settings: Settings, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert preflight(account.client, settings)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == [f"ok       {check}" for check in CHECKS]
+
+
+def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
+    account.iam.create_open_id_connect_provider(Url=f"https://{GITHUB}", ThumbprintList=["0" * 40])
+    preflight(account.client, PROD)
+    readme = (PROJECT / "README.md").read_text()
+    assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", readme)) == account.calls
+
+
+# --- failures of AWS ---
+
+
+def test_without_credentials_it_asks_nothing_else(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.broken["sts"] = lambda: Broken(NoCredentialsError())
+    assert not preflight(account.client, DEV)
+    (line,) = said(capsys)
+    assert line.startswith("MISSING  no AWS credentials: ")
+    assert account.asked == [("sts", REGION)]
+
+
+def test_expired_credentials_are_one_sentence(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.broken["sts"] = lambda: Broken(
+        client_error("ExpiredToken", "The security\ntoken is expired")
+    )
+    line = only_missing(account, DEV, capsys)
+    assert line.startswith("no AWS credentials that work: ")
+    assert "The security token is expired" in line
+
+
+class Broken:
+    """A client of which every call, and every page, fails so; an answer instead of an error is returned."""
+
+    def __init__(self, outcome: Any) -> None:
+        self._outcome = outcome
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **parameters: Any) -> Any:
+            if isinstance(self._outcome, Exception):
+                raise self._outcome
+            return self._outcome
+
+        return call
+
+
+def client_error(code: str, message: str = "no") -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, "AnyOperation")
+
+
+def not_created() -> Any:
+    raise UnknownServiceError(service_name="freetier", known_service_names="others")
+
+
+CHECKS_OF = {
+    "freetier": ["account plan"],
+    "ec2": ["region", "VPCs"],
+    "ssm": ["bootstrap"],
+    "lambda": ["concurrency"],
+    "service-quotas": ["VPCs"],
+    "rds": ["database"],
+    "iam": ["service-linked role", "GitHub"],
+}
+FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
+    "access denied": (
+        lambda: Broken(client_error("AccessDenied", "not authorized\nto do this")),
+        "not authorized to do",
+    ),
+    "throttled": (
+        lambda: Broken(client_error("ThrottlingException", "Rate exceeded")),
+        "Rate exceeded",
+    ),
+    "not in the region": (
+        lambda: Broken(EndpointConnectionError(endpoint_url="https://x.test")),
+        "https://x.test",
+    ),
+    "timeout": (
+        lambda: Broken(ConnectTimeoutError(endpoint_url="https://x.test")),
+        "https://x.test",
+    ),
+    "not in botocore": (not_created, "freetier"),
+    "an answer without what was asked for": (lambda: Broken({}), ""),
+    "an answer that is none": (lambda: Broken(None), ""),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+@pytest.mark.parametrize("service", CHECKS_OF)
+def test_check_that_fails_is_not_known_and_the_others_go_on(
+    service: str, failure: str, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.broken[service], words = FAILURES[failure]
+    assert not preflight(account.client, PROD)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(CHECKS)
+    unknown = [line for line in lines if not line.startswith("ok ")]
+    assert [line.partition(": ")[0] for line in unknown] == [
+        f"UNKNOWN  {check}" for check in CHECKS_OF[service]
+    ]
+    for line in unknown:
+        assert ": not known: " in line
+        assert words in line
+        assert line.partition("not known: ")[2].strip(), "it says why"
+
+
+# --- the account's plan ---
+
+
+def test_plan_is_asked_for_where_its_only_endpoint_is(account: Account) -> None:
+    preflight(account.client, DEV)
+    assert ("freetier", "us-east-1") in account.asked
+
+
+@pytest.mark.parametrize(
+    ("database", "refused"),
+    [
+        (replace(FREE_DATABASE, backup_days=7), ["7 days of backups"]),
+        (replace(FREE_DATABASE, instance_class="t4g.small"), ["db.t4g.small"]),
+        (ManagedDatabase(instance_class="t4g.small"), ["7 days of backups", "db.t4g.small"]),
+    ],
+    ids=["backups", "class", "both"],
+)
+def test_free_plan_names_the_settings_that_it_refuses(
+    database: ManagedDatabase,
+    refused: list[str],
+    account: Account,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    account.plan = "FREE"
+    line = only_missing(account, replace(DEV, database=database), capsys)
+    assert all(setting in line for setting in refused)
+    assert "paid plan" in line
+
+
+@pytest.mark.parametrize("database", [FREE_DATABASE, EXISTING], ids=["smallest", "existing"])
+def test_free_plan_is_enough_for_what_it_allows(
+    database: ManagedDatabase | ExistingDatabase, account: Account
+) -> None:
+    account.plan = "FREE"
+    assert preflight(account.client, replace(DEV, database=database))
+
+
+def test_account_from_before_the_plans_has_none(account: Account) -> None:
+    account.plan = None
+    assert preflight(account.client, PROD)
+
+
+# --- bootstrap ---
+
+
+def test_an_account_without_bootstrap_is_told_the_command(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boto3.client("ssm").delete_parameter(Name=BOOTSTRAP_PARAMETER)
+    assert (
+        only_missing(account, DEV, capsys)
+        == "the CDK's bootstrap stack: run ENV=dev make bootstrap"
+    )
+
+
+def test_an_old_bootstrap_is_told_the_version(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.bootstrap(BOOTSTRAP_VERSION - 1)
+    line = only_missing(account, DEV, capsys)
+    assert line.startswith(
+        f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {BOOTSTRAP_VERSION - 1}"
+    )
+
+
+# --- quotas ---
+
+
+@pytest.mark.parametrize(
+    ("quota", "others", "held", "enough"),
+    [
+        (10, 0, {}, False),
+        (RESERVED + 99, 0, {}, False),
+        (RESERVED + 100, 0, {}, True),
+        (RESERVED + 100, 1, {}, False),
+        (RESERVED + 100, 0, PROD.reserved_concurrency, True),
+        (RESERVED + 100, 1, {"sales": PROD.reserved_concurrency["sales"]}, False),
+        (RESERVED + 101, 1, {"sales": PROD.reserved_concurrency["sales"]}, True),
+        (1000, 1000 - RESERVED - 99, {}, False),
+        (1000, 1000 - RESERVED - 100, {}, True),
+    ],
+)
+def test_reservations_leave_a_hundred_to_the_account(
+    quota: int,
+    others: int,
+    held: dict[str, int],
+    enough: bool,
+    account: Account,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What others have reserved is taken; what this environment's functions hold already is not asked for again."""
+    account.quota, account.reserved_by_others, account.held = quota, others, dict(held)
+    assert preflight(account.client, PROD) is enough
+    spare = max(0, quota - others - 100)
+    assert said(capsys) == (
+        []
+        if enough
+        else [
+            f"MISSING  Lambda concurrency: the settings reserve {RESERVED}, and the account has {spare} to reserve"
+            f" of its {quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
+        ]
+    )
+
+
+def test_a_new_account_is_enough_where_nothing_is_reserved(account: Account) -> None:
+    account.quota = 10
+    assert preflight(account.client, DEV)
+
+
+def test_vpc_quota_leaves_room_for_one_more(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ec2 = boto3.client("ec2")
+    while len(ec2.describe_vpcs()["Vpcs"]) < account.vpc_quota:
+        assert preflight(account.client, DEV)
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    capsys.readouterr()
+    assert "5 VPCs" in only_missing(account, DEV, capsys)
+    assert preflight(account.client, replace(DEV, database=EXISTING)), "it creates none"
+    ec2.create_tags(
+        Resources=[vpc],
+        Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "donut-shop-data-dev"}],
+    )
+    assert preflight(account.client, DEV), "the environment has one already"
+
+
+# --- the database ---
+
+
+def test_a_zone_that_is_not_there_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(DEV, availability_zones=(f"{REGION}a", f"{REGION}x"), database=EXISTING)
+    line = only_missing(account, settings, capsys)
+    assert line == f"{REGION}x can't be used: choose other availability_zones in the settings"
+
+
+@pytest.mark.parametrize("settings", [DEV, PROD], ids=["dev", "prod"])
+def test_zone_without_the_instance_class_is_named(
+    settings: Settings, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = settings.availability_zones
+    account.options = [offer(first), offer(second, StorageType="gp2")]
+    line = only_missing(account, settings, capsys)
+    assert second in line and first not in line
+    assert ENGINE_VERSION in line
+
+
+@pytest.mark.parametrize("lacking", ["MultiAZCapable", "SupportsIAMDatabaseAuthentication"])
+def test_option_that_lacks_what_the_settings_need_is_none(
+    lacking: str, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.options = [offer(*PROD.availability_zones, **{lacking: False})]
+    assert "db.t4g.small" in only_missing(account, PROD, capsys)
+
+
+def test_instance_class_that_is_not_offered_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.options = []
+    assert "db.t4g.micro" in only_missing(account, DEV, capsys)
+
+
+def test_retired_engine_version_is_named(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.options = None
+    assert f"Cannot find version {ENGINE_VERSION}" in only_missing(account, DEV, capsys)
+
+
+def test_rds_is_asked_for_what_the_template_asks_for(account: Account) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Rds:
+        def get_paginator(self, operation: str) -> Any:
+            assert operation == "describe_orderable_db_instance_options"
+            return self
+
+        def paginate(self, **parameters: Any) -> list[dict[str, Any]]:
+            asked.append(parameters)
+            return [
+                {"OrderableDBInstanceOptions": [offer(zone)]} for zone in DEV.availability_zones
+            ]
+
+    account.broken["rds"] = Rds
+    assert preflight(account.client, DEV), "the zones stand on two pages"
+    assert asked == [
+        {
+            "Engine": ENGINE,
+            "EngineVersion": ENGINE_VERSION,
+            "DBInstanceClass": "db.t4g.micro",
+            "Vpc": True,
+        }
+    ]
+
+
+def test_first_database_of_an_account_needs_the_role_of_rds(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.iam.delete_role(RoleName=RDS_ROLE)
+    assert "create-service-linked-role" in only_missing(account, DEV, capsys)
+    assert preflight(account.client, replace(DEV, database=EXISTING))
+
+
+# --- GitHub and alarms ---
+
+
+def test_providers_of_others_do_not_matter(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    account.iam.create_open_id_connect_provider(
+        Url="https://gitlab.test", ThumbprintList=["0" * 40]
+    )
+    assert preflight(account.client, DEV)
+    assert said(capsys) == []
+
+
+def test_provider_that_somebody_else_created_is_told(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stops `make deploy-github-roles` only."""
+    url = f"https://{GITHUB}"
+    arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])[
+        "OpenIDConnectProviderArn"
+    ]
+    assert preflight(account.client, DEV)
+    (line,) = said(capsys)
+    assert line.startswith("NOTE     GitHub: ")
+    assert f"GITHUB_OIDC_PROVIDER_ARN={arn} make deploy-github-roles" in line
+    account.iam.create_role(RoleName="donut-shop-diff", AssumeRolePolicyDocument="{}")
+    assert preflight(account.client, DEV)
+    assert said(capsys) == [], "it is the GitHub stack's own"
+
+
+def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "ALARM_EMAIL=" in only_missing(account, replace(PROD, alarm_email=None), capsys)
+    assert preflight(account.client, replace(PROD, alarm_email=None, requires_alarm_email=False))

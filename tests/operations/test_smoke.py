@@ -1,0 +1,88 @@
+"""What `make smoke` asks of AWS."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from operations import smoke
+from operations.smoke import Failed, depth, require_no_dead_letters, require_relay
+from settings import ENVIRONMENTS, PROJECT
+
+pytestmark = pytest.mark.usefixtures("aws")
+
+
+def relay_ran(
+    cloudwatch: Any, *, minutes_ago: float, oldest: float = 0, environment: str = "prod"
+) -> None:
+    data = {
+        "MetricName": "oldest_unpublished_seconds",
+        "Timestamp": datetime.now(UTC) - timedelta(minutes=minutes_ago),
+        "Value": oldest,
+    }
+    cloudwatch.put_metric_data(
+        Namespace=ENVIRONMENTS[environment].metric_namespace, MetricData=[data]
+    )
+
+
+def test_relay_that_ran_and_left_nothing_is_right() -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    relay_ran(cloudwatch, minutes_ago=5, oldest=300)
+    relay_ran(cloudwatch, minutes_ago=1)
+    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=0)
+
+
+@pytest.mark.parametrize(
+    ("minutes_ago", "oldest", "words"),
+    [
+        (None, 0, "outbox → relay: CloudWatch knows of no run"),
+        (5, 0, "outbox → relay: the relay's last run"),
+        (1, 90, "outbox → SNS: an order has waited 90 s"),
+    ],
+)
+def test_relay_that_is_silent_or_fails_is_named(
+    minutes_ago: float | None, oldest: float, words: str
+) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    relay_ran(cloudwatch, minutes_ago=1, environment="staging")
+    if minutes_ago:
+        relay_ran(cloudwatch, minutes_ago=minutes_ago, oldest=oldest)
+    with pytest.raises(Failed, match=words):
+        require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=0)
+
+
+def test_metric_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloudwatch = boto3.client("cloudwatch")
+    monkeypatch.setattr(smoke.time, "sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5))
+    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=10)
+
+
+def test_dead_letters_are_counted() -> None:
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="stock_dlq_prod")["QueueUrl"]
+    require_no_dead_letters(sqs, settings=ENVIRONMENTS["prod"])
+    for _ in range(3):
+        sqs.send_message(QueueUrl=url, MessageBody="an order")
+    sqs.receive_message(QueueUrl=url)
+    assert depth(sqs, "stock_dlq_prod") == 3, "one that somebody is looking at counts, too"
+    with pytest.raises(Failed, match=r"3 message\(s\) in the dead-letter queue"):
+        require_no_dead_letters(sqs, settings=ENVIRONMENTS["prod"])
+
+
+def test_runbook_has_the_words_of_the_command() -> None:
+    section = (
+        (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
+    )
+    table, _, prod = section.partition("With `ENV=prod`")
+    source = (PROJECT / "operations/smoke.py").read_text()
+    named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))
+    assert named
+    for hop in named:
+        assert hop in source, hop
+    methods = re.findall(r"\.(get_[a-z_]+)\(", source)
+    permissions = re.findall(r"`(?:sqs|cloudwatch):(\w+)`", prod)
+    assert sorted(permissions) == sorted(
+        "".join(map(str.capitalize, name.split("_"))) for name in methods
+    )

@@ -1,0 +1,31 @@
+"""A function in a process of its own: buys one donut for each requester on its input, and prints the outcomes."""
+
+import sys
+
+from common import database, environment
+from common.database import DatabaseUnavailable
+from common.store import Store
+from tests.support.database_shop import buy
+
+
+def main() -> None:
+    host, port, name, ca_file, username, password = sys.argv[1:]
+    database.secret = lambda arn: {"username": username, "password": password}
+    config = environment.Database(
+        database_host=host,
+        database_port=int(port),
+        database_name=name,
+        database_ca_file=ca_file,
+        database_secret_arn="sales",
+    )
+    store = Store(config)
+    for line in sys.stdin:
+        try:
+            outcome = buy(store, 1, requester=line.strip()).outcome
+        except DatabaseUnavailable as error:
+            outcome = f"503 {error}"
+        print(outcome, flush=True)
+
+
+if __name__ == "__main__":
+    main()

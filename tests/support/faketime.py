@@ -1,0 +1,44 @@
+"""A clock that can be stepped for one process: Debian's libfaketime, unpacked inside the project."""
+
+from pathlib import Path
+
+import pytest
+
+from local.debian import unpacked
+from settings import PROJECT
+
+LIBRARY = PROJECT / ".venv/faketime/libfaketimeMT.so.1"
+
+
+class SteppedClock:
+    """The clock of every process that runs with its variables. monotonic: the monotonic clock steps, too."""
+
+    def __init__(self, directory: Path, *, monotonic: bool = False) -> None:
+        self._file = directory / "clock"
+        self._monotonic = monotonic
+        self.step_to(0)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": str(int(not self._monotonic)),
+        }
+
+    def step_to(self, seconds: float) -> None:
+        """Set the clock so many seconds ahead of the machine's own."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{seconds:+}\n")
+        new.rename(self._file)
+
+
+def require_library() -> None:
+    """Unpack the library on first use. Skips the test where it is not to be had."""
+    if not LIBRARY.exists():
+        library = unpacked("libfaketime", ending=f"/{LIBRARY.name}")
+        if library is None:
+            pytest.skip("libfaketime is not to be had here: it comes from Debian's packages")
+        LIBRARY.parent.mkdir(parents=True, exist_ok=True)
+        LIBRARY.write_bytes(library)

@@ -1,0 +1,45 @@
+"""The rights of the functions' database users, as a person would review them: written by hand, and compared exactly."""
+
+import re
+
+GRANTS = {
+    "shop_sales": [
+        "EXECUTE ON PROCEDURE cancel_checkout",
+        "EXECUTE ON PROCEDURE checkout",
+        "EXECUTE ON PROCEDURE mark_published",
+        "SELECT (arrived_at, order_id, product_id, published_at, quantity, requested_at, status) ON production_order",
+        "SELECT (factory_id, name, price, product_id, sku, slug, stock) ON product",
+    ],
+    "shop_restock": [
+        "EXECUTE ON PROCEDURE restock",
+    ],
+    "shop_relay": [
+        "EXECUTE ON PROCEDURE claim_orders",
+        "EXECUTE ON PROCEDURE mark_orphans",
+        "EXECUTE ON PROCEDURE mark_published",
+        "EXECUTE ON PROCEDURE mark_stuck",
+        "EXECUTE ON PROCEDURE purge_checkout_outcomes",
+        "EXECUTE ON PROCEDURE purge_idempotency_keys",
+        "SELECT (requested_at, status) ON production_order",
+    ],
+}
+"""User → its grants on the schema `shop`. Each user also has USAGE: the right to log in, over TLS."""
+
+
+def readable(lines: list[str]) -> list[str]:
+    """Write the lines of SHOW GRANTS as GRANTS does. A line of another form, as a role's, stays as it is."""
+    grants = []
+    for line in lines:
+        match = re.fullmatch(
+            r"GRANT (.+?) TO `\w+`@`%`( IDENTIFIED .+?)?( REQUIRE SSL)?( WITH GRANT OPTION)?", line
+        )
+        if not match:
+            grants.append(line)
+        elif (match[1], match[3], match[4]) != ("USAGE ON *.*", " REQUIRE SSL", None):
+            text = re.sub(
+                r"\((.+?)\)",
+                lambda columns: f"({', '.join(sorted(columns[1].split(', ')))})",
+                match[1],
+            )
+            grants.append(text.replace("`", "").replace(" shop.", " ") + (match[4] or ""))
+    return sorted(grants)
