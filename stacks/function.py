@@ -86,7 +86,11 @@ class Function(lambda_.Function):
         security_group: ec2.ISecurityGroup | None = None,
     ) -> None:
         log_group = logs.LogGroup(
-            scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
+            scope,
+            f"{id}Logs",
+            log_group_name=settings.log_group(name),
+            retention=log_retention,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         if vpc:  # CDK adds these permissions to roles of its own making only

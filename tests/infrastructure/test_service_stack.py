@@ -288,6 +288,15 @@ def test_logs_end_some_day(assembly: Assembly) -> None:
         )
 
 
+def test_each_function_logs_to_the_group_of_its_name(assembly: Assembly) -> None:
+    """`make logs` composes the name, so that it has to look for nothing."""
+    groups = assembly.resources("AWS::Logs::LogGroup")
+    for name, function in assembly.functions().items():
+        group = assembly.origin(function["Properties"]["LoggingConfig"]["LogGroup"])
+        expected = f"/donut-shop/{assembly.name}/{name}"
+        assert groups[group]["Properties"]["LogGroupName"] == expected, name
+
+
 def test_access_log_group_is_named_for_delivered_logs(assembly: Assembly) -> None:
     """One resource policy of at most 5,120 characters covers all of /aws/vendedlogs; other names need a line each."""
     _, group = assembly.one("AWS::Logs::LogGroup", "AccessLogs")
