@@ -10,9 +10,10 @@ import yaml
 from settings import ENVIRONMENTS
 from stacks.function import RUNTIME
 from tests.support.assembly import PROJECT
+from tests.support.documentation import makefile_targets
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = makefile_targets()
 RIGHTS = {
     "test.yml": {"test": {"contents": "read"}},
     "diff.yml": {"diff": {"contents": "read", "id-token": "write", "pull-requests": "write"}},
@@ -71,7 +72,8 @@ def test_commands_are_the_makefiles(file: Any) -> None:
     for step in steps(file.name):
         if "run" in step and not step["run"].startswith("gh pr comment "):
             command = re.fullmatch(
-                r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"]
+                r"(?:sudo )?make ([a-z0-9-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?",
+                step["run"],
             )
             assert command, step["run"]
             assert command[1] in TARGETS
