@@ -1,0 +1,107 @@
+"""Compare the documents in docs/, README.md and CONTRIBUTING.md with the code, the settings and the templates."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from common import limits, messages
+from settings import ENVIRONMENTS, PROJECT, Settings
+from tests.support.assembly import Assembly
+from tests.support.hostile import DOCUMENT
+
+CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
+KOREAN = re.compile(r"[가-힣]")
+
+
+def literals(source: Path) -> Iterator[str]:
+    """Yield the constant parts of the strings in a file: of "{name}는 {n}자 이하" the parts "는 " and "자 이하"."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.split(r"\{\w+\}", node.value)
+
+
+MESSAGES = sorted(
+    {
+        literal.strip("\n")
+        for source in (PROJECT / "lambdas").rglob("*.py")
+        for literal in literals(source)
+        if KOREAN.search(literal)
+    }
+)
+
+
+def test_korean_messages_are_found() -> None:
+    assert {"상품 없음", "자 이하여야 합니다", "데이터베이스 연결 오류"} <= set(MESSAGES)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_contract_has_every_korean_message(message: str) -> None:
+    assert message.replace("\n", r"\n") in CONTRACT, "add the message to docs/contract.md"
+
+
+def test_contract_has_no_other_korean_messages() -> None:
+    """A message is what stands in backquotes, or in the JSON there."""
+    documented = set(re.findall(r'(?:`|"message": ")([^`"]*[가-힣][^`"]*)', CONTRACT))
+    assert len(documented) > 10
+    for message in documented:
+        parts = [part for part in MESSAGES if part.replace("\n", r"\n") in message]
+        assert parts, f"no function returns {message!r}"
+
+
+def test_contract_has_every_route(assembly: Assembly) -> None:
+    routes = {
+        route["Properties"]["RouteKey"]
+        for route in assembly.resources("AWS::ApiGatewayV2::Route").values()
+    }
+    documented = set(re.findall(r"^\| `([A-Z]+ /[^?`]*)", CONTRACT, re.MULTILINE))
+    assert documented == routes - {"$default"}, "the routes in docs/contract.md"
+
+
+def test_contract_has_every_message_attribute() -> None:
+    (section,) = re.findall(r"^## Messages\n(.*?)^## ", CONTRACT, re.MULTILINE | re.DOTALL)
+    documented = re.findall(r"^\| `(MessageAttribute\w+)` \|", section, re.MULTILINE)
+    assert sorted(documented) == sorted(messages.ATTRIBUTES.values())
+
+
+@pytest.mark.parametrize(
+    "schema", ["Product", "Order", "CheckoutAnswer", "Checkout"], ids=lambda name: name
+)
+def test_contract_has_every_field_of_the_api(schema: str) -> None:
+    for name in DOCUMENT["components"]["schemas"][schema]["properties"]:
+        assert re.search(rf'[`"]{name}[`"]', CONTRACT), f"add {name} to docs/contract.md"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"A slug has at most {limits.SLUG} ASCII",
+        f"in UTF-8 of at most {limits.BODY_BYTES // 1024} KiB",
+        f"a string of at most {limits.QUANTITY_DIGITS} ASCII digits",
+        f"The product's id, at most {limits.PRODUCT_ID} characters",
+        f"the stock is too low, at most {limits.TEXT} characters",
+        f"Who buys, at most {limits.TEXT} characters",
+        f"`requester는 {limits.TEXT}자 이하여야 합니다`",
+        f"`요청 본문이 {limits.BODY_BYTES // 1024} KiB를 넘습니다`",
+        f"has 1 to {limits.IDEMPOTENCY_KEY} printable ASCII characters",
+        f"`Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의",
+        f"1 이상 {ENVIRONMENTS['prod'].max_quantity} 이하의",
+    ],
+)
+def test_contract_has_the_limits(sentence: str) -> None:
+    assert sentence in CONTRACT.replace("\n", " ")
+
+
+def test_contract_names_settings_that_exist() -> None:
+    named = {"max_quantity", "overdue_after", "max_reminders", "factory_deadline", "factory_url"}
+    assert named <= {field.name for field in fields(Settings)}
+    for name in named:
+        assert re.search(rf"[`{{]{name}[`}}]", CONTRACT), name
+
+
+def test_contract_says_how_often_a_message_is_received(assembly: Assembly) -> None:
+    _, queue = assembly.one("AWS::SQS::Queue", "StockQueue")
+    assert f"After {queue['RedrivePolicy']['maxReceiveCount']} receives" in CONTRACT
