@@ -13,7 +13,13 @@ from settings import ENVIRONMENTS, PROJECT, Settings
 from tests.support.assembly import Assembly
 from tests.support.hostile import DOCUMENT
 
+ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
+MARKDOWN = sorted(
+    path.relative_to(PROJECT)
+    for folder in (PROJECT, PROJECT / "docs")
+    for path in folder.glob("*.md")
+)
 KOREAN = re.compile(r"[가-힣]")
 
 
@@ -105,3 +111,63 @@ def test_contract_names_settings_that_exist() -> None:
 def test_contract_says_how_often_a_message_is_received(assembly: Assembly) -> None:
     _, queue = assembly.one("AWS::SQS::Queue", "StockQueue")
     assert f"After {queue['RedrivePolicy']['maxReceiveCount']} receives" in CONTRACT
+
+
+HISTORY = {Path("docs/decisions.md"), Path("CHANGELOG.md")}
+"""These may name files that no longer exist."""
+PATHS = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|json|toml|yaml|txt|yml)|(?:[\w.-]+/)+)`")
+
+
+@pytest.mark.parametrize("document", [path for path in MARKDOWN if path not in HISTORY], ids=str)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    """What `make` writes does not exist in a fresh copy."""
+    written = {".local/", ".venv/", "cdk.out/", "node_modules/", "cdk.outputs.json"}
+    text = (PROJECT / document).read_text()
+    for path in set(PATHS.findall(text)) - written:
+        assert (PROJECT / path).exists(), f"{document} names {path}"
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
+
+
+@pytest.mark.parametrize("document", MARKDOWN, ids=str)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = (PROJECT / document).read_text()
+    for path, anchor in LINK.findall(text):
+        target = (PROJECT / document).parent / path if path else PROJECT / document
+        assert target.exists(), f"{document} links to {path}"
+        if anchor:
+            assert anchor in anchors(target.read_text()), f"{document} links to {path}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    re.findall(r"`([\w./]+\.py)`: ((?:`\w+`(?:, )?)+)", ARCHITECTURE),
+    ids=lambda value: value,
+)
+def test_decisions_are_made_where_the_table_says(path: str, names: str) -> None:
+    tree = ast.walk(ast.parse((PROJECT / path).read_text()))
+    defined = {
+        ast.unparse(node.target) if isinstance(node, ast.AnnAssign) else node.name
+        for node in tree
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AnnAssign)
+    }
+    for name in re.findall(r"\w+", names):
+        assert name in defined, f"docs/architecture.md: {path} does not define {name}"
+
+
+def test_diagram_has_the_states_of_the_api() -> None:
+    (diagram,) = re.findall(r"stateDiagram-v2\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    states = {*re.findall(r"(\w+) -->", diagram), *re.findall(r"--> (\w+)", diagram)}
+    assert states == set(DOCUMENT["components"]["schemas"]["Order"]["properties"]["status"]["enum"])
+
+
+def test_architecture_names_every_function(assembly: Assembly) -> None:
+    listed = re.findall(r"^\| `(\w+)` \| ", ARCHITECTURE, re.MULTILINE)
+    assert set(listed) == assembly.functions().keys()
