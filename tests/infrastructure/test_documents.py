@@ -7,10 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from common import limits, messages
 from settings import ENVIRONMENTS, PROJECT, Settings
 from tests.support.assembly import Assembly
+from tests.support.documentation import makefile_targets
 from tests.support.hostile import DOCUMENT
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
@@ -171,3 +173,48 @@ def test_diagram_has_the_states_of_the_api() -> None:
 def test_architecture_names_every_function(assembly: Assembly) -> None:
     listed = re.findall(r"^\| `(\w+)` \| ", ARCHITECTURE, re.MULTILINE)
     assert set(listed) == assembly.functions().keys()
+
+
+SECURITY = (PROJECT / "SECURITY.md").read_text()
+
+
+@pytest.mark.parametrize("prefix", ["StockQueue", "StockDlq"])
+def test_security_says_how_long_messages_are_kept(assembly: Assembly, prefix: str) -> None:
+    _, queue = assembly.one("AWS::SQS::Queue", prefix)
+    name = queue["QueueName"].removesuffix(f"_{assembly.name}")
+    days = queue["MessageRetentionPeriod"] // (24 * 3600)
+    assert re.search(rf"`{name}` \| {days} days at most", SECURITY), f"{name}: {days} days"
+
+
+def test_security_names_every_table_with_a_requester() -> None:
+    created = [
+        re.search(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\)", path.read_text(), re.DOTALL)
+        for path in (PROJECT / "lambdas" / "migrate" / "migrations").glob("*.sql")
+    ]
+    tables = {found[1] for found in created if found and "requester" in found[2]}
+    assert tables
+    for table in tables:
+        assert re.search(rf"requester.*`{table}`", SECURITY), f"add {table} to SECURITY.md"
+
+
+def test_dependabot_watches_every_folder_with_requirements() -> None:
+    """And the folders of npm and of the actions are the root."""
+    config = yaml.safe_load((PROJECT / ".github" / "dependabot.yml").read_text())
+    watched = {update["package-ecosystem"]: update for update in config["updates"]}
+    assert watched.keys() == {"pip", "npm", "github-actions"}
+    folders = {
+        "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
+        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in")
+        for path in PROJECT.glob(pattern)
+    }
+    assert set(watched["pip"]["directories"]) == folders
+
+
+def test_hooks_before_a_commit_are_make_commands() -> None:
+    config = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())
+    (repository,) = config["repos"]
+    assert repository["repo"] == "local", "hooks of other repositories would be downloaded"
+    for hook in repository["hooks"]:
+        make, target = hook["entry"].split()
+        assert make == "make"
+        assert target in makefile_targets()
