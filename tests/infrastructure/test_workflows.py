@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME
-from tests.support.assembly import PROJECT
 from tests.support.documentation import makefile_targets
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
