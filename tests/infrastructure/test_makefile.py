@@ -22,6 +22,14 @@ INSTALLED = [
 ]
 """Nothing is installed, even if a file is newer than what was installed from it."""
 QUICK, SECONDS = 2, 30
+PROBE = """
+probe:
+	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" .venv/bin/python -c 'import aws_cdk; print(aws_cdk.Stack)'
+	$(CDK) doctor
+	$(NPM) cache verify
+	.venv/bin/uv pip compile --quiet /dev/null
+"""
+"""Everything that keeps a cache, without the network."""
 
 
 @pytest.fixture
@@ -125,6 +133,14 @@ def test_guard_knows_the_environments_of_the_settings() -> None:
     assert listed.split() == ACCOUNTS
 
 
+@pytest.mark.parametrize("target", ["orders", "mysql"])
+def test_database_of_an_account_is_not_opened(
+    target: str, machine: dict[str, str], fresh: Path
+) -> None:
+    line = refusal(target, "ENV=dev", machine=machine, fresh=fresh)
+    assert "docs/runbook.md" in line
+
+
 def test_guard_lets_an_environment_pass(machine: dict[str, str]) -> None:
     for target in ON_AN_ACCOUNT:
         for environment in (*ACCOUNTS, "dev,staging"):
@@ -133,6 +149,26 @@ def test_guard_lets_an_environment_pass(machine: dict[str, str]) -> None:
             arguments = (target, f"ENV={environment}", "GITHUB_REPOSITORY=o/n")
             done = make(*INSTALLED, "--dry-run", *arguments, machine=machine)
             assert done.returncode == 0, f"{arguments}: {done.stderr}"
+
+
+FOLDERS = sorted({path.parent.name for path in (PROJECT / "tests").glob("*/test_*.py")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folder_of_tests_has_a_command_of_its_name(folder: str, machine: dict[str, str]) -> None:
+    done = make(*INSTALLED, "--dry-run", folder, machine=machine)
+    assert f".venv/bin/pytest tests/{folder}" in done.stdout.splitlines(), (
+        f"add a target `{folder}` to the Makefile, and name it in CONTRIBUTING.md"
+    )
+
+
+def test_make_test_runs_all_checks_and_all_folders(machine: dict[str, str]) -> None:
+    done = make(*INSTALLED, "--dry-run", "test", machine=machine)
+    parts = make(*INSTALLED, "--dry-run", "lint", "types", machine=machine)
+    commands = done.stdout.splitlines()
+    assert parts.stdout.splitlines(), parts.stderr
+    assert set(parts.stdout.splitlines()) <= set(commands)
+    assert ".venv/bin/pytest" in commands, "without a folder, pytest runs all of tests/"
 
 
 def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
@@ -309,3 +345,21 @@ def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> No
     assert done.returncode != 0
     assert "Nothing was destroyed: " in done.stderr
     assert "terminal" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["empty", "missing", "not a directory"])
+def test_nothing_is_written_to_the_home_directory(
+    kind: str, machine: dict[str, str], tmp_path: Path
+) -> None:
+    """It may be read-only, or not exist. Below /proc, Node.js would try for ever to create it."""
+    home = Path(machine["HOME"]) if kind == "empty" else tmp_path / "elsewhere"
+    if kind == "not a directory":
+        home.touch()
+    probe = tmp_path / "probe.mk"
+    probe.write_text(PROBE)
+    done = make(
+        "--file=Makefile", f"--file={probe}", "probe", machine=machine | {"HOME": str(home)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert home.exists() == (kind != "missing")
+    assert kind != "empty" or not list(home.iterdir())

@@ -73,7 +73,8 @@ def test_steps_run_make_commands(file: Any) -> None:
     for step in steps(file.name):
         if "run" in step and not step["run"].startswith("gh pr comment "):
             command = re.fullmatch(
-                r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"]
+                r"(?:sudo )?make ([a-z0-9-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?",
+                step["run"],
             )
             assert command, step["run"]
             assert command[1] in makefile_targets(), step["run"]
