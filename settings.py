@@ -246,10 +246,6 @@ class Settings:
         """Return the name of the role of GitHub's jobs that deploy the environment."""
         return f"{PREFIX}-deploy-{self.name}"
 
-    def log_group(self, function: str) -> str:
-        """Return the name of a function's log group. function: the name of its folder."""
-        return f"/{PREFIX}/{self.name}/{function}"
-
     @property
     def access_log_group(self) -> str:
         """Return the name of the log group of the API's access logs.

@@ -12,8 +12,8 @@ import yaml
 from common import limits, messages
 from settings import ENVIRONMENTS, PROJECT, Settings
 from tests.support.assembly import Assembly
-from tests.support.documentation import makefile_targets
 from tests.support.bad_input import DOCUMENT
+from tests.support.documentation import makefile_targets
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
