@@ -15,13 +15,19 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from moto import mock_aws
 
 from common import messages
+from settings import ENVIRONMENTS
 from tests.support.pipe import Pipe
 from tests.support.polling import eventually
+
+if TYPE_CHECKING:
+    from tests.support.assembly import Assembly
 
 EXIT_WITHIN = 30
 """Seconds that the process may take to end after the last test."""
@@ -76,6 +82,22 @@ def _threads_end() -> Iterator[None]:
         assert not left, f"{left} still run {THREADS_END_WITHIN} seconds after the test"
 
     eventually(ended, within=THREADS_END_WITHIN)
+
+
+@pytest.fixture(scope="session")
+def assembly_of(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Assembly]":
+    """Return a function from an environment's name to its assembly, synthesized once per session."""
+    from tests.support.assembly import synth  # starts the CDK, which takes seconds
+
+    return cache(lambda name: synth(ENVIRONMENTS[name], tmp_path_factory.mktemp(f"cdk.out-{name}")))
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def assembly(
+    request: pytest.FixtureRequest, assembly_of: "Callable[[str], Assembly]"
+) -> "Assembly":
+    """Return the assembly of each environment in turn."""
+    return assembly_of(request.param)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_the_relay_is_heard_in_the_logs(shop: Shop) -> None:
         impatience.start()
         assert logs.stdout
         heard = any(
-            line.startswith("Relay ") and '"message": "relay"' in line for line in logs.stdout
+            line.startswith("relay ") and '"message": "relay"' in line for line in logs.stdout
         )
         impatience.cancel()
         os.killpg(logs.pid, signal.SIGINT)
