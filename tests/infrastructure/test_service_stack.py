@@ -37,11 +37,11 @@ SDK_VARIABLES = {"AWS_ENDPOINT_URL_SNS"}
 """Read by the AWS SDK itself, in the functions that publish."""
 UNREAD_VARIABLES = {"database_generation"}
 """Read by no function: a new value makes CloudFormation update the functions after a restore."""
-MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512, "restock": 256, "consumer": 256}
-"""Lambda's share of a processor grows with the memory.
+MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512}
+"""Function → memory, where it is not 256 MiB.
 
-With 256 MiB, the first publication of a cold function took 2.5 s, longer than a checkout waits for
-it; with 1,024 MiB it took 0.6 s.
+The share of a processor grows with the memory. With 256 MiB, the first publication of a cold
+function took 2.5 s, longer than a checkout waits for it; with 1,024 MiB it took 0.6 s.
 """
 GATEWAY_TIMEOUT = 30
 """The limit of an HTTP API, in seconds."""
@@ -114,8 +114,8 @@ def test_layer_is_pinned_and_hashed() -> None:
 
 
 def test_each_function_has_its_memory(assembly: Assembly) -> None:
-    memory = {name: function["MemorySize"] for name, function in assembly.functions().items()}
-    assert memory == MEMORY_MIB, "MEMORY_MIB in this test lists the memory of every function"
+    for name, function in assembly.functions().items():
+        assert function["MemorySize"] == MEMORY_MIB.get(name, 256), name
 
 
 def test_timeouts_nest(assembly: Assembly) -> None:
