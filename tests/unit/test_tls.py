@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from common.database import _tls
+from common.sockets import tls_context
 
 PROJECT = Path(__file__).parents[2]
 HOST = "database.test"
@@ -96,7 +96,7 @@ def trusting(root: bytes, directory: Path) -> ssl.SSLContext:
     """Return the functions' context for a file that holds this root."""
     file = directory / "ca.pem"
     file.write_bytes(root)
-    return _tls(str(file))
+    return tls_context(str(file))
 
 
 def without(extensions: Extensions, kind: type[x509.ExtensionType]) -> Extensions:
