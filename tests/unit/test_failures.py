@@ -3,7 +3,6 @@
 import traceback
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import boto3
 import pymysql
