@@ -20,7 +20,7 @@ from common.database import DatabaseUnavailable
 from tests.support.fakes import FakeSalesStore, failing
 from tests.support.orders import ORDER
 from tests.support.pipe import Pipe
-from tests.support.variables import ENVIRONMENT
+from tests.support.variables import VARIABLES
 
 QUANTITY = "MessageAttributeProductCnt"
 PRODUCT = "MessageAttributeProductId"
@@ -199,7 +199,8 @@ def test_checkout_ignores_numbers_in_unknown_fields(
     literal: str, sales: ModuleType, store: FakeSalesStore
 ) -> None:
     status, _ = checkout(sales, f'{{"{QUANTITY}": 5, "extra": {literal}}}')
-    assert (status, len(store.checkouts)) == (200, 1)
+    assert status == 200
+    assert len(store.checkouts) == 1
 
 
 @pytest.mark.parametrize(
@@ -298,9 +299,16 @@ def test_checkout_treats_blank_text_as_missing(
         checkout(sales, {QUANTITY: 5, "requester": value, FACTORY: value, PRODUCT: value})[0] == 200
     )
     assert checkout(sales, {QUANTITY: 5})[0] == 200
-    for request in store.checkouts:
-        assert (request["slug"], request["product_id"]) == ("donut", None)
-        assert (request["factory_id"], request["requester"]) == (None, "unknown")
+    blank, missing = store.checkouts
+    assert blank == {
+        **missing,
+        "order_id": blank["order_id"],
+        "callback_token": blank["callback_token"],
+    }
+    assert missing["slug"] == "donut"
+    assert missing["product_id"] is None
+    assert missing["factory_id"] is None
+    assert missing["requester"] == "unknown"
 
 
 def test_checkout_prefers_requester_to_its_alias(sales: ModuleType, store: FakeSalesStore) -> None:
@@ -313,7 +321,8 @@ def test_checkout_rejects_a_bad_alias_beside_a_requester(
     sales: ModuleType, store: FakeSalesStore
 ) -> None:
     status, _ = checkout(sales, {QUANTITY: 5, "requester": "a", "MessageAttributeRequester": False})
-    assert (status, store.checkouts) == (400, [])
+    assert status == 400
+    assert store.checkouts == []
 
 
 def test_checkout_sells_the_named_product(sales: ModuleType, store: FakeSalesStore) -> None:
@@ -329,7 +338,7 @@ def test_product_id_within_its_limit_is_looked_up(
     assert [request["product_id"] for request in store.checkouts] == ["a" * length]
 
 
-NO_PRODUCT_IDS = {
+IMPOSSIBLE_PRODUCT_IDS = {
     "one more than the limit": "a" * (limits.PRODUCT_ID + 1),
     "a product's id and a letter": f"{PRODUCT_ID}a",
     "as long as a slug": "a" * limits.SLUG,
@@ -347,7 +356,7 @@ NO_PRODUCT_IDS = {
 }
 
 
-@pytest.mark.parametrize("product_id", NO_PRODUCT_IDS.values(), ids=NO_PRODUCT_IDS)
+@pytest.mark.parametrize("product_id", IMPOSSIBLE_PRODUCT_IDS.values(), ids=IMPOSSIBLE_PRODUCT_IDS)
 def test_impossible_product_id_is_not_looked_up(
     product_id: str, sales: ModuleType, store: FakeSalesStore
 ) -> None:
@@ -509,13 +518,13 @@ def test_repeated_checkout_returns_the_first_response(
     )
 
 
-SAME: list[dict[str, Any]] = [
+SAME_REQUEST: list[dict[str, Any]] = [
     {QUANTITY: 5},
     {QUANTITY: "5"},
     {QUANTITY: "005", "requester": None},
     {"requester": " unknown ", FACTORY: "", QUANTITY: 5},
 ]
-OTHERS: list[dict[str, Any]] = [
+OTHER_REQUESTS: list[dict[str, Any]] = [
     {QUANTITY: 6},
     {QUANTITY: 5, "requester": "a"},
     {QUANTITY: 5, FACTORY: "a"},
@@ -538,11 +547,11 @@ def test_request_hash_ignores_how_the_quantity_is_written(
 def test_request_hash_differs_for_different_requests_only(
     sales: ModuleType, store: FakeSalesStore
 ) -> None:
-    for body in SAME + OTHERS:
+    for body in SAME_REQUEST + OTHER_REQUESTS:
         checkout(sales, body, headers={"idempotency-key": "key"})
     hashes = [request["request_hash"] for request in store.checkouts]
-    assert len(set(hashes[: len(SAME)])) == 1
-    assert len(set(hashes[len(SAME) - 1 :])) == 1 + len(OTHERS)
+    assert len(set(hashes[: len(SAME_REQUEST)])) == 1
+    assert len(set(hashes[len(SAME_REQUEST) - 1 :])) == 1 + len(OTHER_REQUESTS)
 
 
 # --- out of stock ---
@@ -865,7 +874,7 @@ def test_purchase_and_consumer_import_no_client_they_do_not_need() -> None:
     """Importing boto3 adds about 0.3 s to a cold start."""
     process = subprocess.run(
         [sys.executable, "-c", PURCHASE],
-        env={**ENVIRONMENT, "PYTHONPATH": str(LAMBDAS)},
+        env={**VARIABLES, "PYTHONPATH": str(LAMBDAS)},
         capture_output=True,
         text=True,
         check=False,
