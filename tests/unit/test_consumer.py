@@ -209,17 +209,17 @@ def test_batch_is_posted_concurrently(consumer: ModuleType, factory: FakeFactory
 
 
 @pytest.mark.parametrize(
-    ("deadline", "remaining"),
+    ("factory_deadline", "remaining"),
     [("0.1", 20), ("13", 1.6)],
     ids=["the factory's time", "the function's time"],
 )
 def test_post_that_does_not_end_is_reported_in_time(
-    deadline: str,
+    factory_deadline: str,
     remaining: float,
     load: Callable[..., ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    consumer = load("consumer", FACTORY_DEADLINE=deadline)
+    consumer = load("consumer", FACTORY_DEADLINE=factory_deadline)
     monkeypatch.setattr(consumer, "postpone", lambda record: None)
     release, done = threading.Event(), threading.Event()
 
@@ -229,8 +229,10 @@ def test_post_that_does_not_end_is_reported_in_time(
             done.set()
 
     monkeypatch.setattr(consumer, "post", post)
+    start = time.monotonic()
     try:
         assert handle(consumer, record(0), record(1), remaining=remaining) == ["message-1"]
+        assert time.monotonic() < start + remaining, "no time was left for postponing"
         assert not done.is_set()
     finally:
         release.set()
