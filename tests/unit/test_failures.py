@@ -41,7 +41,7 @@ EVENT = {
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
 
 
-def fails_in_relay(
+def failing_relay(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     relay = load(
@@ -51,7 +51,7 @@ def fails_in_relay(
     return relay
 
 
-def fails_in_consumer(
+def failing_consumer(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     consumer = load("consumer")
@@ -60,7 +60,7 @@ def fails_in_consumer(
     return consumer
 
 
-def fails_in_migrate(
+def failing_migration(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     migrate = load("migrate", DATABASE_SECRET_ARN="master")
@@ -75,7 +75,7 @@ def text_that_lambda_logs(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("name", QUOTING)
-@pytest.mark.parametrize("function", [fails_in_relay, fails_in_consumer, fails_in_migrate])
+@pytest.mark.parametrize("function", [failing_relay, failing_consumer, failing_migration])
 def test_handler_raises_no_customer_data(
     function: Callable[..., ModuleType],
     name: str,
@@ -104,7 +104,7 @@ def test_unavailable_database_is_raised_with_its_text(
     load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The text contains neither host names nor values."""
-    relay = fails_in_relay(load, monkeypatch, database.DatabaseUnavailable("OperationalError 2013"))
+    relay = failing_relay(load, monkeypatch, database.DatabaseUnavailable("OperationalError 2013"))
     with pytest.raises(database.DatabaseUnavailable, match="2013"):
         relay.handler({}, CONTEXT)
 
