@@ -112,12 +112,15 @@ class FakeRestockStore:
 
 @dataclass
 class FakeClock:
-    """Stands in for the module `time`. Only the test moves it."""
+    """Stands in for the module `time`. It moves when it sleeps, and when the test moves it."""
 
     now: float = 0.0
 
     def monotonic(self) -> float:
         return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
@@ -228,6 +231,25 @@ class FakeTopic:
         self.arns.add(topic_arn)
         if order.order_id in self.rejected:
             raise ConnectionError(f"{order.requester} {order.callback_token}")
+
+
+@dataclass
+class FakeConnection:
+    """Stands in for a connection to the database. No statement reaches a server."""
+
+    until: float = 0.0
+    broken: bool = False
+    stale: bool = False
+    dropped: bool = False
+
+    def is_stale(self) -> bool:
+        return self.stale
+
+    def extend(self, until: float) -> None:
+        self.until = until
+
+    def drop(self) -> None:
+        self.dropped = True
 
 
 Respond = Callable[[requests.PreparedRequest], urllib3.HTTPResponse]

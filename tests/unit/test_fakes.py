@@ -7,6 +7,7 @@ from types import ModuleType
 import pytest
 
 from common import messages
+from common.database import Connection
 from common.store import Store
 from tests.support import fakes
 
@@ -15,6 +16,7 @@ ORIGINALS: dict[type, type | ModuleType] = {
     fakes.FakeRestockStore: Store,
     fakes.FakeRelayStore: Store,
     fakes.FakeTopic: messages,
+    fakes.FakeConnection: Connection,
 }
 NOT_COMPARED = {fakes.FakeClock, fakes.FakeFactory}
 """time.monotonic has no signature. FakeFactory is a subclass, which mypy compares with its base."""
