@@ -6,16 +6,21 @@ tests/unit/test_fakes.py compares the signature of every public method with the 
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import pymysql
 import pytest
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from common import messages
+from common import environment, messages
+from common.database import Connection, OutcomeUnknown, Send
+from common.server_clock import ServerClock
 from common.store import Backlog, CheckoutResult, Claim, RestockResult, Store
 from tests.support.orders import ORDER
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -235,12 +240,22 @@ class FakeTopic:
 
 @dataclass
 class FakeConnection:
-    """Stands in for a connection to the database. No statement reaches a server."""
+    """Stands in for a connection to the database. results: of the next statements, in order."""
 
     until: float = 0.0
     broken: bool = False
     stale: bool = False
     dropped: bool = False
+    results: list[list[dict[str, Any]]] = field(default_factory=list)
+    statements: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
+    server_clock: ServerClock = field(default_factory=ServerClock)
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        self.statements.append((sql, values))
+        return [dict(row) for row in self.results.pop(0)]
+
+    def clock(self) -> ServerClock:
+        return self.server_clock
 
     def is_stale(self) -> bool:
         return self.stale
@@ -250,6 +265,47 @@ class FakeConnection:
 
     def drop(self) -> None:
         self.dropped = True
+
+
+@dataclass
+class FakeServer:
+    """Stands in for the database server. errors: raised by the next attempts to connect, in order."""
+
+    errors: list[Exception] = field(default_factory=list)
+    logins: list[tuple[str, str]] = field(default_factory=list)
+    connections: list[FakeConnection] = field(default_factory=list)
+
+    def connect(
+        self,
+        config: environment.Database,
+        *,
+        user: str,
+        password: str,
+        name: str | None,
+        until: float,
+    ) -> pymysql.Connection:
+        self.logins.append((user, password))
+        if self.errors:
+            raise self.errors.pop(0)
+        self.connections.append(FakeConnection())
+        return cast(pymysql.Connection, self.connections[-1])
+
+
+@dataclass
+class FakeDatabase:
+    """Stands in for the database of a store. lost: the result of the first statement is lost."""
+
+    connection: FakeConnection = field(default_factory=FakeConnection)
+    lost: bool = False
+
+    def run(self, send: Send[T], *, in_doubt: Send[T] | None = None) -> T:
+        connection = cast(Connection, self.connection)
+        if not self.lost:
+            return send(connection)
+        send(connection)
+        if in_doubt is None:
+            raise OutcomeUnknown("OperationalError 2013")
+        return in_doubt(connection)
 
 
 Respond = Callable[[requests.PreparedRequest], urllib3.HTTPResponse]

@@ -1,7 +1,6 @@
 """Connecting, logging in, and what becomes of a statement when its connection breaks."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
@@ -10,41 +9,16 @@ from botocore.exceptions import ClientError
 
 from common import database, deadline, environment
 from common.database import Database, DatabaseUnavailable, OutcomeUnknown, RolledBack
-from tests.support.fakes import FakeClock, FakeConnection, failing
+from tests.support.fakes import FakeClock, FakeServer, failing
 
 LOST = pymysql.OperationalError(2013, "Lost connection to database.test")
 DEADLOCK = pymysql.OperationalError(1213, "Deadlock found")
 DENIED = pymysql.OperationalError(1045, "Access denied for user 'shop_sales'")
 
 
-@dataclass
-class Server:
-    """Connects as `common.database.connect` does. errors: raised by the next connects, in order."""
-
-    errors: list[Exception] = field(default_factory=list)
-    logins: list[tuple[str, str]] = field(default_factory=list)
-    connections: list[FakeConnection] = field(default_factory=list)
-
-    def connect(
-        self,
-        config: environment.Database,
-        *,
-        user: str,
-        password: str,
-        name: str | None,
-        until: float,
-    ) -> FakeConnection:
-        assert name == "shop"
-        self.logins.append((user, password))
-        if self.errors:
-            raise self.errors.pop(0)
-        self.connections.append(FakeConnection())
-        return self.connections[-1]
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    server = Server()
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    server = FakeServer()
     monkeypatch.setattr(database, "connect", server.connect)
     monkeypatch.setattr(database, "Connection", lambda connection: connection)
     monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "p"})
@@ -61,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 @pytest.fixture
-def shop(server: Server, monkeypatch: pytest.MonkeyPatch) -> Database:
+def shop(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "a-secret")
     return Database(environment.read(environment.Restock))
 
@@ -82,20 +56,20 @@ def returns(*outcomes: Any) -> Callable[[Any], Any]:
 # --- the connection ---
 
 
-def test_connection_is_kept(shop: Database, server: Server) -> None:
+def test_connection_is_kept(shop: Database, server: FakeServer) -> None:
     assert shop.run(returns(1)) == 1
     assert shop.run(returns(2)) == 2
     assert len(server.connections) == 1
 
 
-def test_stale_connection_is_replaced(shop: Database, server: Server) -> None:
+def test_stale_connection_is_replaced(shop: Database, server: FakeServer) -> None:
     shop.run(returns(1))
     server.connections[0].stale = True
     assert shop.run(returns(2)) == 2
     assert [connection.dropped for connection in server.connections] == [True, False]
 
 
-def test_broken_connection_is_dropped_after_its_result(shop: Database, server: Server) -> None:
+def test_broken_connection_is_dropped_after_its_result(shop: Database, server: FakeServer) -> None:
     def send(connection: Any) -> int:
         connection.broken = True
         return 1
@@ -110,7 +84,7 @@ def test_broken_connection_is_dropped_after_its_result(shop: Database, server: S
     ids=lambda error: type(error).__name__,
 )
 def test_connection_is_dropped_after_any_error(
-    error: BaseException, shop: Database, server: Server
+    error: BaseException, shop: Database, server: FakeServer
 ) -> None:
     """It may hold half a transaction."""
     with pytest.raises(type(error)):
@@ -122,7 +96,7 @@ def test_connection_is_dropped_after_any_error(
 
 
 def test_secret_is_read_once(
-    shop: Database, server: Server, monkeypatch: pytest.MonkeyPatch
+    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
 
@@ -139,7 +113,7 @@ def test_secret_is_read_once(
 
 
 def test_secret_is_read_again_after_a_denied_login(
-    shop: Database, server: Server, monkeypatch: pytest.MonkeyPatch
+    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.errors = [DENIED]
     with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 1045$"):
@@ -150,7 +124,7 @@ def test_secret_is_read_again_after_a_denied_login(
 
 
 def test_unreadable_secret_is_an_unavailable_database(
-    shop: Database, server: Server, monkeypatch: pytest.MonkeyPatch
+    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = ClientError({"Error": {"Code": "AccessDenied", "Message": "a-secret"}}, "Get")
     monkeypatch.setattr(database, "secret", failing(error))
@@ -159,7 +133,7 @@ def test_unreadable_secret_is_an_unavailable_database(
 
 
 def test_user_without_a_secret_logs_in_with_a_token(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_USER", "shop_restock")
     assert Database(environment.read(environment.Restock)).run(returns(1)) == 1
@@ -169,7 +143,7 @@ def test_user_without_a_secret_logs_in_with_a_token(
     assert "DBUser=shop_restock" in token
 
 
-def test_failed_connect_is_an_unavailable_database(shop: Database, server: Server) -> None:
+def test_failed_connect_is_an_unavailable_database(shop: Database, server: FakeServer) -> None:
     server.errors = [pymysql.OperationalError(2003, "cannot connect: database.test")]
     with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 2003$") as failure:
         shop.run(returns(1))
@@ -220,7 +194,7 @@ def test_unavailable_database_is_described_without_the_text(shop: Database) -> N
 # --- sending again ---
 
 
-def test_rolled_back_statement_is_sent_again_once(shop: Database, server: Server) -> None:
+def test_rolled_back_statement_is_sent_again_once(shop: Database, server: FakeServer) -> None:
     assert shop.run(returns(DEADLOCK, 1)) == 1
     assert len(server.connections) == 2
     with pytest.raises(RolledBack):
@@ -232,7 +206,7 @@ def test_statement_is_not_sent_again_when_its_outcome_is_unknown(shop: Database)
         shop.run(returns(LOST, 1))
 
 
-def test_lost_result_is_asked_for_on_a_new_connection(shop: Database, server: Server) -> None:
+def test_lost_result_is_asked_for_on_a_new_connection(shop: Database, server: FakeServer) -> None:
     assert shop.run(returns(LOST), in_doubt=returns(2)) == 2
     assert [connection.dropped for connection in server.connections] == [True, False]
 
@@ -245,7 +219,7 @@ def test_statement_that_was_not_executed_is_not_in_doubt(shop: Database) -> None
 
 
 def test_lost_result_is_asked_for_until_the_time_is_over(
-    shop: Database, server: Server, clock: FakeClock
+    shop: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     down = pymysql.OperationalError(2003, "cannot connect")
 
@@ -262,7 +236,7 @@ def test_lost_result_is_asked_for_until_the_time_is_over(
 
 
 def test_statement_without_doubt_has_the_time_of_both_attempts(
-    shop: Database, server: Server, clock: FakeClock
+    shop: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     with deadline.request():
         clock.now += 1
@@ -272,7 +246,7 @@ def test_statement_without_doubt_has_the_time_of_both_attempts(
 
 
 def test_statement_in_doubt_leaves_time_for_a_second_attempt(
-    shop: Database, server: Server, clock: FakeClock
+    shop: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     with deadline.request():
         clock.now += 1
