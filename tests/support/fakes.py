@@ -272,7 +272,7 @@ class FakeServer:
     """Stands in for the database server. errors: raised by the next attempts to connect, in order."""
 
     errors: list[Exception] = field(default_factory=list)
-    logins: list[tuple[str, str]] = field(default_factory=list)
+    logins: list[tuple[str, str, str | None]] = field(default_factory=list)
     connections: list[FakeConnection] = field(default_factory=list)
 
     def connect(
@@ -284,7 +284,7 @@ class FakeServer:
         name: str | None,
         until: float,
     ) -> pymysql.Connection:
-        self.logins.append((user, password))
+        self.logins.append((user, password, name))
         if self.errors:
             raise self.errors.pop(0)
         self.connections.append(FakeConnection())

@@ -35,7 +35,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 
 @pytest.fixture
-def shop(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Database:
+def functions_database(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "a-secret")
     return Database(environment.read(environment.Restock))
 
@@ -56,25 +56,27 @@ def returns(*outcomes: Any) -> Callable[[Any], Any]:
 # --- the connection ---
 
 
-def test_connection_is_kept(shop: Database, server: FakeServer) -> None:
-    assert shop.run(returns(1)) == 1
-    assert shop.run(returns(2)) == 2
+def test_connection_is_kept(functions_database: Database, server: FakeServer) -> None:
+    assert functions_database.run(returns(1)) == 1
+    assert functions_database.run(returns(2)) == 2
     assert len(server.connections) == 1
 
 
-def test_stale_connection_is_replaced(shop: Database, server: FakeServer) -> None:
-    shop.run(returns(1))
+def test_stale_connection_is_replaced(functions_database: Database, server: FakeServer) -> None:
+    functions_database.run(returns(1))
     server.connections[0].stale = True
-    assert shop.run(returns(2)) == 2
+    assert functions_database.run(returns(2)) == 2
     assert [connection.dropped for connection in server.connections] == [True, False]
 
 
-def test_broken_connection_is_dropped_after_its_result(shop: Database, server: FakeServer) -> None:
+def test_broken_connection_is_dropped_after_its_result(
+    functions_database: Database, server: FakeServer
+) -> None:
     def send(connection: Any) -> int:
         connection.broken = True
         return 1
 
-    assert shop.run(send) == 1
+    assert functions_database.run(send) == 1
     assert server.connections[0].dropped
 
 
@@ -84,11 +86,11 @@ def test_broken_connection_is_dropped_after_its_result(shop: Database, server: F
     ids=lambda error: type(error).__name__,
 )
 def test_connection_is_dropped_after_any_error(
-    error: BaseException, shop: Database, server: FakeServer
+    error: BaseException, functions_database: Database, server: FakeServer
 ) -> None:
     """It may hold half a transaction."""
     with pytest.raises(type(error)):
-        shop.run(returns(error))
+        functions_database.run(returns(error))
     assert server.connections[0].dropped
 
 
@@ -96,7 +98,7 @@ def test_connection_is_dropped_after_any_error(
 
 
 def test_secret_is_read_once(
-    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
 
@@ -105,31 +107,31 @@ def test_secret_is_read_once(
         return {"username": "u", "password": "p"}
 
     monkeypatch.setattr(database, "secret", secret)
-    shop.run(returns(1))
+    functions_database.run(returns(1))
     server.connections[0].stale = True
-    shop.run(returns(2))
+    functions_database.run(returns(2))
     assert read == ["a-secret"]
-    assert server.logins == [("u", "p")] * 2
+    assert server.logins == [("u", "p", "shop")] * 2
 
 
 def test_secret_is_read_again_after_a_denied_login(
-    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.errors = [DENIED]
     with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 1045$"):
-        shop.run(returns(1))
+        functions_database.run(returns(1))
     monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "new"})
-    assert shop.run(returns(1)) == 1
-    assert server.logins == [("u", "p"), ("u", "new")]
+    assert functions_database.run(returns(1)) == 1
+    assert server.logins == [("u", "p", "shop"), ("u", "new", "shop")]
 
 
 def test_unreadable_secret_is_an_unavailable_database(
-    shop: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     error = ClientError({"Error": {"Code": "AccessDenied", "Message": "a-secret"}}, "Get")
     monkeypatch.setattr(database, "secret", failing(error))
     with pytest.raises(DatabaseUnavailable, match=r"^secret: ClientError$"):
-        shop.run(returns(1))
+        functions_database.run(returns(1))
 
 
 def test_user_without_a_secret_logs_in_with_a_token(
@@ -137,16 +139,18 @@ def test_user_without_a_secret_logs_in_with_a_token(
 ) -> None:
     monkeypatch.setenv("DATABASE_USER", "shop_restock")
     assert Database(environment.read(environment.Restock)).run(returns(1)) == 1
-    ((user, token),) = server.logins
+    ((user, token, _),) = server.logins
     assert user == "shop_restock"
     assert token.startswith("database.test:13306/?")
     assert "DBUser=shop_restock" in token
 
 
-def test_failed_connect_is_an_unavailable_database(shop: Database, server: FakeServer) -> None:
+def test_failed_connect_is_an_unavailable_database(
+    functions_database: Database, server: FakeServer
+) -> None:
     server.errors = [pymysql.OperationalError(2003, "cannot connect: database.test")]
     with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 2003$") as failure:
-        shop.run(returns(1))
+        functions_database.run(returns(1))
     assert type(failure.value) is DatabaseUnavailable, "the statement was not sent"
 
 
@@ -178,48 +182,54 @@ MEANINGS: dict[str, tuple[pymysql.MySQLError, type[Exception]]] = {
 
 @pytest.mark.parametrize(("error", "meaning"), MEANINGS.values(), ids=MEANINGS)
 def test_error_says_what_became_of_the_statement(
-    error: pymysql.MySQLError, meaning: type[Exception], shop: Database
+    error: pymysql.MySQLError, meaning: type[Exception], functions_database: Database
 ) -> None:
     with pytest.raises(meaning) as failure:
-        shop.run(returns(error, error))
+        functions_database.run(returns(error, error))
     assert type(failure.value) is meaning
 
 
-def test_unavailable_database_is_described_without_the_text(shop: Database) -> None:
+def test_unavailable_database_is_described_without_the_text(functions_database: Database) -> None:
     with pytest.raises(DatabaseUnavailable) as failure:
-        shop.run(returns(LOST))
+        functions_database.run(returns(LOST))
     assert str(failure.value) == "OperationalError 2013"
 
 
 # --- sending again ---
 
 
-def test_rolled_back_statement_is_sent_again_once(shop: Database, server: FakeServer) -> None:
-    assert shop.run(returns(DEADLOCK, 1)) == 1
+def test_rolled_back_statement_is_sent_again_once(
+    functions_database: Database, server: FakeServer
+) -> None:
+    assert functions_database.run(returns(DEADLOCK, 1)) == 1
     assert len(server.connections) == 2
     with pytest.raises(RolledBack):
-        shop.run(returns(DEADLOCK, DEADLOCK, 1))
+        functions_database.run(returns(DEADLOCK, DEADLOCK, 1))
 
 
-def test_statement_is_not_sent_again_when_its_outcome_is_unknown(shop: Database) -> None:
+def test_statement_is_not_sent_again_when_its_outcome_is_unknown(
+    functions_database: Database,
+) -> None:
     with pytest.raises(OutcomeUnknown):
-        shop.run(returns(LOST, 1))
+        functions_database.run(returns(LOST, 1))
 
 
-def test_lost_result_is_asked_for_on_a_new_connection(shop: Database, server: FakeServer) -> None:
-    assert shop.run(returns(LOST), in_doubt=returns(2)) == 2
+def test_lost_result_is_asked_for_on_a_new_connection(
+    functions_database: Database, server: FakeServer
+) -> None:
+    assert functions_database.run(returns(LOST), in_doubt=returns(2)) == 2
     assert [connection.dropped for connection in server.connections] == [True, False]
 
 
-def test_statement_that_was_not_executed_is_not_in_doubt(shop: Database) -> None:
+def test_statement_that_was_not_executed_is_not_in_doubt(functions_database: Database) -> None:
     timeout = pymysql.OperationalError(1205, "Lock wait timeout")
     with pytest.raises(DatabaseUnavailable) as failure:
-        shop.run(returns(timeout), in_doubt=returns(2))
+        functions_database.run(returns(timeout), in_doubt=returns(2))
     assert type(failure.value) is DatabaseUnavailable
 
 
 def test_lost_result_is_asked_for_until_the_time_is_over(
-    shop: Database, server: FakeServer, clock: FakeClock
+    functions_database: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     down = pymysql.OperationalError(2003, "cannot connect")
 
@@ -228,7 +238,7 @@ def test_lost_result_is_asked_for_until_the_time_is_over(
         raise LOST
 
     with pytest.raises(OutcomeUnknown, match=r"^OperationalError 2003$"):
-        shop.run(break_off, in_doubt=returns())
+        functions_database.run(break_off, in_doubt=returns())
     tries = len(server.logins) - 1
     end = 100 + deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
     assert tries > 10
@@ -236,21 +246,21 @@ def test_lost_result_is_asked_for_until_the_time_is_over(
 
 
 def test_statement_without_doubt_has_the_time_of_both_attempts(
-    shop: Database, server: FakeServer, clock: FakeClock
+    functions_database: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     with deadline.request():
         clock.now += 1
-        shop.run(returns(1))
+        functions_database.run(returns(1))
     end = 100 + deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
     assert server.connections[0].until == end
 
 
 def test_statement_in_doubt_leaves_time_for_a_second_attempt(
-    shop: Database, server: FakeServer, clock: FakeClock
+    functions_database: Database, server: FakeServer, clock: FakeClock
 ) -> None:
     with deadline.request():
         clock.now += 1
-        shop.run(returns(LOST), in_doubt=returns(2))
+        functions_database.run(returns(LOST), in_doubt=returns(2))
     first, second = (connection.until for connection in server.connections)
     assert first == 100 + deadline.FIRST_ATTEMPT
     assert second == first + deadline.SECOND_ATTEMPT
