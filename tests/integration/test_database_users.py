@@ -1,0 +1,238 @@
+# --- users ---
+
+
+def grants(shop: Shop, user: str) -> list[str]:
+    return readable([line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))])
+
+
+def all_grants(shop: Shop) -> dict[str, list[str]]:
+    return {user: grants(shop, f"{user}_password") for user in GRANTS}
+
+
+def test_users_have_exactly_their_grants(shop: Shop) -> None:
+    assert all_grants(shop) == GRANTS
+
+
+def test_migration_creates_no_other_users(shop: Shop) -> None:
+    users = {
+        user
+        for (user,) in shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
+    }
+    assert users == {f"{user}_password" for user in GRANTS}
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        "SELECT ON shop.product",
+        "SELECT ON shop.product TO shop_sales_password WITH GRANT OPTION",
+        "SELECT (callback_token) ON shop.production_order",
+        "INSERT (stock), UPDATE (stock) ON shop.product",
+        "EXECUTE ON PROCEDURE shop.restock",
+        "EXECUTE ON PROCEDURE shop.checkout TO shop_sales_password WITH GRANT OPTION",
+        "ALTER ROUTINE ON PROCEDURE shop.checkout",
+        "ALL ON shop.*",
+        "SELECT ON mysql.*",
+        "ALL ON *.*",
+        "USAGE ON *.* TO shop_sales_password WITH GRANT OPTION",
+        "USAGE ON *.* TO shop_sales_password REQUIRE NONE",
+    ],
+)
+def test_grant_given_by_hand_is_taken_away(shop: Shop, grant: str) -> None:
+    shop.sql(f"GRANT {grant}" if " TO " in grant else f"GRANT {grant} TO shop_sales_password")
+    assert all_grants(shop) != GRANTS
+    shop.migrate()
+    assert all_grants(shop) == GRANTS
+
+
+def test_role_given_by_hand_is_taken_away(shop: Shop) -> None:
+    shop.sql("CREATE OR REPLACE ROLE keeper")
+    try:
+        shop.sql("GRANT keeper TO shop_sales_password")
+        assert all_grants(shop) != GRANTS
+        shop.migrate()
+        assert all_grants(shop) == GRANTS
+    finally:
+        shop.sql("DROP ROLE keeper")
+
+
+@pytest.mark.parametrize(
+    "revoked",
+    [
+        "EXECUTE ON PROCEDURE shop.checkout",
+        "SELECT (slug) ON shop.product",
+        "ALL PRIVILEGES, GRANT OPTION",
+    ],
+)
+def test_grant_revoked_by_hand_comes_back(shop: Shop, revoked: str) -> None:
+    shop.sql(f"REVOKE {revoked} FROM shop_sales_password")
+    assert all_grants(shop) != GRANTS
+    shop.migrate()
+    assert all_grants(shop) == GRANTS
+
+
+def test_users_keep_their_rights_during_a_migration(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The functions of the release before are still at work: what they may do is not revoked in between."""
+    statements: list[str] = []
+    execute = pymysql.cursors.Cursor.execute
+
+    def recorded(
+        self: pymysql.cursors.Cursor, sql: str, values: tuple[object, ...] | None = None
+    ) -> int:
+        statements.append(sql)
+        return execute(self, sql, values)
+
+    monkeypatch.setattr(pymysql.cursors.Cursor, "execute", recorded)
+    shop.migrate()
+    assert [sql for sql in statements if sql.startswith("CREATE USER")]
+    assert not [sql for sql in statements if sql.startswith(("GRANT", "REVOKE", "DROP"))]
+
+
+def test_documented_rights_are_enough_on_an_existing_database(
+    empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """README.md lists what the owner of an existing database grants to the migration's user."""
+    shop = empty_shop
+    (block,) = blocks((PROJECT / "README.md").read_text(), "sql")
+    with shop.owner() as connection, connection.cursor() as cursor:
+        cursor.execute("DROP DATABASE shop")
+        for statement in block.split(";"):
+            if statement.strip():
+                cursor.execute(statement)
+    monkeypatch.setitem(
+        shop.secrets, "master", {"username": "shop_migration", "password": "a password"}
+    )
+    try:
+        shop.migrate()
+        assert all_grants(shop) == GRANTS
+        store = shop.store()
+        assert buy(store, 3).stock == 7
+        assert arrive(store, order_more(store, 100)).stock == 107
+        shop.sql("GRANT ALL ON shop.* TO shop_sales_password")
+        shop.migrate()
+        assert all_grants(shop) == GRANTS
+    finally:
+        shop.sql("DROP USER shop_migration")
+
+
+FORBIDDEN_TO_ALL = [
+    "UPDATE product SET stock = 1000",
+    "DELETE FROM product",
+    "INSERT INTO purchase (product_id, quantity, requester, purchased_at) VALUES ('x', 1, 'x', NOW())",
+    "UPDATE production_order SET status = 'arrived'",
+    "DELETE FROM production_order",
+    "DELETE FROM idempotency_key",
+    "DELETE FROM checkout_outcome",
+    "DELETE FROM schema_migration",
+    "SELECT requester FROM purchase",
+    "SELECT requester FROM production_order",
+    "SELECT callback_token FROM production_order",
+    "SELECT claim FROM production_order",
+    "SELECT 1 FROM production_order WHERE callback_token LIKE 'a%'",
+    "SELECT * FROM idempotency_key",
+    "SELECT * FROM checkout_outcome",
+    "SELECT * FROM factory",
+    "SELECT * FROM schema_migration",
+    "DROP TABLE purchase",
+    "CREATE TABLE mine (id INT)",
+    "CREATE PROCEDURE mine() SELECT 1",
+    "ALTER PROCEDURE restock SQL SECURITY INVOKER",
+    "DROP PROCEDURE restock",
+    "CREATE USER mine",
+    "SELECT * FROM mysql.global_priv",
+    "SELECT * FROM mysql.proc",
+    "SET GLOBAL tx_isolation = 'READ-UNCOMMITTED'",
+    "CALL give_away()",
+]
+CALLS = {
+    "cancel_checkout": 1,
+    "checkout": 12,
+    "claim_orders": 5,
+    "mark_orphans": 3,
+    "mark_stuck": 2,
+    "mark_published": 2,
+    "purge_checkout_outcomes": 2,
+    "purge_idempotency_keys": 2,
+    "restock": 3,
+}
+"""Procedure → the number of its parameters."""
+
+FORBIDDEN = {
+    "sales": [
+        "restock",
+        "claim_orders",
+        "mark_orphans",
+        "mark_stuck",
+        "purge_checkout_outcomes",
+        "purge_idempotency_keys",
+    ],
+    "restock": [
+        "SELECT slug FROM product",
+        "SELECT stock FROM product",
+        "SELECT order_id FROM production_order",
+        "SELECT status FROM production_order",
+        *[
+            "checkout",
+            "cancel_checkout",
+            "mark_published",
+            "claim_orders",
+            "mark_orphans",
+            "mark_stuck",
+        ],
+        *["purge_checkout_outcomes", "purge_idempotency_keys"],
+    ],
+    "relay": [
+        "SELECT slug FROM product",
+        "SELECT order_id FROM production_order",
+        "SELECT product_id FROM production_order",
+        *["checkout", "cancel_checkout", "restock"],
+    ],
+}
+"""Function → statements that its user is denied, beside FORBIDDEN_TO_ALL; a procedure's name stands for its call."""
+
+
+@pytest.mark.parametrize("function", FORBIDDEN)
+def test_user_is_denied_what_its_function_does_not_need(shop: Shop, function: str) -> None:
+    shop.sql("CREATE PROCEDURE give_away() UPDATE product SET stock = 1000")
+    with shop.login(function) as connection, connection.cursor() as cursor:
+        for statement in FORBIDDEN_TO_ALL + FORBIDDEN[function]:
+            if statement in CALLS:
+                statement = f"CALL {statement}({', '.join(['NULL'] * CALLS[statement])})"
+            try:
+                cursor.execute(statement)
+            except pymysql.MySQLError as error:
+                assert "denied" in str(error), statement
+            else:
+                pytest.fail(f"allowed: {statement}")
+
+
+def test_every_procedure_is_allowed_or_denied_to_each_user(shop: Shop) -> None:
+    """The calls in the table above have the right number of parameters, and none is forgotten."""
+    parameters = shop.sql(
+        "SELECT specific_name, COUNT(*) FROM information_schema.parameters WHERE specific_schema = %s"
+        " GROUP BY specific_name",
+        (NAME,),
+    )
+    assert dict(parameters) == CALLS
+    for function, denied in FORBIDDEN.items():
+        allowed = {
+            grant.rpartition(" ")[2]
+            for grant in GRANTS[f"shop_{function}"]
+            if grant.startswith("EXECUTE")
+        }
+        assert allowed | set(denied) & CALLS.keys() == CALLS.keys(), function
+        assert not allowed & set(denied), function
+
+
+@pytest.mark.parametrize("function", FORBIDDEN)
+def test_user_is_refused_without_tls(shop: Shop, function: str) -> None:
+    with pytest.raises(pymysql.OperationalError, match=r"Access denied|secure"):
+        pymysql.connect(
+            host=shop.database.database_host,
+            port=shop.database.database_port,
+            user=shop.secrets[function]["username"],
+            password=shop.secrets[function]["password"],
+            ssl_disabled=True,
+        )
