@@ -1,48 +1,60 @@
+"""Tables and data: each migration file is applied once, and never changes afterwards."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pymysql
 import pytest
 
-from local.cloud import PROJECT
+from migrate import checksums
 from migrate import handler as migrate
+from operations.checksums import add_new
 from tests.support.books import NAME
 from tests.support.concurrency import at_once
-from tests.support.database_shop import Shop, arrive, buy, order_more
-from tests.support.documentation import blocks
-from tests.support.grants import GRANTS, readable
+from tests.support.database_shop import Shop, buy, order_more
+from tests.support.schema import data, schema
 
 
-def schema(shop: Shop) -> list[str]:
-    """Everything that has been created, as the server would create it again, and when it last was."""
-    tables = [f"TABLE {name}" for (name,) in shop.sql("SHOW TABLES")]
-    routines = shop.sql(
-        "SELECT routine_name, last_altered FROM information_schema.routines WHERE routine_schema = %s",
-        (NAME,),
-    )
-    procedures = [f"PROCEDURE {name}" for name, _ in routines]
-    return [str(shop.sql(f"SHOW CREATE {name}")) for name in (*tables, *procedures)] + [
-        str(routines)
-    ]
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the migration files that the migration applies instead of them."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate.MIGRATIONS, folder)
+    monkeypatch.setattr(migrate, "MIGRATIONS", folder)
+    return folder
 
 
-def content(shop: Shop) -> dict[str, list[tuple[object, ...]]]:
-    return {name: shop.sql(f"SELECT * FROM {name}") for (name,) in shop.sql("SHOW TABLES")}
+def add(folder: Path, name: str, sql: str) -> None:
+    """Write a new migration file and record its checksum."""
+    (folder / name).write_text(sql)
+    add_new(folder)
 
 
-def test_the_donut_is_seeded(shop: Shop) -> None:
+def edit(folder: Path, name: str, sql: str) -> None:
+    """Change a file and renew its checksum, as somebody might to get past the unit test."""
+    sums = folder / checksums.FILE
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines if name not in line))
+    add(folder, name, sql)
+
+
+def test_opening_stock_is_ten_donuts(shop: Shop) -> None:
     assert shop.sql("SELECT slug, sku, name, price, stock, factory_id FROM product") == [
         ("donut", "CP-502101", "부산도너츠", 19900, 10, "FF-500293")
     ]
 
 
-def test_applying_twice_changes_nothing(shop: Shop) -> None:
+def test_second_migration_changes_nothing(shop: Shop) -> None:
     buy(shop.store(), 7)
-    before = schema(shop), content(shop)
+    before = schema(shop), data(shop)
     shop.migrate()
-    assert (schema(shop), content(shop)) == before
+    assert (schema(shop), data(shop)) == before
 
 
-def test_a_run_that_died_before_its_bookkeeping_is_repeated_without_harm(shop: Shop) -> None:
+def test_migration_that_died_before_its_bookkeeping_is_repeated(shop: Shop) -> None:
+    """Each file can be applied again, because MariaDB commits a CREATE TABLE before the file is recorded."""
     buy(shop.store(), 7)
     shop.sql("DELETE FROM schema_migration")
     shop.migrate()
@@ -50,26 +62,102 @@ def test_a_run_that_died_before_its_bookkeeping_is_repeated_without_harm(shop: S
     assert shop.ledger() == [(7, "unknown")]
 
 
-def test_files_of_a_newer_release_are_left_alone(shop: Shop) -> None:
-    shop.sql("INSERT INTO schema_migration VALUES ('9999_newer.sql', UTC_TIMESTAMP(6))")
-    before = schema(shop), content(shop)
+def test_new_file_is_applied_once(shop: Shop, folder: Path) -> None:
+    add(folder, "0009_bagel.sql", "UPDATE product SET stock = stock + 1")
     shop.migrate()
-    assert (schema(shop), content(shop)) == before
+    shop.migrate()
+    assert shop.stock() == 11
 
 
-def test_a_failing_file_is_named_with_the_databases_words(empty_shop: Shop, tmp_path: Path) -> None:
-    (tmp_path / "0001_good.sql").write_text("CREATE TABLE good (id INT)")
-    (tmp_path / "0002_bad.sql").write_text("CREATE TABLE bad (id DOUGHNUT)")
-    (tmp_path / "0003_never.sql").write_text("CREATE TABLE never (id INT)")
-    with empty_shop.login("master") as connection, connection.cursor() as cursor:
-        with pytest.raises(
-            migrate.MigrationFailed, match=r"0002_bad\.sql: .*Unknown data type: 'DOUGHNUT'"
-        ):
-            migrate.apply_migrations(cursor, tmp_path)
-        assert empty_shop.sql("SHOW TABLES LIKE '%%e%%r'") == []
+def test_checksum_of_each_file_is_recorded(shop: Shop) -> None:
+    files = {path.name: path.read_bytes() for path in migrate.MIGRATIONS.glob("*.sql")}
+    recorded = shop.sql("SELECT file, sha256 FROM schema_migration")
+    assert dict(recorded) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in files.items()
+    }
 
-        (tmp_path / "0002_bad.sql").write_text("CREATE TABLE bad (id INT)")
-        assert migrate.apply_migrations(cursor, tmp_path) == ["0002_bad.sql", "0003_never.sql"]
+
+@pytest.mark.parametrize("addition", ["-- a comment", "\n", ", ALGORITHM = INSTANT"])
+def test_file_edited_after_it_was_applied_stops_the_migration(
+    shop: Shop, folder: Path, addition: str
+) -> None:
+    """Neither the new table nor the procedure nor a user is touched."""
+    edit(folder, "0003_purchase.sql", (folder / "0003_purchase.sql").read_text() + addition)
+    add(folder, "0009_bagel.sql", "CREATE TABLE bagel (id INT)")
+    shop.sql("DROP PROCEDURE restock")
+    shop.sql("DROP USER shop_relay_password")
+    before = schema(shop), data(shop)
+    with pytest.raises(migrate.MigrationFailed) as failure:
+        shop.migrate()
+    assert str(failure.value) == (
+        "0003_purchase.sql was changed after it was applied to this database: restore it,"
+        " and put the change into a new file."
+    )
+    assert (schema(shop), data(shop)) == before
+    assert shop.sql("SELECT 1 FROM mysql.user WHERE user = 'shop_relay_password'") == []
+
+
+def with_other_bytes(folder: Path) -> None:
+    path = folder / "0003_purchase.sql"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+def without_checksum(folder: Path) -> None:
+    (folder / "0009_bagel.sql").write_text("CREATE TABLE bagel (id INT)")
+
+
+def without_file(folder: Path) -> None:
+    (folder / "0003_purchase.sql").unlink()
+
+
+@pytest.mark.parametrize(
+    ("forget", "message"),
+    [
+        (with_other_bytes, r"^0003_purchase\.sql was changed after it was released: restore it"),
+        (without_checksum, r"^0009_bagel\.sql has no checksum: run `make checksums`"),
+        (without_file, r"^0003_purchase\.sql is missing, but was released: restore it"),
+    ],
+)
+def test_release_with_wrong_checksums_changes_nothing(
+    empty_shop: Shop, folder: Path, forget: Callable[[Path], None], message: str
+) -> None:
+    forget(folder)
+    with pytest.raises(migrate.MigrationFailed, match=message):
+        empty_shop.migrate()
+    assert empty_shop.sql("SHOW TABLES") == []
+
+
+def test_files_of_a_newer_release_are_left_alone(shop: Shop) -> None:
+    shop.sql("INSERT INTO schema_migration VALUES ('9999_newer.sql', 'x', UTC_TIMESTAMP(6))")
+    before = schema(shop), data(shop)
+    shop.migrate()
+    assert (schema(shop), data(shop)) == before
+
+
+def test_data_from_before_1_0_is_left_alone(empty_shop: Shop) -> None:
+    """Its bookkeeping has no checksums, and its files had other contents under the same names."""
+    empty_shop.sql("CREATE TABLE schema_migration (file VARCHAR(200), applied_at DATETIME(6))")
+    empty_shop.sql("INSERT INTO schema_migration VALUES ('0001_factory.sql', UTC_TIMESTAMP(6))")
+    before = schema(empty_shop), data(empty_shop)
+    with pytest.raises(
+        migrate.MigrationFailed, match=r"^The data is from before 1\.0 .* `make clean`"
+    ):
+        empty_shop.migrate()
+    assert (schema(empty_shop), data(empty_shop)) == before
+
+
+def test_failing_file_is_named_with_the_databases_message(empty_shop: Shop, folder: Path) -> None:
+    add(folder, "0009_bad.sql", "CREATE TABLE bad (id DOUGHNUT)")
+    add(folder, "0010_never.sql", "CREATE TABLE never (id INT)")
+    with pytest.raises(
+        migrate.MigrationFailed, match=r"^0009_bad\.sql: .*Unknown data type: 'DOUGHNUT'"
+    ):
+        empty_shop.migrate()
+    assert empty_shop.sql("SHOW TABLES LIKE 'never'") == []
+
+    edit(folder, "0009_bad.sql", "CREATE TABLE bad (id INT)")
+    empty_shop.migrate()
+    assert empty_shop.sql("SHOW TABLES LIKE 'never'") == [("never",)]
 
 
 def test_missing_schema_is_created(empty_shop: Shop) -> None:
@@ -85,20 +173,20 @@ def test_missing_schema_is_created(empty_shop: Shop) -> None:
     assert_texts_survive(empty_shop)
 
 
-def test_schema_that_exists_keeps_its_defaults(empty_shop: Shop) -> None:
+def test_existing_schema_keeps_its_defaults(empty_shop: Shop) -> None:
     """It may hold an owner's own tables."""
     empty_shop.sql("ALTER DATABASE shop CHARACTER SET latin1")
     empty_shop.migrate()
     assert empty_shop.sql("SELECT @@character_set_database") == [("latin1",)]
 
 
-def test_two_deployments_at_once_apply_each_file_once(empty_shop: Shop) -> None:
+def test_concurrent_migrations_apply_each_file_once(empty_shop: Shop) -> None:
     at_once(*[empty_shop.migrate] * 4)
     applied = empty_shop.sql("SELECT file FROM schema_migration ORDER BY file")
     assert applied == [(path.name,) for path in sorted(migrate.MIGRATIONS.glob("*.sql"))]
 
 
-def test_a_deployment_does_not_wait_for_another_forever(
+def test_migration_gives_up_waiting_for_another(
     empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
@@ -107,12 +195,6 @@ def test_a_deployment_does_not_wait_for_another_forever(
         with pytest.raises(migrate.MigrationFailed, match="another migration"):
             empty_shop.migrate()
     assert empty_shop.sql("SHOW TABLES") == []
-
-
-def test_a_new_password_lets_the_functions_in(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(shop.secrets, "sales", {**shop.secrets["sales"], "password": "it's \\ new"})
-    shop.migrate()
-    assert shop.store().product("donut")
 
 
 @pytest.mark.parametrize(
@@ -125,7 +207,7 @@ def test_a_new_password_lets_the_functions_in(shop: Shop, monkeypatch: pytest.Mo
         ("UPDATE production_order SET quantity = -5", "production_order_quantity"),
     ],
 )
-def test_a_hand_typed_mistake_is_refused(shop: Shop, statement: str, constraint: str) -> None:
+def test_constraint_rejects_a_mistake_by_hand(shop: Shop, statement: str, constraint: str) -> None:
     store = shop.store()
     buy(store, 1)
     order_more(store, 100)
@@ -133,15 +215,14 @@ def test_a_hand_typed_mistake_is_refused(shop: Shop, statement: str, constraint:
         shop.sql(statement)
 
 
-def test_ids_that_look_alike_are_not_the_same(shop: Shop) -> None:
+def test_ids_that_differ_in_case_or_spaces_are_different(shop: Shop) -> None:
     store = shop.store()
-    assert (
-        store.product("donut")
-        and store.product("DONUT ") is None
-        and store.product("Donut") is None
-    )
+    assert store.product("donut")
+    assert store.product("DONUT ") is None
+    assert store.product("Donut") is None
     order_id = order_more(store, 100, order_id="abc")
-    assert store.order(order_id) and store.order("ABC ") is None
+    assert store.order(order_id)
+    assert store.order("ABC ") is None
     assert buy(store, 1, idempotency_key="abc").outcome == "sold"
     assert buy(store, 1, idempotency_key="ABC ").outcome == "sold"
 
@@ -157,12 +238,14 @@ TEXTS = [
 
 
 def assert_texts_survive(shop: Shop) -> None:
+    """Check that each text comes back from the database as it was written."""
     store = shop.store()
     product = store.product("donut")
-    assert product and '"name": "부산도너츠"' in product
+    assert product is not None
+    assert '"name": "부산도너츠"' in product
     shop.set_stock(len(TEXTS))
     for text in TEXTS:
-        assert buy(store, 1, requester=text).outcome == "sold"
+        assert buy(store, 1, requester=text).outcome == "sold", text
     assert [requester for _, requester in shop.ledger()] == TEXTS
     for text in TEXTS:
         assert buy(store, 1, requester=text, factory_id=text).factory_id == text
@@ -175,6 +258,7 @@ def test_every_text_survives(shop: Shop) -> None:
 
 
 def test_every_text_survives_under_rds_own_defaults(rds_defaults: None, shop: Shop) -> None:
+    """A schema that was created with the server's defaults is latin1, and the tables are not."""
     ((charset,),) = shop.sql(
         "SELECT default_character_set_name FROM information_schema.schemata WHERE schema_name = %s",
         (NAME,),
