@@ -1,16 +1,31 @@
-# --- users ---
+"""Each function's database user can do what its function needs, and nothing else."""
+
+from collections.abc import Callable
+
+import pymysql
+import pytest
+
+from migrate import users
+from settings import PROJECT
+from tests.support.books import NAME
+from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.documentation import blocks
+from tests.support.grants import GRANTS, readable
 
 
-def grants(shop: Shop, user: str) -> list[str]:
-    return readable([line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))])
-
-
-def all_grants(shop: Shop) -> dict[str, list[str]]:
-    return {user: grants(shop, f"{user}_password") for user in GRANTS}
+def all_grants(shop: Shop, *, suffix: str = "_password") -> dict[str, list[str]]:
+    """Return the grants of each function's user, in the form of GRANTS."""
+    lines = {user: shop.sql("SHOW GRANTS FOR %s", (user + suffix,)) for user in GRANTS}
+    return {user: readable([line for (line,) in rows]) for user, rows in lines.items()}
 
 
 def test_users_have_exactly_their_grants(shop: Shop) -> None:
     assert all_grants(shop) == GRANTS
+
+
+def test_functions_write_through_procedures_only() -> None:
+    rights = {grant.split()[0] for grants in GRANTS.values() for grant in grants}
+    assert rights == {"SELECT", "EXECUTE"}
 
 
 def test_migration_creates_no_other_users(shop: Shop) -> None:
@@ -19,6 +34,43 @@ def test_migration_creates_no_other_users(shop: Shop) -> None:
         for (user,) in shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
     }
     assert users == {f"{user}_password" for user in GRANTS}
+
+
+def test_new_password_replaces_the_old_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(shop.secrets, "sales", {**shop.secrets["sales"], "password": "it's \\ new"})
+    shop.migrate()
+    assert shop.store().product("donut")
+
+
+def test_no_password_is_logged(empty_shop: Shop, logged: Callable[[], str]) -> None:
+    empty_shop.migrate()
+    assert "migrated" in logged()
+    for name, login in empty_shop.secrets.items():
+        assert login["password"] not in logged(), name
+
+
+def test_users_with_iam_authentication_get_the_same_grants(
+    empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plugin exists on RDS only, so the users exist already, as they do after a first migration."""
+    monkeypatch.delenv("USER_SECRET_ARNS")
+    for user in GRANTS:
+        empty_shop.sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'kept'")
+    try:
+        empty_shop.migrate()
+        assert all_grants(empty_shop, suffix="") == GRANTS
+        for user in GRANTS:
+            ((created,),) = empty_shop.sql(f"SHOW CREATE USER {user}")
+            assert created.endswith("REQUIRE SSL"), user
+    finally:
+        for user in GRANTS:
+            empty_shop.sql(f"DROP USER {user}")
+
+
+def test_new_iam_user_is_created_with_the_plugin_of_rds(empty_shop: Shop) -> None:
+    not_loaded = pytest.raises(pymysql.OperationalError, match="'AWSAuthenticationPlugin' is not")
+    with empty_shop.login("master") as connection, connection.cursor() as cursor, not_loaded:
+        users.create_user(cursor, "shop_sales", password=None)
 
 
 @pytest.mark.parametrize(
@@ -38,14 +90,14 @@ def test_migration_creates_no_other_users(shop: Shop) -> None:
         "USAGE ON *.* TO shop_sales_password REQUIRE NONE",
     ],
 )
-def test_grant_given_by_hand_is_taken_away(shop: Shop, grant: str) -> None:
+def test_grant_given_by_hand_is_revoked(shop: Shop, grant: str) -> None:
     shop.sql(f"GRANT {grant}" if " TO " in grant else f"GRANT {grant} TO shop_sales_password")
     assert all_grants(shop) != GRANTS
     shop.migrate()
     assert all_grants(shop) == GRANTS
 
 
-def test_role_given_by_hand_is_taken_away(shop: Shop) -> None:
+def test_role_given_by_hand_is_revoked(shop: Shop) -> None:
     shop.sql("CREATE OR REPLACE ROLE keeper")
     try:
         shop.sql("GRANT keeper TO shop_sales_password")
@@ -64,17 +116,15 @@ def test_role_given_by_hand_is_taken_away(shop: Shop) -> None:
         "ALL PRIVILEGES, GRANT OPTION",
     ],
 )
-def test_grant_revoked_by_hand_comes_back(shop: Shop, revoked: str) -> None:
+def test_grant_revoked_by_hand_is_given_again(shop: Shop, revoked: str) -> None:
     shop.sql(f"REVOKE {revoked} FROM shop_sales_password")
     assert all_grants(shop) != GRANTS
     shop.migrate()
     assert all_grants(shop) == GRANTS
 
 
-def test_users_keep_their_rights_during_a_migration(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The functions of the release before are still at work: what they may do is not revoked in between."""
+def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The functions of the previous release still run during a migration, and need their grants all the time."""
     statements: list[str] = []
     execute = pymysql.cursors.Cursor.execute
 
@@ -90,10 +140,10 @@ def test_users_keep_their_rights_during_a_migration(
     assert not [sql for sql in statements if sql.startswith(("GRANT", "REVOKE", "DROP"))]
 
 
-def test_documented_rights_are_enough_on_an_existing_database(
+def test_documented_grants_are_enough_on_an_existing_database(
     empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """README.md lists what the owner of an existing database grants to the migration's user."""
+    """README.md lists the grants that the owner of an existing database gives to the migration's user."""
     shop = empty_shop
     (block,) = blocks((PROJECT / "README.md").read_text(), "sql")
     with shop.owner() as connection, connection.cursor() as cursor:
@@ -173,28 +223,32 @@ FORBIDDEN = {
         "SELECT stock FROM product",
         "SELECT order_id FROM production_order",
         "SELECT status FROM production_order",
-        *[
-            "checkout",
-            "cancel_checkout",
-            "mark_published",
-            "claim_orders",
-            "mark_orphans",
-            "mark_stuck",
-        ],
-        *["purge_checkout_outcomes", "purge_idempotency_keys"],
+        "checkout",
+        "cancel_checkout",
+        "mark_published",
+        "claim_orders",
+        "mark_orphans",
+        "mark_stuck",
+        "purge_checkout_outcomes",
+        "purge_idempotency_keys",
     ],
     "relay": [
         "SELECT slug FROM product",
         "SELECT order_id FROM production_order",
         "SELECT product_id FROM production_order",
-        *["checkout", "cancel_checkout", "restock"],
+        "checkout",
+        "cancel_checkout",
+        "restock",
     ],
 }
-"""Function → statements that its user is denied, beside FORBIDDEN_TO_ALL; a procedure's name stands for its call."""
+"""Function → statements that its user may not execute, besides FORBIDDEN_TO_ALL.
+
+The name of a procedure stands for its call.
+"""
 
 
 @pytest.mark.parametrize("function", FORBIDDEN)
-def test_user_is_denied_what_its_function_does_not_need(shop: Shop, function: str) -> None:
+def test_user_may_not_do_what_its_function_does_not_need(shop: Shop, function: str) -> None:
     shop.sql("CREATE PROCEDURE give_away() UPDATE product SET stock = 1000")
     with shop.login(function) as connection, connection.cursor() as cursor:
         for statement in FORBIDDEN_TO_ALL + FORBIDDEN[function]:
@@ -208,26 +262,26 @@ def test_user_is_denied_what_its_function_does_not_need(shop: Shop, function: st
                 pytest.fail(f"allowed: {statement}")
 
 
-def test_every_procedure_is_allowed_or_denied_to_each_user(shop: Shop) -> None:
-    """The calls in the table above have the right number of parameters, and none is forgotten."""
+def test_each_procedure_is_allowed_or_forbidden_to_each_user(shop: Shop) -> None:
+    """CALLS has each procedure with its number of parameters, and FORBIDDEN leaves out none."""
     parameters = shop.sql(
         "SELECT specific_name, COUNT(*) FROM information_schema.parameters WHERE specific_schema = %s"
         " GROUP BY specific_name",
         (NAME,),
     )
     assert dict(parameters) == CALLS
-    for function, denied in FORBIDDEN.items():
+    for function, forbidden in FORBIDDEN.items():
         allowed = {
             grant.rpartition(" ")[2]
             for grant in GRANTS[f"shop_{function}"]
             if grant.startswith("EXECUTE")
         }
-        assert allowed | set(denied) & CALLS.keys() == CALLS.keys(), function
-        assert not allowed & set(denied), function
+        assert allowed | set(forbidden) & CALLS.keys() == CALLS.keys(), function
+        assert not allowed & set(forbidden), function
 
 
 @pytest.mark.parametrize("function", FORBIDDEN)
-def test_user_is_refused_without_tls(shop: Shop, function: str) -> None:
+def test_user_cannot_log_in_without_tls(shop: Shop, function: str) -> None:
     with pytest.raises(pymysql.OperationalError, match=r"Access denied|secure"):
         pymysql.connect(
             host=shop.database.database_host,

@@ -1,8 +1,8 @@
 -- The outbox: an order is a row in this table before its notification is published.
--- The relay claims orders by two indexes, so that the orders it takes are at one end of an index however many are due.
--- `production_order_due` finds the oldest due orders of one number of publications.
--- `production_order_untried` finds the newest of those that the relay has not tried since their last publication.
--- Orders that are never due again have no next_attempt_at. Both indexes keep them apart from the due ones.
+-- The procedure `claim_orders` finds orders at one end of an index, however many are due: the oldest of one number
+-- of publications with `production_order_due`, and the newest that were not claimed since their last publication
+-- with `production_order_untried`. Orders that are never due again have no next_attempt_at, so that both indexes
+-- keep them apart from the due ones.
 CREATE TABLE IF NOT EXISTS production_order (
     order_id        CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY
         COMMENT 'public: it gives no power over the order',
@@ -17,9 +17,10 @@ CREATE TABLE IF NOT EXISTS production_order (
     published_at    DATETIME(6)  NULL COMMENT 'UTC, of the last publication',
     arrived_at      DATETIME(6)  NULL COMMENT 'UTC',
     publications    INT          NOT NULL DEFAULT 0 COMMENT 'how many times the order was published',
-    attempts        INT          NOT NULL DEFAULT 0 COMMENT 'claims by the relay since the last publication',
+    attempts        INT          NOT NULL DEFAULT 0 COMMENT 'claims since the last publication',
     next_attempt_at DATETIME(6)  NULL COMMENT 'UTC; the relay claims the order from then on; NULL: never',
-    claim           CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'the last claim that leased the order',
+    claim           CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NULL
+        COMMENT 'the last claim that leased the order',
     CONSTRAINT production_order_quantity CHECK (quantity > 0),
     INDEX production_order_claim (claim),
     INDEX production_order_status (status, requested_at),

@@ -2,7 +2,7 @@
 -- The procedure `checkout` records it in the transaction of the purchase or of the production order.
 CREATE TABLE IF NOT EXISTS idempotency_key (
     idempotency_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
-    request_hash    BINARY(32)   NOT NULL COMMENT 'SHA-256 of the request, so that another request with the key is noticed',
+    request_hash    BINARY(32)   NOT NULL COMMENT 'SHA-256 of the request that used the key first',
     purchased       BOOLEAN      NOT NULL,
     stock           BIGINT       NOT NULL COMMENT 'as the response said',
     order_id        CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NULL COMMENT 'NULL if purchased',
