@@ -126,23 +126,6 @@ def test_database_that_is_unavailable_is_told_as_it_is(
         relay.handler({}, CONTEXT)
 
 
-def test_migration_is_told_without_rows(load: Callable[..., ModuleType]) -> None:
-    migrate = load("migrate")
-    source = "ALTER TABLE purchase ADD UNIQUE buyer (name); -- DOUGHNUT"
-    told = {
-        f"Duplicate entry '{CANARY}' for key 'buyer'": "Duplicate entry '…'",
-        "Duplicate entry 'O'Brien-canary' for key 'buyer'": "Duplicate entry '…'",
-        f"Incorrect integer value: '{CANARY}' for column `shop`.`t`.`c` at row 1": (
-            "Incorrect integer value: '…' for column `shop`.`t`.`c` at row 1"
-        ),
-        "Unknown data type: 'DOUGHNUT'": "Unknown data type: 'DOUGHNUT'",
-        "Table 'purchase' has no column 'name'": "Table 'purchase' has no column 'name'",
-        "Lost connection": "Lost connection",
-    }
-    for message, expected in told.items():
-        assert migrate.without_data(message, source) == expected, message
-
-
 def test_aws_s_code_is_told(aws: None) -> None:
     with pytest.raises(ClientError) as failure:
         boto3.client("sns").publish(
