@@ -1,4 +1,8 @@
-"""Add the checksums of new migration files to SHA256SUMS. A file that has one already must not have changed."""
+"""Add the checksums of new migration files to SHA256SUMS. Files that have a checksum must not have changed.
+
+A file that has been neither released nor applied to a database that matters may still be edited: delete its line from
+SHA256SUMS first.
+"""
 
 import sys
 from pathlib import Path

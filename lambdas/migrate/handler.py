@@ -38,7 +38,8 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at DATETIME(6)  NOT NULL COMMENT 'UTC'
 ) ENGINE = InnoDB COMMENT 'migration files that were applied'
 """
-# Everything that CREATE PROCEDURE records. A procedure created by another user or under other settings is left out.
+# All that CREATE PROCEDURE records. A procedure that was created by another user, with other characteristics or under
+# other settings is left out, so that it counts as missing.
 SELECT_PROCEDURES = """
 SELECT name, param_list, security_type, sql_data_access, body
 FROM mysql.proc
@@ -61,8 +62,8 @@ def check_files(directory: Path) -> None:
 def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
     """Apply the files that the database does not know yet, and return their names.
 
-    Files that only the database knows belong to a newer release and are left alone. Raises MigrationFailed, before
-    anything is applied if a file has changed since it was applied.
+    Files that only the database knows belong to a newer release and are left alone. Raises MigrationFailed. If a file
+    has changed since it was applied, nothing is applied.
     """
     applied = applied_checksums(cursor)
     files = {path: checksums.checksum(path) for path in sorted(directory.glob("*.sql"))}
@@ -100,8 +101,9 @@ def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:
 def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
     """Create the procedures that differ on the server, and return the names of their files.
 
-    The statement that the server's procedure amounts to is compared with the file, but for the comment above it.
-    Procedures without a file stay: functions of another release may still call them. Raises MigrationFailed.
+    The statement that would create the server's procedure is compared with the file, without the comment at its top.
+    Procedures without a file are left alone, because functions of another release may call them. Raises
+    MigrationFailed.
     """
     cursor.execute(SELECT_PROCEDURES)
     existing = {}

@@ -3,12 +3,14 @@
 baseline/ holds a dump of each release's database, written by baseline/dump.py.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.database.rds import run_sql
+from settings import PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import Shop, arrive, buy
 from tests.support.schema import data, schema
@@ -31,8 +33,15 @@ def missing(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[d
     return [row for row in before if not any(row.items() <= other.items() for other in after)]
 
 
-def test_baseline_exists() -> None:
-    assert "1.0.0" in [path.stem for path in DUMPS]
+def test_each_release_has_a_dump() -> None:
+    changelog = (PROJECT / "CHANGELOG.md").read_text()
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
+    assert "1.0.0" in releases
+    dumps = {path.stem for path in DUMPS}
+    for release in releases:
+        assert release in dumps, (
+            f"{release} has no dump: run `.venv/bin/pytest tests/integration/baseline/dump.py`"
+        )
 
 
 def test_upgrade_keeps_all_data(released: Shop) -> None:
