@@ -29,11 +29,8 @@ def test_functions_write_through_procedures_only() -> None:
 
 
 def test_migration_creates_no_other_users(shop: Shop) -> None:
-    users = {
-        user
-        for (user,) in shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
-    }
-    assert users == {f"{user}_password" for user in GRANTS}
+    found = shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
+    assert {user for (user,) in found} == {f"{user}_password" for user in GRANTS}
 
 
 def test_new_password_replaces_the_old_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

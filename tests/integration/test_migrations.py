@@ -19,7 +19,7 @@ from tests.support.schema import data, schema
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the migration files that the migration applies instead of them."""
+    """Make the migration apply a copy of its files, and return the path of the copy."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, folder)
     monkeypatch.setattr(migrate, "MIGRATIONS", folder)

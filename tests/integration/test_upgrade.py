@@ -22,7 +22,7 @@ TOKEN = "a-callback-token"
 
 @pytest.fixture(params=DUMPS, ids=lambda path: path.stem)
 def released(empty_shop: Shop, request: pytest.FixtureRequest) -> Shop:
-    """The shop as a release left it."""
+    """Return the shop as a release left it."""
     dump = request.param.read_text(encoding="utf-8")
     run_sql(empty_shop.server.mysql_cnf, f"DROP DATABASE {NAME};\n{dump}")
     return empty_shop

@@ -11,7 +11,7 @@ from operations.checksums import MIGRATIONS, add_new
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A copy of the migration files."""
+    """Return the path of a copy of the migration files."""
     return Path(shutil.copytree(MIGRATIONS, tmp_path / "migrations"))
 
 

@@ -29,7 +29,7 @@ def migrate(load: Callable[..., ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def folder(tmp_path: Path, migrate: ModuleType) -> Path:
-    """A copy of the migration files."""
+    """Return the path of a copy of the migration files."""
     return Path(shutil.copytree(migrate.MIGRATIONS, tmp_path / "migrations"))
 
 
@@ -163,7 +163,7 @@ class FakeConnect:
 
 @pytest.fixture
 def secrets(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secrets of the master user and of the functions' users."""
+    """Create the secrets of the master user and of the functions' users."""
     client = boto3.client("secretsmanager")
 
     def create(user: str, password: str) -> str:
