@@ -285,7 +285,7 @@ def drop_root_override() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("port", "front-port", "mysql-port"):
+    for name in ("port", "api-port", "mysql-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--mysql-cnf", type=Path, required=True)
     arguments = parser.parse_args()
@@ -307,11 +307,11 @@ def main() -> None:
     async def app(
         scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
-        await (http_api.app if to_front else emulator)(scope, receive, send)
+        to_api = scope["type"] != "lifespan" and scope["server"][1] == arguments.api_port
+        await (http_api.app if to_api else emulator)(scope, receive, send)
 
     config = Config()
-    config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.front_port}"]
+    config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.api_port}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     try:
