@@ -147,10 +147,10 @@ def test_callback_does_not_go_through_the_proxy(emulator: HTTPServer) -> None:
         order, _ = factory.take({"CallbackUrl": url}, {})
 
         def arrived() -> None:
-            assert order.delivered_at
+            assert order.called_back_at
 
         eventually(arrived, within=10)
-    assert order.callback_status == 200, order.callback_answer
+    assert order.callback_status == 200, order.callback_response
 
 
 @pytest.mark.parametrize(
