@@ -45,6 +45,7 @@ PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy", "pip_proxy"}
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
+    PROJECT / "local/emulator/requirements.txt",
     PROJECT / "local/database/rds.py",
     PROJECT / "local/database/pam_helper.py",
     PROJECT / "local/files.py",
