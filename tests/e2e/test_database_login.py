@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pymysql
 import pytest
@@ -139,7 +140,7 @@ def test_a_forged_token_is_refused(cloud: Cloud) -> None:
     [{"host": "localhost"}, {"port": 3306}, {"user": "admin"}, {"region": "us-east-1"}],
     ids=str,
 )
-def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, str]) -> None:
+def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, Any]) -> None:
     assert_refused(cloud, token(cloud, **elsewhere), because="InvalidToken")
 
 

@@ -1,6 +1,7 @@
 """Buying, running out, producing, delivering."""
 
 from itertools import chain
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -185,7 +186,7 @@ def test_many_buyers_at_once_share_the_stock(shop: Shop) -> None:
     shop.set_stock(40)
     shop.factory.answer = hold_back
 
-    def shopping() -> list[dict[str, object]]:
+    def shopping() -> list[dict[str, Any]]:
         return [shop.checkout(3).json() for _ in range(2)]
 
     answers = list(chain(*at_once(*[shopping] * 12)))

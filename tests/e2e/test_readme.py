@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import PROJECT
+from settings import PROJECT
 from tests.support.accidents import shell_environment
 from tests.support.deployed_shop import Shop
 from tests.support.documentation import commands, make_targets, makefile_targets

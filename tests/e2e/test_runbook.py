@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from local.cloud import PROJECT
 from local.emulator.faults import Fault
 from local.factory import Answer, Order
+from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_environment
 from tests.support.deployed_shop import PATIENCE, Shop
 from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from local.cloud import PROJECT
 from local.emulator.faults import Fault
 from local.factory import Answer
 from operations.smoke import depth
+from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_environment
 from tests.support.deployed_shop import PATIENCE, Shop
 from tests.support.polling import eventually

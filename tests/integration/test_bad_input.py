@@ -81,7 +81,8 @@ def functions(
     for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE_AFTER": "900"}).items():
         monkeypatch.setenv(name, value)
     functions = Functions()
-    functions.restock.store = Store(replace(shop.database, database_secret_arn="restock"))
+    restock = Store(replace(shop.database, database_secret_arn="restock"))
+    monkeypatch.setattr(functions.restock, "store", restock)
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(messages, "publish", lambda order, *, topic_arn: None)
     monkeypatch.setattr(

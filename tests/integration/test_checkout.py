@@ -149,7 +149,8 @@ def test_a_text_too_long_for_its_column_is_not_cut(shop: Shop) -> None:
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Each command that a client has sent to the server from now on: one round trip each."""
     sent: list[int] = []
-    execute = pymysql.Connection._execute_command
+    # Private: PyMySQL has no public hook that sees each command.
+    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
         sent.append(command)

@@ -15,9 +15,9 @@ import pytest
 from common import deadline
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult, Store
-from local.cloud import PROJECT
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
+from settings import PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import SECRETS, Shop, buy
 from tests.support.faketime import SteppedClock, require_library

@@ -19,7 +19,7 @@ from common.store import Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
 from tests.support.books import NAME
-from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import Shop, arrive, buy, connection_id, order_more
 from tests.support.polling import eventually
 
 PATIENCE = 5
@@ -109,9 +109,7 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
     """The hanging server has the whole statement in its socket, and executes it when it wakes up."""
     store = shop.store()
     buy(store, 1)  # the server's clock is known from now on
-    connection = store._database._connection
-    assert connection
-    connection_id = connection._connection.thread_id()
+    abandoned = connection_id(store)
     killable.suspend()
     try:
         with unavailable():
@@ -120,7 +118,7 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
         killable.resume()
 
     def forgotten() -> None:
-        assert connection_id not in functions_connections(shop)
+        assert abandoned not in functions_connections(shop)
 
     eventually(forgotten, within=10)
     assert (shop.stock(), shop.ledger()) == (9, [(1, "unknown")])

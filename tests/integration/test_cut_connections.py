@@ -20,7 +20,7 @@ import pytest
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult
 from migrate.handler import PROCEDURES
-from tests.support.database_shop import Functions, Shop, buy
+from tests.support.database_shop import Functions, Shop, buy, connection_id, kept_connection
 from tests.support.polling import eventually
 from tests.support.proxy import Proxy, Side, proxy_to
 
@@ -104,14 +104,12 @@ def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
     """Return a store whose kept connection goes through the proxy, and that connection's id."""
     store = Functions(replace(shop.database, database_port=proxy.port))
     store.product("donut")
-    connection = store._database._connection
-    assert connection
-    connection.clock()
-    return store, int(connection._connection.thread_id())
+    kept_connection(store).clock()
+    return store, connection_id(store)
 
 
 def cut_while(
-    shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None
+    shop: Shop, case: Case, *, state: str, then: Callable[[], object] = lambda: None
 ) -> CheckoutResult | None:
     """Send the checkout and cut its connection as soon as the server is in that state with it."""
 

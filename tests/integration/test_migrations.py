@@ -3,8 +3,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from local.cloud import PROJECT
 from migrate import handler as migrate
+from settings import PROJECT
 from tests.support.books import NAME
 from tests.support.concurrency import at_once
 from tests.support.database_shop import Shop, arrive, buy, order_more

@@ -90,11 +90,10 @@ def run(relay: ModuleType, *, seconds: float = 40) -> None:
 
 def counts(shop: Shop) -> dict[str, int]:
     """Return how many of the crowd have which status."""
-    return dict(
-        shop.sql(
-            "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
-        )  # type: ignore[arg-type]
+    by_status = shop.sql(
+        "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
     )
+    return {status: count for status, count in by_status}
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
@@ -205,7 +204,7 @@ def rows_read(store: Store, call: Callable[[], object]) -> int:
     """Return how many rows the server asks InnoDB for during the call, for whichever table."""
 
     def counter() -> int:
-        counters = store._rows("SHOW SESSION STATUS LIKE 'Handler_read%%'", (), repeatable=True)
+        counters = store._query("SHOW SESSION STATUS LIKE 'Handler_read%%'", (), repeatable=True)
         return sum(int(row["Value"]) for row in counters)
 
     before = counter()
@@ -216,7 +215,7 @@ def rows_read(store: Store, call: Callable[[], object]) -> int:
 def test_rows_read_counts_every_row_of_a_scan(shop: Shop, store: Store) -> None:
     CROWDS["overdue"].move_in(shop, last=500)
     scan = "SELECT COUNT(requested_at), status FROM production_order GROUP BY status"
-    assert rows_read(store, lambda: store._rows(scan, (), repeatable=True)) >= 500
+    assert rows_read(store, lambda: store._query(scan, (), repeatable=True)) >= 500
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)

@@ -92,7 +92,7 @@ class World:
         self.random = random.Random(seed)
         self.cursor = cursor
         self.functions = functions
-        self.now = EPOCH
+        self.now: float = EPOCH
         self.faults = {"database": 0.0, "sns": 0.0, "factory": 0.0, "callback": 0.0}
         self.queue: list[Message] = []
         self.dlq: list[Message] = []

@@ -188,6 +188,7 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
     (record,) = SqsModel.model_validate(event).Records
     assert (record.eventSource, record.eventSourceARN, record.awsRegion) == ("aws:sqs", arn, REGION)
     assert record.attributes.ApproximateReceiveCount == "1"
+    assert isinstance(record.body, str)
     notification = SnsNotificationModel.model_validate_json(record.body)
     assert (notification.TopicArn, notification.Subject, notification.Message) == (
         topic,

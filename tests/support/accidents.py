@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from local.cloud import PROJECT
+from settings import PROJECT
 from tests.support.deployed_shop import Shop
 
 

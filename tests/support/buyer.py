@@ -2,7 +2,7 @@
 
 import sys
 
-from common import database, environment
+from common import database, deadline, environment
 from common.database import DatabaseUnavailable
 from common.store import Store
 from tests.support.database_shop import buy
@@ -10,7 +10,11 @@ from tests.support.database_shop import buy
 
 def main() -> None:
     host, port, name, ca_file, username, password = sys.argv[1:]
-    database.secret = lambda arn: {"username": username, "password": password}
+
+    def secret(arn: str, times: deadline.SecretTimes = deadline.SECRET) -> dict[str, str]:
+        return {"username": username, "password": password}
+
+    database.secret = secret
     config = environment.Database(
         database_host=host,
         database_port=int(port),

@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 
 from common import deadline, environment
-from common.database import connect
+from common.database import Connection, connect
 from common.store import CheckoutResult, Claim, RestockResult, Store
 from migrate import handler as migrate
 from tests.support.books import NAME, Books
@@ -71,6 +71,19 @@ class Functions(Store):
         self.purge_idempotency_keys = relay.purge_idempotency_keys  # type: ignore[method-assign]
         self.purge_checkout_outcomes = relay.purge_checkout_outcomes  # type: ignore[method-assign]
         self.backlog = relay.backlog  # type: ignore[method-assign]
+
+
+def kept_connection(store: Store) -> Connection:
+    """Return the connection that the store keeps between requests."""
+    connection = store._database._connection
+    assert connection, "the store has not connected"
+    return connection
+
+
+def connection_id(store: Store) -> int:
+    """Return the server's id of the connection that the store keeps."""
+    (row,) = kept_connection(store).query("SELECT CONNECTION_ID() AS id")
+    return int(row["id"])
 
 
 def arrive(

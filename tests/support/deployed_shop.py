@@ -1,5 +1,6 @@
 """The deployed shop as its clients and its factory see it, and its books."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ class Shop(Books):
         return requests.request(method, self.cloud.endpoint + path, timeout=10, **options)
 
     def checkout(
-        self, count: object, *, headers: dict[str, str] | None = None, **fields: object
+        self, count: object, *, headers: Mapping[str, str | bytes] | None = None, **fields: object
     ) -> requests.Response:
         return self.request(
             "POST",
@@ -34,7 +35,7 @@ class Shop(Books):
             headers=headers,
         )
 
-    def order_more(self, count: object = 100, **fields: object) -> str:
+    def order_more(self, count: object = 100, **fields: Any) -> str:
         """The id of the production order that a checkout beyond the stock leaves."""
         answer = self.checkout(count, **fields).json()
         assert answer["purchased"] is False

@@ -51,11 +51,8 @@ def test_publishes_to_the_dual_stack_endpoint_where_it_is_given(
     aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is the name that the SDK itself chooses for dual stack, and Secrets Manager's stays as it is."""
-    endpoint = ENVIRONMENTS["dev"].sns_endpoint
-    assert (
-        endpoint
-        == boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
-    )
+    endpoint = boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
+    assert ENVIRONMENTS["dev"].sns_endpoint == endpoint
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", endpoint)
     messages._sns.cache_clear()
     client = messages._sns()
