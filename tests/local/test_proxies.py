@@ -16,10 +16,11 @@ import pytest
 
 import local.cloud
 from local.__main__ import curl_uses_a_proxy
-from local.cloud import PROJECT, Cloud
+from local.cloud import Cloud
 from local.factory import Factory
 from local.files import write_whole
 from local.processes import Background, LocalError, port_file
+from settings import PROJECT
 from tests.support.polling import eventually
 
 DEAD = "http://127.0.0.1:9"
