@@ -11,7 +11,7 @@ import pytest
 
 from common import messages
 from common.store import Claim, Store
-from tests.support.database_shop import Shop, buy, claim_whole, order_more
+from tests.support.database_shop import Shop, buy, claim_orders, order_more
 from tests.support.variables import SIMULATION
 
 pytestmark = pytest.mark.usefixtures("undurable")
@@ -222,7 +222,7 @@ def test_rows_read_counts_every_row_of_a_scan(shop: Shop, store: Store) -> None:
 def test_a_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: Shop, store: Store) -> None:
     crowd.move_in(shop)
     for publications, newest in product(range(5), (False, True)):
-        claim = partial(claim_whole, store, publications=publications, newest=newest)
+        claim = partial(claim_orders, store, publications=publications, newest=newest)
         assert rows_read(store, claim) <= 200, f"{publications} publications, newest: {newest}"
 
 
@@ -231,7 +231,7 @@ def test_a_claim_skips_100000_orders_that_are_not_due(shop: Shop, store: Store) 
     for newest in (False, True):
         good = order_more(shop.store(), 25, publish_within=0)
         claims: list[Claim] = []
-        assert rows_read(store, lambda: claims.append(claim_whole(store, newest=newest))) <= 200  # noqa: B023
+        assert rows_read(store, lambda: claims.append(claim_orders(store, newest=newest))) <= 200  # noqa: B023
         assert [order.order_id for order in claims[0].orders] == [good]
 
 
