@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from local.factory import Answer as FactoryAnswer
+from tests.support.bad_input import CANARY, Input, Response, bad_inputs, try_all
 from tests.support.deployed_shop import Shop
-from tests.support.hostile import CANARY, INPUTS, Answer, Input, hostile_inputs, try_all
 
 
 def test_bad_input_changes_nothing_and_learns_nothing(
-    shop: Shop, capsys: pytest.CaptureFixture[str]
+    shop: Shop, input_count: int, input_seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shop.factory.answer = lambda order: FactoryAnswer(
         deliver=False
@@ -21,17 +21,18 @@ def test_bad_input_changes_nothing_and_learns_nothing(
     address = urlsplit(shop.cloud.endpoint)
     connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
 
-    def send(input: Input) -> Answer:
+    def send(input: Input) -> Response:
         connection.request(input.method, input.target, input.body, dict(input.headers))
         response = connection.getresponse()
-        return Answer(
+        return Response(
             response.status,
             {name.lower(): value for name, value in response.getheaders()},
             response.read(),
         )
 
     with closing(connection):
-        tried = try_all(hostile_inputs(INPUTS // 5), shop=shop, send=send)
+        inputs = bad_inputs(input_count // 5, seed=input_seed)
+        tried = try_all(inputs, seed=input_seed, shop=shop, send=send)
     with capsys.disabled():
         print(f"\nbad input, over the wire: {tried}")
     lines = shop.log_lines()

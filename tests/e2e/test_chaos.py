@@ -1,10 +1,9 @@
 """Many clients buy while everything fails at random; afterwards the books balance and nothing is lost.
 
-`CHAOS_SECONDS=60 CHAOS_SEEDS=5 pytest tests/e2e/test_chaos.py` lasts longer. `SEED=17 …` replays one: the same
-choices in the same order, though not to the millisecond.
+`pytest tests/e2e/test_chaos.py --chaos-seconds=60 --chaos-seeds=5` lasts longer. `--seed=17` replays one run: the
+same choices in the same order, though not to the millisecond.
 """
 
-import os
 import random
 import threading
 import time
@@ -26,12 +25,6 @@ from tests.support.concurrency import at_once
 from tests.support.deployed_shop import Shop
 from tests.support.polling import eventually
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
-SEEDS = (
-    [int(os.environ["SEED"])]
-    if "SEED" in os.environ
-    else range(int(os.environ.get("CHAOS_SEEDS", "1")))
-)
 CLIENTS = 8
 STOCK = 1000
 QUANTITIES = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 8, 200]
@@ -238,16 +231,15 @@ def check(shop: Shop, purchases: list[Purchase]) -> int:
     return sold_behind_503
 
 
-@pytest.mark.parametrize("seed", SEEDS)
 def test_chaos_loses_nothing_and_sells_nothing_twice(
-    shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, chaos_seed: int, chaos_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
     shop.set_stock(STOCK)
     over = threading.Event()
-    clients = [Client(shop, seed=f"{seed}/{number}", over=over) for number in range(CLIENTS)]
-    chaos = Chaos(shop, seed=f"{seed}", over=over)
-    timer = threading.Timer(SECONDS, over.set)
+    clients = [Client(shop, seed=f"{chaos_seed}/{number}", over=over) for number in range(CLIENTS)]
+    chaos = Chaos(shop, seed=f"{chaos_seed}", over=over)
+    timer = threading.Timer(chaos_seconds, over.set)
 
     def until_over(act: Callable[[], None]) -> Callable[[], None]:
         """Whoever fails ends it for all."""
@@ -280,6 +272,6 @@ def test_chaos_loses_nothing_and_sells_nothing_twice(
         "nothing has failed, or nothing has worked"
     )
     print(
-        f"seed {seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
+        f"seed {chaos_seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
         f" {sold_behind_503} sold behind a 503"
     )

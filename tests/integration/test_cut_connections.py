@@ -1,14 +1,13 @@
 """503 means not sold: connections are cut on one side, and each answer is compared with the ledger ten seconds later.
 
-`CUTS=500 pytest tests/integration/test_cut_connections.py` tries the random points of so many seeds; `SEED=17 …`
-replays one.
+`pytest tests/integration/test_cut_connections.py --cuts=500` cuts at that many random points; `--seed=17` replays
+one of them.
 """
 
-import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,9 +23,6 @@ from tests.support.database_shop import Functions, Shop, buy, connection_id, kep
 from tests.support.polling import eventually
 from tests.support.proxy import Proxy, Side, proxy_to
 
-SEEDS = (
-    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
-)
 Cut = Literal["client", "server", "killed"]
 """Who hears of the cut: the client, the server, or the server that was told to KILL the connection."""
 SIDES: tuple[Side, ...] = get_args(Side)
@@ -252,10 +248,10 @@ def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, Checkou
                 timer.cancel()
 
 
-def cut_at_random_points(shop: Shop) -> Answers:
+def cut_at_random_points(shop: Shop, seeds: Sequence[int]) -> Answers:
     products = add_products(shop, "random", WORKERS)
     with ThreadPoolExecutor(WORKERS) as pool:
-        runs = [pool.submit(cut_at_random, shop, products[seed % WORKERS], seed) for seed in SEEDS]
+        runs = [pool.submit(cut_at_random, shop, products[seed % WORKERS], seed) for seed in seeds]
         return dict(run.result() for run in runs)
 
 
@@ -275,11 +271,13 @@ def contradictions(shop: Shop, answers: Answers) -> list[str]:
 
 
 @pytest.mark.usefixtures("undurable")
-def test_no_answer_is_contradicted_by_the_ledger_ten_seconds_later(shop: Shop) -> None:
+def test_no_answer_is_contradicted_by_the_ledger_ten_seconds_later(
+    shop: Shop, seeds: Callable[[str], Sequence[int]]
+) -> None:
     shop.sql("SET GLOBAL max_connections = 500")
     answers = (
         cut_during_each_statement(shop)
-        | cut_at_random_points(shop)
+        | cut_at_random_points(shop, seeds("cuts"))
         | cut_before_each_statement(shop)
     )
     threading.Event().wait(RECONCILED_AFTER)

@@ -1,15 +1,14 @@
 """The whole state machine in one process: the functions' own handlers on a real MariaDB, with a clock that jumps and
 neighbours (SNS, SQS, the factory, the network to the database) that fail as a seed's random numbers say.
 
-`SEEDS=5000 pytest tests/integration/test_simulation.py` tries more; `SEED=17 …` replays one.
+`pytest tests/integration/test_simulation.py --seeds=5000` tries more; `--seed=17` replays one.
 """
 
 import importlib
 import json
-import os
 import random
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import ModuleType
 from typing import Any
@@ -25,9 +24,6 @@ from tests.support.books import owner
 from tests.support.database_shop import Shop
 from tests.support.variables import MAX_REMINDERS, OVERDUE_AFTER, SIMULATION
 
-SEEDS = (
-    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("SEEDS", "60")))
-)
 STEPS = 40
 EPOCH = 1_800_000_000
 MODULES = ("sales", "restock", "relay", "consumer")
@@ -355,10 +351,13 @@ def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleTy
 
 @pytest.mark.usefixtures("undurable")
 def test_nothing_is_lost_and_nothing_sold_twice(
-    shop: Shop, functions: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch
+    shop: Shop,
+    functions: dict[str, ModuleType],
+    seeds: Callable[[str], Sequence[int]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with owner(shop.server) as connection, connection.cursor() as cursor:
-        for seed in SEEDS:
+        for seed in seeds("seeds"):
             world = World(seed, shop, functions, cursor)
             monkeypatch.setattr(FaultyDatabase, "world", world, raising=False)
             monkeypatch.setattr(messages, "publish", world.publish)
@@ -369,4 +368,4 @@ def test_nothing_is_lost_and_nothing_sold_twice(
                 world.heal()
                 world.check_end()
             except AssertionError as error:
-                raise AssertionError(f"replay with SEED={seed}") from error
+                raise AssertionError(f"replay with --seed={seed}") from error

@@ -1,4 +1,7 @@
-"""A function in a process of its own: buys one donut for each requester on its input, and prints the outcomes."""
+"""A program that buys one donut for each requester on its standard input, and prints each outcome.
+
+It is a function's process of its own, for tests whose clock differs from the test's.
+"""
 
 import sys
 
