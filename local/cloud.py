@@ -1,6 +1,7 @@
-"""Start and stop a local cloud: MariaDB, the AWS emulator, the deployed stacks and a stand-in factory.
+"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a stand-in factory.
 
-Several clouds can run at the same time. Each has a directory with all its files, and ports that were free at its start.
+Several clouds can run at the same time. Each has a directory with all its files, and ports that
+were free at its start.
 """
 
 import fcntl
@@ -94,7 +95,7 @@ class Cloud:
 
     @property
     def variables(self) -> dict[str, str]:
-        """Return the variables of this process, changed so that AWS's tools use this cloud and no account.
+        """Return the variables of this process, changed so that AWS's tools use this cloud.
 
         Raises LocalError if the emulator does not run.
         """
@@ -142,7 +143,8 @@ class Cloud:
     ) -> None:
         """Start what is not running and deploy what has changed.
 
-        factory_url: the factory that gets the production orders; by default the stand-in, which is then started too.
+        factory_url: the factory that gets the production orders; by default the stand-in, which is
+        then started too.
         on_step: called after each step with its name and how many seconds it took.
         """
         with self._lock():
@@ -161,7 +163,7 @@ class Cloud:
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
-        """Stop every process and delete all files but the database's data, its login and the logs."""
+        """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()
@@ -193,7 +195,10 @@ class Cloud:
         )
 
     def start_emulator(self) -> None:
-        """Start the emulator alone, with nothing deployed. Everything works in it that needs no database."""
+        """Start the emulator alone, with nothing deployed.
+
+        Everything works in it that needs no database.
+        """
         port = self._claim_port("emulator", self.emulator)
         api_port = self._claim_port("endpoint", self.emulator)
         command = [
@@ -211,8 +216,8 @@ class Cloud:
         stop_orphans(self._emulator_files)
         delete_tree(self._emulator_files)
         (self._emulator_files / "tmp").mkdir(parents=True)
-        # The CDK's own functions, which run on Node.js, inherit these variables. Therefore they do not include the
-        # variables of the machine.
+        # The CDK's own functions, which run on Node.js, inherit these variables. Therefore they do
+        # not include the variables of the machine.
         variables = {
             "PATH": os.pathsep.join([str(NODE.parent), SEARCH_PATH]),
             "HOME": str(self._emulator_files),
@@ -322,7 +327,10 @@ class Cloud:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """Hold the directory's lock during the block. Raises LocalError if another command holds it."""
+        """Hold the directory's lock during the block.
+
+        Raises LocalError if another command holds it.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:

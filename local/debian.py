@@ -1,4 +1,7 @@
-"""Read files from Debian's packages without installing them, so that nothing outside the project changes."""
+"""Read files from Debian's packages without installing them.
+
+Nothing outside the project changes.
+"""
 
 import io
 import os
@@ -12,7 +15,8 @@ from pathlib import Path
 def unpacked(package: str, *, ending: str) -> bytes | None:
     """Return the package's file whose path has this ending.
 
-    Return None if the system is not Debian or derived from it, or if the package cannot be downloaded.
+    Return None if the system is not Debian or derived from it, or if the package cannot be
+    downloaded.
     """
     if not shutil.which("apt-get"):
         return None

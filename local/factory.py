@@ -1,6 +1,7 @@
 """Run a stand-in for the factory, which takes a production order, works on it and calls back.
 
-Like the real factory, it sends the whole payload back, unchanged and unsigned, and it calls back only once.
+Like the real factory, it sends the whole payload back, unchanged and unsigned, and it calls back
+only once.
 """
 
 import argparse
@@ -26,7 +27,10 @@ DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(kw_only=True)
 class Order:
-    """A request that the factory received, and what became of it. Times are in seconds since the epoch."""
+    """A request that the factory received, and what became of it.
+
+    Times are in seconds since the epoch.
+    """
 
     id: str
     payload: Any

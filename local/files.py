@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and unpack archives into read-only directories, as Lambda does."""
+"""Write files whole or not at all, and unpack archives into read-only directories."""
 
 import os
 import shutil
@@ -15,7 +15,10 @@ _unpacking = threading.Lock()
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a file, and create its directory if needed. A concurrent reader sees the old text or the new one."""
+    """Write a file, and create its directory if needed.
+
+    A concurrent reader sees the old text or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # `mode` applies to new files only
@@ -49,7 +52,10 @@ def unpack(archives: Sequence[bytes], *, under: Path) -> Path:
 
 
 def delete_tree(directory: Path) -> None:
-    """Delete a directory and its content, read-only directories included. Do nothing if it does not exist."""
+    """Delete a directory and its content, read-only directories included.
+
+    Do nothing if it does not exist.
+    """
     for folder, _, _ in os.walk(directory):
         with suppress(OSError):
             os.chmod(folder, 0o700)

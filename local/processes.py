@@ -1,7 +1,7 @@
 """Run processes in the background that outlive the command which started them.
 
-A record in a file tells the next command which process to look at or to stop. It holds the process id and the start
-time, because the system reuses process ids.
+A record in a file tells the next command which process to look at or to stop. It holds the process
+id and the start time, because the system reuses process ids.
 """
 
 import json
@@ -25,7 +25,10 @@ from local.files import write_whole
 RECORD_VARIABLE = "LOCAL_PROCESS_RECORD"
 """A variable of every background process. Its value is the path of the process's record."""
 CLOCK_TOLERANCE = 2.0
-"""Seconds that two readings of one process's wall-clock start time may differ. Records of older versions hold it."""
+"""Seconds that two readings of one process's wall-clock start time may differ.
+
+Records of older versions hold it.
+"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -108,7 +111,10 @@ class Background:
         return child
 
     def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
-        """Wait until the process is ready. Raises LocalError after `within` seconds, or if the process ends."""
+        """Wait until the process is ready.
+
+        Raises LocalError after `within` seconds, or if the process ends.
+        """
         deadline = time.monotonic() + within
         while not ready():
             if self.process is None:
@@ -127,7 +133,10 @@ class Background:
             return "(it wrote nothing)"
 
     def stop(self, *, within: float = 15) -> None:
-        """End the process and its children. Kill those that have not ended after `within` seconds."""
+        """End the process and its children.
+
+        Kill those that have not ended after `within` seconds.
+        """
         process = self.process
         if process is not None:
             family = [process, *process.children(recursive=True)]
@@ -178,8 +187,10 @@ class Background:
 def _identity(process: psutil.Process) -> str:
     """Return a text that no other process with the same id has, before or after.
 
-    Linux counts the start time in clock ticks since boot, so the boot's id is part of the text. psutil's start time
-    is not used there: it follows the wall clock. Other systems keep the start time as wall-clock time.
+    Linux counts the start time in clock ticks since boot, so the boot's id is part of the text.
+    psutil's start time
+    is not used there: it follows the wall clock. Other systems keep the start time as wall-clock
+    time.
     Raises OSError or psutil.Error if the process has ended.
     """
     if sys.platform != "linux":
@@ -218,7 +229,7 @@ def _wait_for_end(processes: Sequence[psutil.Process], *, within: float) -> list
 
 
 def stop_orphans(directory: Path) -> None:
-    """Kill the processes that have lost their parent and whose working directory is below `directory`.
+    """Kill the processes without a parent whose working directory is below `directory`.
 
     These are the workers of an emulator that was killed.
     """
@@ -246,7 +257,10 @@ def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> in
 
 
 def read_port(directory: Path, name: str) -> int | None:
-    """Return the port that `name` claimed. None if it has claimed none, or if the file is incomplete."""
+    """Return the port that `name` claimed.
+
+    None if it has claimed none, or if the file is incomplete.
+    """
     try:
         port = int(port_file(directory, name).read_text())
     except (OSError, ValueError):
@@ -291,7 +305,8 @@ def _version(command: Sequence[str], sources: Sequence[Path]) -> str:
 def _signals_deferred() -> Iterator[None]:
     """Hold back SIGINT and SIGTERM until the end of the block.
 
-    Ctrl-C between the start of a process and its record would leave a process that no command can stop.
+    Ctrl-C between the start of a process and its record would leave a process that no command can
+    stop.
     """
     held: list[int] = []
 

@@ -51,7 +51,10 @@ OWNER_ONLY = 0o600
 
 
 class MariaDb:
-    """A server in `directory`. Its data survives `stop`. `start` does not restart a server that is up to date."""
+    """A server in `directory`.
+
+    Its data survives `stop`. `start` does not restart a server that is up to date.
+    """
 
     def __init__(
         self,
@@ -79,12 +82,18 @@ class MariaDb:
     @property
     def takes_iam_tokens(self) -> bool:
         """Return whether the server runs with the plugin for logins with IAM tokens."""
-        loaded = "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        loaded = (
+            "SELECT 1 FROM information_schema.plugins"
+            " WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        )
         return self.background.process is not None and bool(run_sql(self.mysql_cnf, loaded))
 
     @property
     def socket(self) -> Path:
-        """Return the socket's path. It is in the system's temporary directory if it would be too long in ours."""
+        """Return the socket's path.
+
+        It is in the system's temporary directory if it would be too long in ours.
+        """
         path = self.files / "mysql.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
@@ -115,8 +124,9 @@ class MariaDb:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def _create_iam_users(self) -> None:
-        """Create the functions' users that do not exist yet, on a server that was running already, too.
+        """Create the functions' users that do not exist yet.
 
+        A server that was running already may lack some of them.
         Users that are no longer in the list remain in older data. No role may log in as them.
         """
         if self.takes_iam_tokens:
@@ -174,8 +184,8 @@ class MariaDb:
             "--skip-test-db",
         ]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
-        # The system's temporary directory must not be used: a server that starts there deletes the temporary tables
-        # of every other server.
+        # The system's temporary directory must not be used: a server that starts there deletes the
+        # temporary tables of every other server.
         variables = os.environ | {"TMPDIR": str(self.files / "tmp")}
         done = subprocess.run(
             command, cwd=self.files, env=variables, capture_output=True, text=True, check=False
@@ -192,14 +202,16 @@ class MariaDb:
         login = self.files / "login.sql"
         write_whole(
             login,
-            "DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
+            "DELETE FROM mysql.global_priv"
+            " WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
             "FLUSH PRIVILEGES;\n"
             f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n",
             mode=OWNER_ONLY,
         )
         write_whole(
             self.mysql_cnf,
-            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\ndefault-character-set=utf8mb4\n\n"
+            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\n"
+            "default-character-set=utf8mb4\n\n"
             "[mysql]\ndatabase=shop\n",
             mode=OWNER_ONLY,
         )
@@ -228,7 +240,10 @@ class MariaDb:
 
 
 def install() -> None:
-    """Install MariaDB with the machine's package manager if it is missing. Start no service. Raises LocalError."""
+    """Install MariaDB with the machine's package manager if it is missing.
+
+    Start no service. Raises LocalError.
+    """
     missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
     if not missing:
         return
@@ -236,8 +251,9 @@ def install() -> None:
     needs_root = manager != "brew"
     if manager is None or (needs_root and os.getuid() != 0):
         raise LocalError(
-            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version 10.11 if there is"
-            " a choice. On Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
+            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version"
+            " 10.11 if there is a choice."
+            " On Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
         )
     for command in INSTALLERS[manager]:
         variables = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
@@ -246,7 +262,7 @@ def install() -> None:
 
 
 def _program(name: str) -> list[str]:
-    """Return the command of a server program that reads no option files and runs as the current user.
+    """Return the command for a server program, without option files and as the current user.
 
     The server refuses to run as root unless it is told to. Raises LocalError.
     """

@@ -1,7 +1,9 @@
-"""Decide on a login for MariaDB's PAM plugin, which runs this program and talks to it on stdin and stdout.
+"""Decide on a login for MariaDB's PAM plugin, which runs this program.
 
-The decision is the emulator's. The plugin passes the user's authentication string, which is the path of the file with
-the emulator's port.
+The plugin talks to it on stdin and stdout.
+
+The decision is the emulator's. The plugin passes the user's authentication string, which is the
+path of the file with the emulator's port.
 """
 
 import http.client
@@ -18,8 +20,9 @@ def main() -> None:
         os._exit(
             0
         )  # The plugin reaps a child that has ended, and does not wait for one that has not.
-    # Close the file descriptors that were inherited from the server. Among them are the ends of other logins' pipes.
-    # With them open, two helpers could keep each other from reading the end of their input when the server is killed.
+    # Close the file descriptors that were inherited from the server. Among them are the ends of
+    # other logins' pipes. With them open, two helpers could keep each other from reading the end of
+    # their input when the server is killed.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     _read(1)  # flags
     user, port_file = _read_text(), _read_text()

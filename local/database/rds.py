@@ -7,9 +7,10 @@ import subprocess
 from pathlib import Path
 
 MASTER_PRIVILEGES = (
-    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, SHOW DATABASES, "
-    "CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REPLICATION SLAVE, REPLICATION CLIENT, CREATE VIEW, SHOW VIEW, "
-    "CREATE ROUTINE, ALTER ROUTINE, CREATE USER, EVENT, TRIGGER"
+    "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, "
+    "SHOW DATABASES, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REPLICATION SLAVE, "
+    "REPLICATION CLIENT, CREATE VIEW, SHOW VIEW, CREATE ROUTINE, ALTER ROUTINE, CREATE USER, "
+    "EVENT, TRIGGER"
 )
 """All privileges except SUPER, FILE and SHUTDOWN."""
 
@@ -23,7 +24,10 @@ def managed_password() -> str:
 
 
 def create_master(*, mysql_cnf: Path, user: str, password: str, database: str) -> None:
-    """Create the database and its master user. Change the password of an existing user, and keep existing data."""
+    """Create the database and its master user.
+
+    Change the password of an existing user, and keep existing data.
+    """
     for name in (user, database):
         if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII):
             raise ValueError(f"{name!r} is not a name that RDS allows")
@@ -40,8 +44,8 @@ def create_master(*, mysql_cnf: Path, user: str, password: str, database: str) -
 def create_iam_user(*, mysql_cnf: Path, user: str, emulator: Path) -> None:
     """Create a user that logs in with IAM tokens. emulator: the file with the port of the emulator.
 
-    The migrations create these users, too, with a plugin that only RDS has. That statement succeeds here because
-    it says `IF NOT EXISTS` and the user exists already.
+    The migrations create these users, too, with a plugin that only RDS has. That statement succeeds
+    here because it says `IF NOT EXISTS` and the user exists already.
     """
     login = f"`{user}`@`%` IDENTIFIED VIA pam USING '{_escaped(str(emulator))}' REQUIRE SSL"
     run_sql(mysql_cnf, f"CREATE USER IF NOT EXISTS {login}; ALTER USER {login};")

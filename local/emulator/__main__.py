@@ -1,8 +1,9 @@
-"""Start ministack as the AWS to which the stacks are deployed, and patch it where it differs from AWS.
+"""Start ministack, the AWS emulator, and patch it where it differs from AWS.
 
-This runs in the emulator's own virtual environment. Each `patch_` function replaces parts of ministack. It first checks
-that they still exist and that ministack still lacks what the patch adds. An upgrade that breaks a patch, or makes it
-unnecessary, therefore ends the start with an error message.
+This runs in the emulator's own virtual environment. Each `patch_` function replaces parts of
+ministack. It first checks that they still exist and that ministack still lacks what the patch adds.
+An upgrade that breaks a patch, or makes it unnecessary, therefore ends the start with an error
+message.
 """
 
 import argparse
@@ -37,7 +38,10 @@ RECORDED_ONLY = (
     "AWS::EC2::VPCCidrBlock",
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
-"""Numbers from Linux's headers. A process that drops a capability from its bounding set cannot get it back."""
+"""Numbers from Linux's headers.
+
+A process that drops a capability from its bounding set cannot get it back.
+"""
 IPV6_BLOCK = "2001:db8:0:ff00::/56"
 """A block from the range that is reserved for documentation. No address in it is reachable."""
 
@@ -48,7 +52,10 @@ handlers: Handlers = provisioners._RESOURCE_HANDLERS
 
 
 def patch_missing_types() -> None:
-    """Accept resources of types that ministack rejects. CloudFormation records them, and they have no effect."""
+    """Accept resources of types that ministack rejects.
+
+    CloudFormation records them, and they have no effect.
+    """
 
     def create(logical_id: str, props: Attributes, stack_name: str) -> tuple[str, Attributes]:
         physical_id = f"{stack_name}-{logical_id}-{new_uuid()[:8]}"
@@ -128,8 +135,8 @@ def patch_secret_references() -> None:
 def patch_databases(*, mysql_cnf: Path, port: int) -> None:
     """Make each database instance stand for the local MariaDB server.
 
-    Creating an instance creates the database, the master user and, if RDS manages the password, the user's secret.
-    Deleting it deletes the secret and keeps the data.
+    Creating an instance creates the database, the master user and, if RDS manages the password, the
+    user's secret. Deleting it deletes the secret and keeps the data.
     """
     instances = handlers["AWS::RDS::DBInstance"]
     create, attributes, delete = (
@@ -211,7 +218,10 @@ def patch_function_sessions() -> None:
 
 
 def patch_metric_math() -> None:
-    """Accept alarms on an expression, and record them as alarms on a metric. No alarm ever fires here."""
+    """Accept alarms on an expression, and record them as alarms on a metric.
+
+    No alarm ever fires here.
+    """
     alarm = handlers["AWS::CloudWatch::Alarm"]
 
     def without_expression(argument: Any) -> Any:
@@ -271,7 +281,10 @@ def patch_function_runtime() -> None:
 
 
 def drop_root_override() -> None:
-    """Make file permissions apply to functions even when root runs the emulator, because their code is read-only."""
+    """Make file permissions apply to functions even when root runs the emulator.
+
+    Without this, functions could write to their read-only code.
+    """
     if sys.platform == "linux" and os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         expect(

@@ -1,4 +1,7 @@
-"""Accept or reject database logins with IAM tokens, as RDS does. MariaDB sends them through `pam_helper.py`."""
+"""Accept or reject database logins with IAM tokens, as RDS does.
+
+MariaDB sends them through `pam_helper.py`.
+"""
 
 import logging
 import os

@@ -1,4 +1,7 @@
-"""What the emulator's code expects of ministack. An upgrade that does not meet an expectation ends the start."""
+"""What the emulator's code expects of ministack.
+
+An upgrade that does not meet an expectation ends the start.
+"""
 
 import sys
 from importlib import import_module
@@ -65,10 +68,14 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
 
 
 def expect(condition: object, expectation: str) -> None:
-    """End the process with an error message unless the condition holds. expectation: a sentence about ministack."""
+    """End the process with an error message unless the condition holds.
+
+    expectation: a sentence about ministack, for the message.
+    """
     if not condition:
         sys.exit(
-            f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}"
+            f"ministack {version('ministack')} does not meet an expectation of local/emulator:"
+            f" {expectation}"
         )
 
 

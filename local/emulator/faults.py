@@ -1,4 +1,7 @@
-"""Make AWS calls fail or wait, for tests. `POST /_faults` on the emulator's port replaces all faults."""
+"""Make AWS calls fail or wait, for tests.
+
+`POST /_faults` on the emulator's port replaces all faults.
+"""
 
 import asyncio
 import json
@@ -17,7 +20,7 @@ App = Callable[
 
 @dataclass(kw_only=True)
 class Fault:
-    """A fault of a service: its calls wait for `delay` seconds, and then fail if there is a `status`."""
+    """A fault of a service: calls wait for `delay` seconds, and fail if there is a `status`."""
 
     service: str
     """The service's name in signatures, such as `sns`, `sqs` or `secretsmanager`."""
@@ -75,7 +78,8 @@ async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
 def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
     """Return the service and the action of a call, each empty if unknown.
 
-    The service is in the signature. The action is in a header with AWS's JSON protocols, and else in the body.
+    The service is in the signature. The action is in a header with AWS's JSON protocols, and else
+    in the body.
     """
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
     credential = (
@@ -87,7 +91,10 @@ def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
 
 
 async def send_status(send: Any, status: int) -> None:
-    """Send a response without a body. If the status is an error, botocore reads it as one in every protocol."""
+    """Send a response without a body.
+
+    If the status is an error, botocore reads it as one in every protocol.
+    """
     await send(
         {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]}
     )

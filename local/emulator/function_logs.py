@@ -1,4 +1,4 @@
-"""Write to a function's log group: the output of its process, and Lambda's own lines about each invocation."""
+"""Write a function's output, and Lambda's own events, to the function's log group."""
 
 import json
 import os
@@ -16,7 +16,10 @@ FRAME_HEADER = 16
 """Bytes: type (4), length (4), and time in microseconds (8)."""
 SYSTEM_LEVELS = ("DEBUG", "INFO", "WARN")
 ENDPOINT_NOTICE = '"logger": "botocore.configprovider"'
-"""Part of a line that botocore logs for each client when AWS_ENDPOINT_URL is set. On AWS it is not set."""
+"""Part of a line that botocore logs for each client when AWS_ENDPOINT_URL is set.
+
+On AWS it is not set.
+"""
 
 Config = dict[str, Any]
 
@@ -59,10 +62,13 @@ class LogStream:
 
 
 class LogReader:
-    """Writes to a log stream what a process writes to its output and, in frames, to its telemetry file."""
+    """Reads the output and the telemetry file of a process, and writes to a log stream."""
 
     def __init__(self, *, output: int, telemetry: int, stream: LogStream) -> None:
-        """output, telemetry: the reading ends of two pipes. They are closed when the process has ended."""
+        """output, telemetry: the reading ends of two pipes.
+
+        They are closed when the process has ended.
+        """
         self._stream = stream
         self._output = output
         self._buffers = {output: bytearray(), telemetry: bytearray()}
@@ -77,7 +83,7 @@ class LogReader:
         self._thread.start()
 
     def drain(self) -> None:
-        """Read everything that was written before this call, a last line without its newline included."""
+        """Read everything that was written before this call, even a line without a newline."""
         with self._lock:
             for descriptor in list(self._buffers):
                 self._read(descriptor)
@@ -131,7 +137,10 @@ def _lines(buffer: bytearray) -> Iterator[tuple[str, None]]:
 
 
 def _frames(buffer: bytearray) -> Iterator[tuple[str, int]]:
-    """Remove the complete frames from a buffer and yield them. Each is an event with its time in milliseconds."""
+    """Remove the complete frames from a buffer and yield them.
+
+    Each is an event with its time in milliseconds.
+    """
     while len(buffer) >= FRAME_HEADER:
         end = FRAME_HEADER + int.from_bytes(buffer[4:8], "big")
         if len(buffer) < end:
@@ -168,8 +177,9 @@ class Report:
 
 
 class SystemLog:
-    """Writes Lambda's own events: start and report of an invocation, and the report of a failed initialization.
+    """Writes Lambda's own events about invocations.
 
+    These are the start and the report of an invocation, and the report of a failed initialization.
     In JSON, only events of the function's system log level are written.
     """
 
@@ -232,7 +242,10 @@ class SystemLog:
         self._write(level, "platform.report", record, text="\t".join(text))
 
     def _write(self, level: str, kind: str, record: dict[str, Any], *, text: str) -> None:
-        """Write an event in the function's log format. Lambda applies levels to the JSON format only."""
+        """Write an event in the function's log format.
+
+        Lambda applies levels to the JSON format only.
+        """
         now = time.time()
         if not self._json:
             self._stream.write(text)

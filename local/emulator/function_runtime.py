@@ -1,8 +1,9 @@
-"""Run functions in execution environments as Lambda does, under AWS's own runtime client, `awslambdaric`.
+"""Run functions as Lambda does, under AWS's own runtime client, `awslambdaric`.
 
-An execution environment is a process with Lambda's variables, read-only code and a directory for temporary files. It is
-frozen while it has no invocation. It differs from Lambda in three ways: its code is not in `/var/task` and its files
-are not in `/tmp`, its share of the processor is not limited, and its Python is the emulator's own.
+An execution environment is a process with Lambda's variables, read-only code and a directory for
+temporary files. It is frozen while it has no invocation. It differs from Lambda in three ways: its
+code is not in `/var/task` and its files are not in `/tmp`, its share of the processor is not
+limited, and its Python is the emulator's own.
 """
 
 import json
@@ -36,10 +37,13 @@ from local.emulator.runtime_api import Invocation, RuntimeApi
 from local.files import unpack
 
 INIT_SECONDS = 10
-"""Lambda's limit for an initialization. If it fails, it is repeated once, in the time of the first invocation."""
+"""Lambda's limit for an initialization.
+
+If it fails, it is repeated once, in the time of the first invocation.
+"""
 POLL_SECONDS = 0.05
 BROUGHT_BY_LAMBDA = ("awslambdaric", "boto3")
-"""Functions can import these packages and their dependencies, and no others of the emulator's environment."""
+"""The packages of the emulator's environment that functions can import, with their dependencies."""
 
 log = logging.getLogger("function_runtime")
 
@@ -60,7 +64,10 @@ class InitFailed(Exception):
 
 
 class Killable(subprocess.Popen[bytes]):
-    """A process that leads a group. Signals go to the whole group, and `terminate` kills it, as Lambda does."""
+    """A process that leads a group.
+
+    Signals go to the whole group, and `terminate` kills it, as Lambda does.
+    """
 
     def send_signal(self, sig: int) -> None:
         # macOS raises PermissionError for a process that has ended.
@@ -72,7 +79,10 @@ class Killable(subprocess.Popen[bytes]):
 
 
 class ExecutionEnvironment:
-    """A process with its code, its temporary files and its log. The RuntimeApi calls it as its Environment."""
+    """A process with its code, its temporary files and its log.
+
+    The RuntimeApi calls it as its Environment.
+    """
 
     def __init__(self, config: Config, code: bytes) -> None:
         self._changed = threading.Condition()
@@ -94,8 +104,8 @@ class ExecutionEnvironment:
         }
         self._began = time.monotonic()
         self.process = Killable(
-            # -S hides the virtual environment's packages; PYTHONPATH names the ones that Lambda brings.
-            # -B because the code is read-only.
+            # -S hides the virtual environment's packages; PYTHONPATH names the ones that Lambda
+            # brings. -B because the code is read-only.
             [sys.executable, "-S", "-B", "-m", "awslambdaric", config["Handler"]],
             cwd=task,
             env=variables,
@@ -226,7 +236,10 @@ class ExecutionEnvironment:
         return {"error": failure, "ended": True}
 
     def _failure(self, invocation: Invocation, report: Report) -> dict[str, str] | None:
-        """End the invocation if it broke a limit or its process ended. Return the error, or None."""
+        """End the invocation if it broke a limit or its process ended.
+
+        Return the error, or None.
+        """
         report.max_memory_mb = max(report.max_memory_mb, self.peak_memory_mb())
         if report.max_memory_mb > report.memory_mb:
             self.process.kill()
@@ -242,7 +255,10 @@ class ExecutionEnvironment:
         return None
 
     def peak_memory_mb(self) -> int:
-        """Return the process's peak memory use, or 0 without /proc or after the end of the process."""
+        """Return the process's peak memory use.
+
+        It is 0 without /proc or after the process's end.
+        """
         with suppress(OSError):
             for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
@@ -250,7 +266,10 @@ class ExecutionEnvironment:
         return 0
 
     def close(self) -> None:
-        """Kill the process, read the rest of its log and delete its temporary files. May be called again."""
+        """Kill the process, read the rest of its log and delete its temporary files.
+
+        May be called again.
+        """
         with self._changed:
             if self._closed:
                 return
@@ -264,7 +283,7 @@ class ExecutionEnvironment:
 
 
 class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
-    """Runs a function in one execution environment after the other, as a member of ministack's pool of workers."""
+    """A member of ministack's pool. Runs a function in one environment after the other."""
 
     _environment: ExecutionEnvironment | None = None
     _proc: Killable | None
@@ -332,7 +351,10 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             return _result(outcome, cold=cold, lines=list(environment.stream.invocation))
 
     def _ensure_environment(self, request_id: str, *, cold: bool) -> float:
-        """Start an environment if there is none. Return when the time of the invocation began. Raises InitFailed."""
+        """Start an environment if there is none.
+
+        Return when the time of the invocation began. Raises InitFailed.
+        """
         if cold:
             try:
                 self._spawn()
@@ -381,7 +403,8 @@ def timeout_error(request_id: str, seconds: float) -> dict[str, str]:
 
 def untraced() -> str:
     """Return a trace header as Lambda makes it when X-Ray is off."""
-    return f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Parent={os.urandom(8).hex()};Sampled=0"
+    root = f"1-{int(time.time()):08x}-{os.urandom(12).hex()}"
+    return f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
 
 
 def restores_snapshot(config: Config) -> bool:
@@ -389,7 +412,10 @@ def restores_snapshot(config: Config) -> bool:
 
 
 def layer_archives(config: Config) -> list[bytes]:
-    """Return the archives of the layers, in the order in which Lambda unpacks them. Raises ValueError."""
+    """Return the archives of the layers, in the order in which Lambda unpacks them.
+
+    Raises ValueError.
+    """
     archives = []
     for layer in config.get("Layers") or []:
         archive = lambda_svc._resolve_layer_zip(layer)
@@ -428,7 +454,7 @@ def is_python(config: Config) -> bool:
 
 
 def install() -> None:
-    """Make ministack run Python functions in PythonWorkers, which write the functions' logs themselves."""
+    """Make ministack run Python functions in PythonWorkers, which write the logs themselves."""
     link_runtime()
     worker_class = lambda_runtime._worker_class_for
     run = lambda_svc._execute_function_warm

@@ -1,8 +1,9 @@
 """Serve the deployed HTTP API at the root of a port of its own, as API Gateway does.
 
-This builds the event and calls the function itself. Through ministack's own route, each path would hold the API's id,
-some paths would reach ministack's own pages, OPTIONS requests would not reach the function, bodies that are not UTF-8
-would be changed, and clients would see the text of exceptions.
+This builds the event and calls the function itself. Through ministack's own route, each path would
+hold the API's id, some paths would reach ministack's own pages, OPTIONS requests would not reach
+the function, bodies that are not UTF-8 would be changed, and clients would see the text of
+exceptions.
 """
 
 import base64
@@ -115,7 +116,10 @@ async def _call_api(scope: dict[str, Any], body: bytes) -> Response:
 
 
 def _path(scope: dict[str, Any]) -> str:
-    """Return the path of the request's target, decoded as API Gateway does. The target may be a whole URL, or `*`."""
+    """Return the path of the request's target, decoded as API Gateway does.
+
+    The target may be a whole URL, or `*`.
+    """
     target = scope["raw_path"].decode("latin-1")
     if "://" in target.partition("/")[0] + "//":
         target = target.partition("://")[2].partition("/")[2]
@@ -203,7 +207,10 @@ def _event_body(body: bytes, content_type: str | None) -> tuple[str, bool]:
 
 
 def _function_response(result: Any) -> Response:
-    """Turn a function's result into a response. A result without a status code is the body of a 200."""
+    """Turn a function's result into a response.
+
+    A result without a status code is the body of a 200.
+    """
     if isinstance(result, str) and result.lstrip().startswith("{"):
         result = json.loads(result)
     if not isinstance(result, dict) or "statusCode" not in result:

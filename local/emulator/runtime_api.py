@@ -32,7 +32,10 @@ class Environment(Protocol):
     def finish_invocation(
         self, request_id: str, *, response: Any = None, error: Any = None
     ) -> bool:
-        """Accept the outcome of an invocation. Return False if no such invocation is in progress."""
+        """Accept the outcome of an invocation.
+
+        Return False if no such invocation is in progress.
+        """
 
     def fail_init(self, error: Any) -> None:
         """Accept an error that happened before the first invocation."""
@@ -65,7 +68,8 @@ class RuntimeApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    # Buffer the whole response, so that it is one packet. A second packet would wait until the first is acknowledged.
+    # Buffer the whole response, so that it is one packet. A second packet would wait until the
+    # first is acknowledged.
     wbufsize = -1
     server: RuntimeApi  # type: ignore[assignment]
 

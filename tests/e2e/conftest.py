@@ -1,4 +1,7 @@
-"""Fixtures for tests of the deployed shop. All of them share one cloud, which the first test deploys."""
+"""Fixtures for tests of the deployed shop.
+
+All of them share one cloud, which the first test deploys.
+"""
 
 from collections.abc import Generator, Iterator
 from typing import Any

@@ -1,7 +1,8 @@
-"""Many clients buy while everything fails at random. Afterwards nothing is lost, and the books balance.
+"""Many clients buy while everything fails at random.
 
-`pytest tests/e2e/test_chaos.py --chaos-seconds=60 --chaos-seeds=5` lasts longer. `--seed=17` replays one run:
-it makes the same choices in the same order, though not at exactly the same times.
+Afterwards nothing is lost, and the books balance.
+`pytest tests/e2e/test_chaos.py --chaos-seconds=60 --chaos-seeds=5` lasts longer. `--seed=17`
+replays one run: it makes the same choices in the same order, though not at exactly the same times.
 """
 
 import random
@@ -31,7 +32,8 @@ RECOVERS_WITHIN = 90
 """Seconds until every order has arrived after the last failure."""
 
 REQUEST_STUCK_ORDERS_AGAIN = """
-UPDATE production_order SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP()
+UPDATE production_order
+SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP()
 WHERE status = 'stuck'
 """
 SERVICE_FAULTS = (
@@ -65,7 +67,10 @@ class Checkout:
 
 
 class Client:
-    """Buys, and repeats checkouts that have a key. Each checkout has a requester of its own, to be found in the books."""
+    """Sends checkouts, and repeats those that have a key.
+
+    The requester in the books tells them apart.
+    """
 
     def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
@@ -108,7 +113,10 @@ class Client:
 
 
 class Chaos:
-    """Causes one failure after another. Each kind has its turn, in an order that depends on the seed."""
+    """Causes one failure after another.
+
+    Each kind has its turn, in an order that depends on the seed.
+    """
 
     def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
@@ -147,7 +155,10 @@ class Chaos:
 
     def kill_statements(self) -> None:
         """Kill the connections on which the functions run statements, again and again."""
-        running = r"SELECT id FROM information_schema.processlist WHERE user LIKE 'shop\_%' AND command = 'Query'"
+        running = (
+            "SELECT id FROM information_schema.processlist"
+            r" WHERE user LIKE 'shop\_%' AND command = 'Query'"
+        )
         with self.shop.owner() as connection, connection.cursor() as cursor:
             end = time.monotonic() + self.random.uniform(0.5, 2)
             while time.monotonic() < end:
@@ -201,7 +212,10 @@ def recover(shop: Shop) -> None:
     shop.factory.respond = accept
 
     def all_arrived() -> None:
-        open_orders = "SELECT order_id, status, publications, attempts FROM production_order WHERE status <> 'arrived'"
+        open_orders = (
+            "SELECT order_id, status, publications, attempts FROM production_order"
+            " WHERE status <> 'arrived'"
+        )
         try:
             shop.sql(REQUEST_STUCK_ORDERS_AGAIN)
             make_due(shop)
@@ -218,8 +232,8 @@ def recover(shop: Shop) -> None:
 def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
     """Compare every response with the books.
 
-    Return how many checkouts without a key were sold although the response was 503. There may be some: if the server
-    is killed right after a commit, the function cannot find out.
+    Return how many checkouts without a key were sold although the response was 503. There may be
+    some: if the server is killed right after a commit, the function cannot find out.
     """
     sold_behind_503 = 0
     sold = Counter(requester for _, requester in shop.ledger())
@@ -279,7 +293,8 @@ def test_chaos_loses_no_order_and_sells_nothing_twice(
     recover(shop)  # a repeat may have been the first to succeed, and may have ordered more
     checkouts = [checkout for client in clients for checkout in client.checkouts]
     sold_behind_503 = assert_true_outcomes(shop, checkouts)
-    # Every order has arrived. The next test must not receive the reminders that are left in the queue.
+    # Every order has arrived. The next test must not receive the reminders that are left in the
+    # queue.
     shop.cloud.client("sqs").purge_queue(QueueUrl=shop.queue_url("stock_queue"))
     outcomes = Counter("unknown" if checkout.unavailable else "known" for checkout in checkouts)
     assert outcomes["unknown"], "nothing has failed"

@@ -29,7 +29,10 @@ from tests.support.misbehaving import accept_without_callback
 from tests.support.polling import eventually
 
 RESTART_SECONDS = 0.3
-"""A restart takes longer. A checkout with a key that it interrupts is sent again, and may succeed."""
+"""A restart takes longer.
+
+A checkout with a key that it interrupts is sent again, and may succeed.
+"""
 
 
 def assert_unavailable(response: requests.Response) -> None:

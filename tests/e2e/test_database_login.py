@@ -96,13 +96,14 @@ def assert_rejected(
 def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
     assert shop.request("GET", "/product/donut").status_code == 200
     logins = shop.sql(
-        "SELECT user, plugin, ssl_type FROM mysql.user WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
+        "SELECT user, plugin, ssl_type FROM mysql.user"
+        " WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
     )
     assert sorted(logins) == sorted((user, "pam", "ANY") for user in USERS.values())
 
 
 def test_users_have_exactly_their_grants(shop: Shop) -> None:
-    """tests/integration compares the same table with the grants of the users that log in with passwords."""
+    """tests/integration compares the same table with users that log in with passwords."""
     grants = {
         user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))]
         for user in USERS.values()

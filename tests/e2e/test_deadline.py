@@ -57,7 +57,8 @@ def test_every_route_responds_in_time_when_the_database_stutters(
         ),
         "callback": lambda: call_back(callback_url),
     }
-    # Cold starts do not count towards the 5 s. After these requests, each one below finds a warm environment.
+    # Cold starts do not count towards the 5 s. After these requests, each one below finds a warm
+    # environment.
     cold = at_once(*[routes["GET /product"]] * len(routes))
     call_back(f"{callback_url}x")
     if connections == "new":

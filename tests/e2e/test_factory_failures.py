@@ -1,7 +1,8 @@
 """Failures of the factory: an order arrives once, whatever the factory does with it.
 
-The tests of failures are divided by what fails: the factory here, the database in test_database_failures.py, and the
-topic with its queue in test_topic_failures.py. A test in which two of them fail belongs to the one that fails first.
+The tests of failures are divided by what fails: the factory here, the database in
+test_database_failures.py, and the topic with its queue in test_topic_failures.py. A test in which
+two of them fail belongs to the one that fails first.
 """
 
 from local.factory import FactoryResponse, accept

@@ -1,4 +1,4 @@
-"""The shop's loop when nothing fails: purchase, production order, callback, and the stock that it brings."""
+"""The shop's loop when nothing fails: checkout, production order, callback and new stock."""
 
 import json
 from itertools import chain

@@ -1,4 +1,7 @@
-"""A database that is lost and restored from its last snapshot. A dump stands for the snapshot here."""
+"""A database that is lost and restored from its last snapshot.
+
+A dump stands for the snapshot here.
+"""
 
 import subprocess
 

@@ -1,4 +1,7 @@
-"""The commands in docs/runbook.md work: each section's commands are run in a shop in which its alarm would fire."""
+"""The commands in docs/runbook.md work.
+
+Each section's commands are run in a shop in which the section's alarm would fire.
+"""
 
 import os
 import signal

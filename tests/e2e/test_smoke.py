@@ -1,4 +1,7 @@
-"""`make smoke` checks the deployed shop's whole loop. If a hop does not work, the error message names it."""
+"""`make smoke` checks the deployed shop's whole loop.
+
+If a hop does not work, the error message names it.
+"""
 
 import subprocess
 import time
@@ -40,7 +43,10 @@ def test_smoke_test_orders_nothing_above_max_quantity(shop: Shop) -> None:
 
 
 def failure(shop: Shop, command: str) -> tuple[int, str]:
-    """Run a command that fails. Return its status, and its only line on stderr apart from make's own."""
+    """Run a command that fails.
+
+    Return its status, and its only line on stderr apart from make's own.
+    """
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,
@@ -56,7 +62,7 @@ def failure(shop: Shop, command: str) -> tuple[int, str]:
 
 
 def smoke(shop: Shop) -> str:
-    """Run a smoke test that waits only WITHIN seconds, and return the error message with which it fails."""
+    """Run a smoke test that waits only WITHIN seconds, and return its error message."""
     directory = f"--directory={shop.cloud.directory}"
     endpoint = f"--endpoint={shop.cloud.directory}/endpoint"
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Failures of the topic and its queue: no order is lost, and a message that cannot be read delays no other.
+"""Failures of the topic and its queue: no order is lost, and no message delays another.
 
 test_factory_failures.py says which failure belongs to which file.
 """
@@ -48,7 +48,10 @@ def test_checkout_responds_in_time_when_the_topic_fails(shop: Shop, fault: Fault
 
 
 def test_order_published_unnoticed_by_sales_counts_once(shop: Shop) -> None:
-    """The topic accepts the notification after sales has given up, and the relay publishes the order again."""
+    """The topic accepts the notification after sales has given up.
+
+    Then the relay publishes again.
+    """
     with shop.cloud.faults(Fault(service="sns", action="Publish", delay=1.5, count=1)):
         order_id = shop.order_more(40)
         make_due(shop)
@@ -74,9 +77,10 @@ def test_notification_that_comes_twice_counts_once(shop: Shop) -> None:
 def test_relay_publishes_an_order_that_was_never_published(shop: Shop) -> None:
     """As after a function that ended between the commit and the publication."""
     shop.sql(
-        "INSERT INTO production_order SET order_id = 'forgotten', callback_token = 'secret', quantity = 40,"
-        " product_id = (SELECT product_id FROM product WHERE slug = 'donut'), factory_id = 'FF-1',"
-        " requester = '홍길동', requested_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6)"
+        "INSERT INTO production_order SET order_id = 'forgotten', callback_token = 'secret',"
+        " product_id = (SELECT product_id FROM product WHERE slug = 'donut'), quantity = 40,"
+        " factory_id = 'FF-1', requester = '홍길동',"
+        " requested_at = UTC_TIMESTAMP(6), next_attempt_at = UTC_TIMESTAMP(6)"
     )
     run_relay(shop)
     shop.wait_for("forgotten")
@@ -85,7 +89,10 @@ def test_relay_publishes_an_order_that_was_never_published(shop: Shop) -> None:
 
 
 def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: Shop) -> None:
-    """Orders in the same batch are placed. One that the factory rejects ends there too, and can be redriven."""
+    """Orders in the same batch are placed.
+
+    One that the factory rejects ends there too, and can be redriven.
+    """
     sqs = shop.cloud.client("sqs")
     queue, dead_letters = shop.queue_url("stock_queue"), shop.queue_url("stock_dlq")
     sqs.purge_queue(QueueUrl=dead_letters)

@@ -1,4 +1,4 @@
-"""The events that the local cloud sends to functions are valid by the models of AWS Lambda Powertools."""
+"""The events of the local cloud are valid by the models of AWS Lambda Powertools."""
 
 import http.client
 import json
@@ -138,7 +138,10 @@ def test_http_event_has_the_headers_of_the_gateway(cloud: Cloud, api_id: str) ->
 
 
 def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
-    """The first message comes through a topic, as the shop's messages do. The second is sent to the queue directly."""
+    """The first message comes through a topic, as the shop's messages do.
+
+    The second is sent to the queue directly.
+    """
     sqs, sns = cloud.client("sqs"), cloud.client("sns")
     queue = sqs.create_queue(QueueName="events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
@@ -205,7 +208,7 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
 
 
 def test_eventbridge_event_is_valid(cloud: Cloud, echo: str) -> None:
-    """The event matches a pattern. ministack builds the events of schedules, which take a minute, in the same way."""
+    """A schedule's event would take a minute. ministack builds it in the same way."""
     events = cloud.client("events")
     rule = events.put_rule(Name="baked", EventPattern=json.dumps({"source": ["bakery"]}))["RuleArn"]
     cloud.client("lambda").add_permission(

@@ -34,7 +34,7 @@ DIFFERENCES = {
 
 
 def private_names(source: Path) -> set[tuple[str, str]]:
-    """Return the private names that a file takes from modules of ministack, each with its module."""
+    """Return each private name that a file takes from a module of ministack, with the module."""
     tree = ast.parse(source.read_text())
     modules = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"

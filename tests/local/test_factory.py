@@ -1,4 +1,4 @@
-"""local/factory.py: the stand-in behaves as the real factory does, unless a test tells it otherwise."""
+"""local/factory.py: the stand-in behaves as the real factory does, or as a test says."""
 
 import json
 import threading

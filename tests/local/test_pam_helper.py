@@ -1,4 +1,4 @@
-"""local/database/pam_helper.py: no process of the login helper remains after the end of the server."""
+"""local/database/pam_helper.py: no login helper remains after the end of the server."""
 
 import os
 import shutil
@@ -48,7 +48,8 @@ def in_session(session: int) -> list[psutil.Process]:
 def test_pam_helper_ends_when_its_input_ends(sent: bytes) -> None:
     """It ends even if it has inherited the other end of the pipe.
 
-    That happens when two logins begin at the same time: each helper inherits the ends of the other's pipes.
+    That happens when two logins begin at the same time: each helper inherits the ends of the
+    other's pipes.
     """
     input_end, server_end = os.pipe()
     tool = subprocess.Popen(
@@ -75,7 +76,10 @@ def test_pam_helper_ends_when_its_input_ends(sent: bytes) -> None:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDb]:
-    """Start a server with a copy of the plugin, whose program still has the path from before the project was moved."""
+    """Start a server with a copy of the plugin.
+
+    The plugin's program still has the path from before the project was moved.
+    """
     if not pam_plugin.PLUGIN.exists():
         pam_plugin.install()
     if not pam_plugin.PLUGIN.exists():

@@ -1,4 +1,4 @@
-"""local/processes.py: `stop` ends the process that `start` started with its children, and no other process."""
+"""local/processes.py: `stop` ends what `start` started, and no other process."""
 
 import errno
 import json
@@ -27,7 +27,8 @@ SLEEP = [sys.executable, "-c", "import time; print('ready', flush=True); time.sl
 PARENT = [
     sys.executable,
     "-c",
-    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "import subprocess, sys, time\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print('ready', flush=True); time.sleep(60)",
 ]
 INCOMPLETE_RECORDS = ["", "{", "[]", "{}", '{"pid": 1', '{"pid": "one", "identity": ""}', "\0\0"]
@@ -83,7 +84,8 @@ def test_process_is_recognized_after_the_wall_clock_jumped(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """psutil derives a start time from the boot time, which follows the wall clock."""
-    system: Any = psutil._psplatform  # type: ignore[attr-defined]  # the only place to step psutil's clock
+    # psutil has no public way to step its clock.
+    system: Any = psutil._psplatform  # type: ignore[attr-defined]
     boot_time = system.boot_time()
     monkeypatch.setattr(system, "boot_time", lambda: boot_time + 3600)
     pid = sleeper.pid
@@ -130,7 +132,10 @@ def test_process_with_an_incomplete_record_is_stopped(sleeper: Background, text:
 def test_process_without_a_record_is_stopped_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The children inherit the variable. They come first in a list by id when the ids have wrapped around."""
+    """The children inherit the variable.
+
+    They come first in a list by id when the ids have wrapped around.
+    """
     by_id = psutil.process_iter
     monkeypatch.setattr(psutil, "process_iter", lambda: reversed([*by_id()]))
     parent = Background(name="parent", directory=tmp_path)

@@ -29,13 +29,15 @@ ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5
 ASK_WITH_REQUESTS = "import sys, requests; requests.get(sys.argv[1], timeout=5).raise_for_status()"
 BUNDLE = """
 import subprocess, sys
-pip = subprocess.run(
-    [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={sys.argv[1]}", "six"]
-)
+install = ["pip", "install", "--quiet", "--no-deps", f"--target={sys.argv[1]}", "six"]
+pip = subprocess.run([sys.executable, "-m", *install])
 print("jsii.errors.JavaScriptError:", *["    at Kernel._Kernel_ensureSync"] * 100, sep="\\n")
 sys.exit(pip.returncode)
 """
-"""A stand-in for `cdk deploy`. It fails as the bundling of the layer does: pip's lines, then a long traceback."""
+"""A stand-in for `cdk deploy`.
+
+It fails as the bundling of the layer does: pip's lines, then a long traceback.
+"""
 START = """
 import pathlib, sys
 from local import cloud
@@ -85,7 +87,7 @@ def emulator() -> Iterator[HTTPServer]:
 
 @pytest.fixture
 def cloud(emulator: HTTPServer, tmp_path: Path) -> Iterator[Cloud]:
-    """A cloud with the stand-in in the place of its emulator, and with a process that is recorded as the emulator."""
+    """Return a cloud whose emulator is the stand-in, though another process is recorded for it."""
     cloud = Cloud(tmp_path)
     for name in ("emulator", "endpoint"):
         write_whole(port_file(tmp_path, name), str(emulator.server_port))

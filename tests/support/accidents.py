@@ -56,7 +56,10 @@ def shell_variables(shop: Shop) -> dict[str, str]:
 
 
 def run(shop: Shop, command: str, *, stdin: str = "") -> str:
-    """Run a command in the project's root, and return what it prints. Fails if the command fails."""
+    """Run a command in the project's root, and return what it prints.
+
+    Fails if the command fails.
+    """
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,

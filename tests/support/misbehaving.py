@@ -1,4 +1,4 @@
-"""Ways in which the factory misbehaves: responses for the stand-in, and a server that breaks the protocol."""
+"""Ways in which a factory misbehaves: responses of the stand-in, and a server that breaks HTTP."""
 
 import json
 import socket
@@ -78,9 +78,9 @@ MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
 def misbehaving(factory: Factory, *, times: int) -> Iterator[dict[str, list[float]]]:
     """Replace the factory by one that misbehaves, and yield when it received the requests.
 
-    An order's MessageAttributeFactoryId names its misbehaviour. After so many times, the factory accepts the order and
-    calls back. The result has a list of times on the monotonic clock for each misbehaviour. Requests for any other path
-    than the factory's are listed under their path.
+    An order's MessageAttributeFactoryId names its misbehaviour. After so many times, the factory
+    accepts the order and calls back. The result has a list of times on the monotonic clock for each
+    misbehaviour. Requests for any other path than the factory's are listed under their path.
     """
     received = defaultdict[str, list[float]](list)
 

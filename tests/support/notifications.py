@@ -26,7 +26,7 @@ def attributes(books: Books, order_id: str) -> dict[str, str]:
 
 
 def envelope(books: Books, order_id: str) -> str:
-    """Return the body of the order's message in the queue: what the consumer reads of SNS's envelope."""
+    """Return the body of the order's message in the queue, as far as the consumer reads it."""
     values = attributes(books, order_id)
     fields = {name: {"Type": "String", "Value": value} for name, value in values.items()}
     return json.dumps({"MessageAttributes": fields})
