@@ -73,7 +73,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def api(cloud: Cloud) -> str:
-    """An HTTP API whose every request goes to HANDLER."""
+    """Create an HTTP API whose requests all go to HANDLER. Return the ARN of the function."""
     arn = create_function(cloud, "echo", archive(echo=HANDLER), Handler="echo.handler")
     gateway = cloud.client("apigatewayv2")
     api_id = gateway.create_api(Name="echo", ProtocolType="HTTP")["ApiId"]

@@ -83,7 +83,7 @@ def sleeper(tmp_path: Path) -> Iterator[Background]:
 def test_process_is_recognized_after_the_wall_clock_jumped(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """psutil derives a start time from the boot time, which follows the wall clock."""
+    """Start times by psutil are derived from the boot time, which follows the wall clock."""
     # psutil has no public way to step its clock.
     system: Any = psutil._psplatform  # type: ignore[attr-defined]
     boot_time = system.boot_time()
