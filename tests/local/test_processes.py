@@ -210,6 +210,15 @@ def test_claimed_port_is_kept_while_it_is_free(tmp_path: Path) -> None:
         assert claim_port(tmp_path, name="a", preferred=0, taken=False) != port
 
 
+def test_preferred_port_is_claimed_unless_it_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        other.listen()
+        assert claim_port(tmp_path, name="a", preferred=port, taken=False) != port
+    assert claim_port(tmp_path, name="b", preferred=port, taken=False) == port
+
+
 @pytest.mark.parametrize("taken", [True, False])
 @pytest.mark.parametrize("text", ["", "\0\0", "80a", "-1", "99999", "0"])
 def test_incomplete_port_file_is_replaced(text: str, taken: bool, tmp_path: Path) -> None:
