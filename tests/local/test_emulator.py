@@ -183,7 +183,7 @@ def test_exception_is_in_the_log_and_not_in_the_response(cloud: Cloud) -> None:
 
 
 @pytest.mark.usefixtures("api")
-def test_function_has_credentials_of_its_role_and_no_variable_of_the_host(cloud: Cloud) -> None:
+def test_function_gets_its_role_and_no_variable_of_the_host(cloud: Cloud) -> None:
     variables = request(cloud, "GET", "/")[1]["variables"]
     assert "HOST_SECRET" not in variables
     assert variables["AWS_ENDPOINT_URL"] == cloud.aws_endpoint_url

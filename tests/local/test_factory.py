@@ -25,7 +25,7 @@ class Customer(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def test_factory_returns_201_and_calls_back_once_with_the_payload() -> None:
+def test_factory_returns_201_and_calls_back_once() -> None:
     Customer.bodies, Customer.called = [], threading.Event()
     with HTTPServer(("127.0.0.1", 0), Customer) as customer, Factory(stage_seconds=0.01) as factory:
         threading.Thread(target=customer.serve_forever, args=(0.01,), daemon=True).start()

@@ -7,7 +7,7 @@ import pytest
 from local.database.mariadb import MariaDb
 
 
-def test_server_does_not_use_the_temporary_directory_of_the_system(
+def test_server_has_a_temporary_directory_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Servers created at the same time would delete each other's temporary tables there."""

@@ -97,7 +97,7 @@ def cloud(emulator: HTTPServer, tmp_path: Path) -> Iterator[Cloud]:
     cloud.emulator.stop()
 
 
-def test_command_that_starts_the_cloud_reaches_it_without_the_proxy(cloud: Cloud) -> None:
+def test_start_of_the_cloud_does_not_use_the_proxy(cloud: Cloud) -> None:
     """In a process of its own: urllib reads the variables when an opener is made."""
     command = [sys.executable, "-c", START, str(cloud.directory)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
