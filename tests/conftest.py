@@ -53,6 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_unconfigure() -> None:
     """Make the process end, with an error and every thread's traceback, if a thread keeps it from ending."""
+    assert sys.__stderr__
     faulthandler.dump_traceback_later(EXIT_WITHIN, file=sys.__stderr__, exit=True)
 
 
