@@ -1,4 +1,4 @@
-"""Bad input in bulk, in this process: the functions' handlers are called as API Gateway calls them."""
+"""Bad input in bulk, in this process: the handlers are called as API Gateway calls them."""
 
 import base64
 import importlib
@@ -62,7 +62,10 @@ def event(input: Input) -> dict[str, Any]:
 
 
 class Functions:
-    """The handlers behind the API. Checks after each call what it logged, in the format of Lambda's own formatter."""
+    """The handlers behind the API.
+
+    What a call logs is checked after it, as Lambda's own formatter writes it.
+    """
 
     def __init__(self) -> None:
         self.sales = importlib.reload(importlib.import_module("sales.handler"))
@@ -84,7 +87,7 @@ class Functions:
 def functions(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Functions:
-    """Return the functions with a topic that takes everything, and callback tokens that contain the canary."""
+    """Return the functions. The topic takes everything, and callback tokens contain the canary."""
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     functions = Functions()

@@ -32,7 +32,10 @@ from tests.support.polling import eventually
 PATIENCE = 5
 """Seconds that a request may take, by the contract."""
 USERS = "('shop_sales_password', 'admin')"
-"""The users that the server shows for the connections of `sales`: its own, and inside a procedure the definer."""
+"""The users that the server shows for the connections of `sales`.
+
+Inside a procedure it shows the procedure's definer, `admin`.
+"""
 
 
 @contextmanager
@@ -209,7 +212,8 @@ def test_checkout_that_loses_a_deadlock_is_sent_again_and_sells_once(shop: Shop)
         cursor.execute("START TRANSACTION")
         # InnoDB rolls back the transaction that has changed fewer rows, so this one changes many.
         cursor.executemany(
-            "INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, created_at)"
+            "INSERT INTO idempotency_key"
+            " (idempotency_key, request_hash, purchased, stock, created_at)"
             " VALUES (%s, '', FALSE, 0, NOW())",
             [("key",), *((f"other {number}",) for number in range(100))],
         )

@@ -1,4 +1,4 @@
-"""The consumer's HTTP client, with a factory that is a real server: only a whole response places an order."""
+"""The consumer's HTTP client, against a real server: only a whole response places an order."""
 
 import importlib
 import json
@@ -26,7 +26,9 @@ WHOLE = {
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok",
     "newlines only": b"HTTP/1.1 201 Created\nContent-Length: 0\n\n",
-    "after 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+    "after 100 Continue": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+    ),
 }
 CUT_OFF = {
     "nothing": b"",
@@ -91,7 +93,10 @@ class Factory:
 
 @pytest.fixture
 def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
-    """Return a function that consumes one message, and returns the ids of the messages that return to the queue."""
+    """Return a function that consumes one message.
+
+    It returns the ids of the messages that go back to the queue.
+    """
 
     def consume(factory: Factory) -> list[str]:
         variables = SIMULATION | {"FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}

@@ -1,7 +1,7 @@
-"""Connections are cut during checkouts, and each result is compared with the purchases ten seconds later.
+"""Connections are cut during checkouts, and each result is compared with the database afterwards.
 
-`pytest tests/integration/test_cut_connections.py --cuts=500` cuts at that many random points; `--seed=17` replays
-one of them.
+`pytest tests/integration/test_cut_connections.py --cuts=500` cuts at that many random points, and
+`--seed=17` replays one of them.
 """
 
 import random
@@ -96,7 +96,7 @@ def add_products(shop: Shop, prefix: str, count: int) -> list[str]:
 
 
 def cases_of(names: list[str], products: list[str]) -> Iterator[Case]:
-    """Yield for each name a case of each kind: sold or out of stock, with or without a key, each cut."""
+    """Yield every case of each name: sold and out of stock, with and without a key, each cut."""
     ids = iter(products)
     for name in names:
         for quantity in (1, 5000):
@@ -117,7 +117,10 @@ def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
 def cut_while(
     shop: Shop, case: Case, *, state: str, then: Callable[[], object] = lambda: None
 ) -> CheckoutResult | None:
-    """Send the checkout, cut its connection as soon as the server shows that state for it, and call `then`."""
+    """Send the checkout, and cut its connection as soon as the server shows that state for it.
+
+    Call `then` after the cut, and return the checkout's result.
+    """
 
     def has_state() -> None:
         query = (
@@ -208,7 +211,7 @@ WAITS = {
 
 
 def cut_during_each_statement(shop: Shop) -> Results:
-    """Let each statement of WAITS wait for a lock, cut the connection, and release the lock a little later."""
+    """Cut the connection while a statement of WAITS waits for a lock, which is released later."""
     results: Results = {}
     products = iter(add_products(shop, "during", CASES * len(WAITS)))
     for statement, state in WAITS.items():
@@ -232,7 +235,7 @@ def cut_during_each_statement(shop: Shop) -> Results:
 
 
 def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, CheckoutResult | None]:
-    """Cut the connection of a checkout after some bytes or some time, and return the case and its result.
+    """Cut a checkout's connection after some bytes or some time; return the case and its result.
 
     The connection is a new or a kept one. Now and then the second connection is cut, too.
     """

@@ -1,4 +1,4 @@
-"""Every request ends within 5 s, whatever the server or the network does, and its response is true."""
+"""Every request ends within 5 s, and its response is true, whatever the network or server does."""
 
 import importlib
 import socket
@@ -60,7 +60,7 @@ ROUTES: tuple[Callable[[Functions, str], object], ...] = (
 
 @dataclass(frozen=True)
 class Attempt:
-    """One request, how many seconds it took, and its result; None where the response would be 503."""
+    """One request, how long it took, and its result; None where the response would be 503."""
 
     name: str
     seconds: float
@@ -108,7 +108,10 @@ BEARABLE: dict[tuple[str, bool], tuple[float, ...]] = {
     ("kept", False): (0.3, 0.9, 1.3),
     ("kept", True): (0.3, 0.9, 1.3),
 }
-"""The delays with which every request succeeds, by connection and by whether packets both ways are delayed."""
+"""The delays with which every request succeeds.
+
+They depend on the connection and on whether packets both ways are delayed.
+"""
 
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
@@ -146,7 +149,7 @@ def test_request_ends_in_time_when_each_packet_is_delayed(
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
 def test_request_ends_in_time_when_the_server_drips(shop: Shop, connection: str) -> None:
-    """The server sends one byte every half a second, which is within the time-out of any single read."""
+    """The server sends a byte every half a second, within the time-out of any single read."""
     order_id = order_more(shop.store(), 100)
 
     def run(route: Callable[[Functions, str], object]) -> Attempt:

@@ -1,4 +1,4 @@
-"""The outbox: which production orders the relay claims, reminds the factory of, and marks as stuck."""
+"""The outbox: which orders the relay publishes, sends a reminder for, and marks as stuck."""
 
 import json
 import re
@@ -171,7 +171,7 @@ def test_claim_takes_the_oldest_or_the_newest(shop: Shop) -> None:
 
 
 def test_claim_of_the_newest_skips_orders_that_were_tried(shop: Shop) -> None:
-    """Otherwise orders that can't be published would be tried again before new ones are tried at all."""
+    """Otherwise orders that can't be published would come before those that were never tried."""
     store = shop.store()
     tried, published = (order_more(store, 25, publish_within=0) for _ in range(2))
     claim(store, newest=True)

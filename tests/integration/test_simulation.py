@@ -1,7 +1,8 @@
 """A random simulation of the shop: nothing is lost and nothing is sold twice, whatever fails.
 
-The functions' own handlers run in this process on a real MariaDB. The clock jumps, and what surrounds the functions
-(SNS, SQS, the factory, the network to the database) is simulated and fails at random.
+The functions' own handlers run in this process on a real MariaDB. The clock jumps, and what
+surrounds the functions (SNS, SQS, the factory, the network to the database) is simulated and fails
+at random.
 
 `pytest tests/integration/test_simulation.py --seeds=5000` tries more; `--seed=17` replays one.
 """
@@ -39,7 +40,10 @@ class Context:
 
 
 class FaultyDatabase(Database):
-    """Fails at random: it can't connect, meets a deadlock, or loses its connection before or after the statement."""
+    """A database that fails at random.
+
+    It can't be connected to, meets a deadlock, or loses the connection before or after a statement.
+    """
 
     world: "World"
 
@@ -167,7 +171,7 @@ class World:
     # --- the actions
 
     def request(self, client: Client) -> None:
-        """Send the client's checkout, and check the response against what was sold and against earlier responses."""
+        """Send a checkout, and compare the response with the database and with earlier ones."""
         stock, sold, _ = self.totals()
         event = {
             "routeKey": "POST /checkout",
@@ -219,7 +223,10 @@ class World:
             assert self.faults["database"]
 
     def consume(self) -> None:
-        """Let the consumer receive a batch, and move what was received five times to the dead-letter queue."""
+        """Let the consumer receive a batch.
+
+        What was received five times moves to the dead-letter queue.
+        """
         visible = [message for message in self.queue if message.visible_at <= self.now]
         for message in [message for message in visible if message.receives >= 5]:
             self.queue.remove(message)
@@ -337,7 +344,7 @@ class World:
         )
 
     def check_end(self) -> None:
-        """Check that every order has arrived or is stuck, and that every client with a key has its response."""
+        """Check that every order has arrived or is stuck, and that every key has its response."""
         orders = self.query("SELECT order_id, status, publications FROM production_order")
         assert self.orders_seen <= {order_id for order_id, _, _ in orders}
         for order_id, status, publications in orders:
@@ -353,7 +360,7 @@ class World:
 def functions(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Return the handler modules by function, with stores whose database fails at random."""
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
-    # Longer than the time that is left: there is one second attempt, and no pause before a third one.
+    # Longer than the time that is left, so that no third attempt follows after a pause.
     monkeypatch.setattr(deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10)
     for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
