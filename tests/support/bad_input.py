@@ -293,7 +293,7 @@ def from_case(case: Case[Any]) -> Input:
             name: f"{CANARY}{value}" for name, value in case.body.items() if isinstance(value, str)
         }
         texts.pop("MessageAttributeProductCnt", None)
-        case.body |= texts
+        case.body = case.body | texts  # not in place: it may be the example in DOCUMENT itself
     request = requests.Request(**case.as_transport_kwargs(base_url="http://shop.test")).prepare()
     headers = {
         name.lower(): value if isinstance(value, bytes) else value.encode()
