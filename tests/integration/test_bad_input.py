@@ -19,6 +19,8 @@ from common.store import Store
 from tests.support.bad_input import (
     AROUND,
     CANARY,
+    DOCUMENTED,
+    GENERATED,
     MAX_QUANTITY,
     Input,
     Response,
@@ -122,6 +124,12 @@ def test_bad_input_changes_nothing_and_reveals_nothing(
 def test_every_limit_has_inputs_around_it() -> None:
     limited = {name for name in vars(limits) if name.isupper() and not name.startswith("_")}
     assert set(AROUND) == limited, "add a function to AROUND in tests/support/bad_input.py"
+
+
+def test_every_operation_has_generated_inputs() -> None:
+    assert set(GENERATED) == DOCUMENTED, (
+        "add the operation to GENERATED and to `assembled` in tests/support/bad_input.py"
+    )
 
 
 def test_boundary_inputs_are_sent_twice() -> None:
