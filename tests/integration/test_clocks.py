@@ -128,9 +128,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     assert bought(shop) == ["before", "after", "again"]
 
 
-def test_result_is_true_when_the_clock_steps_while_a_checkout_waits(
-    shop: Shop, clock: SteppedClock
-) -> None:
+def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: SteppedClock) -> None:
     """Each checkout waits for the product's row when the server's clock steps.
 
     The purchases are read ten seconds later, when nothing can be on its way any more.
@@ -157,7 +155,7 @@ def assert_one_waits(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3600, -2, 2])
-def test_result_is_true_when_the_clock_steps_while_the_server_hangs(
+def test_result_is_true_when_the_clock_steps_in_a_hang(
     shop: Shop, clock: SteppedClock, seconds: float
 ) -> None:
     """The result comes from a second connection, when the server runs again."""
@@ -223,7 +221,7 @@ def assert_committing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-def test_503_may_have_sold_when_the_clock_steps_back_while_the_server_hangs(
+def test_503_may_have_sold_when_the_clock_steps_back_in_a_hang(
     shop: Shop, clock: SteppedClock, key: str | None
 ) -> None:
     """The second exception: by the server's clock, the statement has just been sent."""

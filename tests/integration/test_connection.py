@@ -206,7 +206,7 @@ def assert_waiting(shop: Shop, count: int) -> None:
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
-def test_checkout_that_loses_a_deadlock_is_sent_again_and_sells_once(shop: Shop) -> None:
+def test_checkout_that_loses_a_deadlock_is_sent_again(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
@@ -226,7 +226,7 @@ def test_checkout_that_loses_a_deadlock_is_sent_again_and_sells_once(shop: Shop)
     assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
 
 
-def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
+def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
@@ -241,7 +241,7 @@ def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop
     assert shop.ledger() == [(3, "unknown")]
 
 
-def test_checkout_without_a_key_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
+def test_checkout_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")

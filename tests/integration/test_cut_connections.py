@@ -292,7 +292,7 @@ def contradictions(shop: Shop, results: Results) -> list[str]:
 
 
 @pytest.mark.usefixtures("undurable")
-def test_result_agrees_with_the_database_when_the_connection_is_cut(
+def test_result_agrees_with_the_database_after_a_cut(
     shop: Shop, seeds: Callable[[str], Sequence[int]]
 ) -> None:
     shop.sql("SET GLOBAL max_connections = 500")

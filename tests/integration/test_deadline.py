@@ -177,7 +177,7 @@ def suspendable(server: MariaDb) -> Iterator[psutil.Process]:
     process.resume()
 
 
-def test_request_ends_in_time_when_the_server_hangs_again_and_again(
+def test_request_ends_in_time_when_the_server_hangs_repeatedly(
     shop: Shop, suspendable: psutil.Process
 ) -> None:
     """The server runs for 4 ms every two seconds, or every second."""

@@ -99,7 +99,7 @@ def counts(shop: Shop) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_good_orders_behind_100000_others_are_published_in_one_run(
+def test_good_orders_behind_100000_others_are_published(
     crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
     crowd.insert(shop)
@@ -113,7 +113,7 @@ def test_good_orders_behind_100000_others_are_published_in_one_run(
     assert {order_id for (order_id,) in published} == good
 
 
-def test_good_orders_that_failed_once_are_published_among_100000_bad_ones(
+def test_good_orders_that_failed_once_pass_100000_bad_ones(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
     """After an outage of the topic every order was tried once: good ones look like bad ones."""
@@ -138,7 +138,7 @@ def test_orders_of_a_deleted_product_become_stuck_among_bad_ones(
     assert counts(shop) == {"stuck": 1000, "requested": 200}
 
 
-def test_good_orders_among_orders_of_a_deleted_product_are_published(
+def test_good_orders_pass_100000_orders_of_a_deleted_product(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
     """All the other orders become stuck in the same run."""
