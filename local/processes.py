@@ -5,17 +5,22 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import psutil
 
+from local.files import write_whole
+
 CLOCK_TOLERANCE = 2.0
-"""Seconds by which one process's start time may differ between readings: it is derived from the wall clock."""
+"""Seconds between two readings of a process's wall-clock start time, by which older versions recognized processes."""
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class LocalError(Exception):
@@ -35,11 +40,14 @@ class Background:
     def process(self) -> psutil.Process | None:
         """The process, if it is running and still the one that was recorded."""
         self._reap()
+        record = self._read_record()
         try:
-            record = json.loads(self.record.read_text())
             process = psutil.Process(record["pid"])
-            same = abs(process.create_time() - record["started"]) < CLOCK_TOLERANCE
-        except (OSError, ValueError, KeyError, psutil.Error):
+            if "identity" in record:
+                same = record["identity"] == _identity(process)
+            else:
+                same = abs(process.create_time() - record["started"]) < CLOCK_TOLERANCE
+        except (OSError, ValueError, TypeError, KeyError, psutil.Error):
             return None
         return process if same and _lives(process) else None
 
@@ -49,9 +57,9 @@ class Background:
 
     def is_current(self, command: Sequence[str], *sources: Path) -> bool:
         """Whether it runs, and was started with this command from these sources."""
-        return self.process is not None and json.loads(self.record.read_text())[
-            "version"
-        ] == _version(command, sources)
+        return self.process is not None and self._read_record().get("version") == _version(
+            command, sources
+        )
 
     def start(
         self,
@@ -60,7 +68,6 @@ class Background:
         env: Mapping[str, str],
         directory: Path | None = None,
     ) -> subprocess.Popen[bytes]:
-        self.record.parent.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._reap()
         with self.log.open("wb") as log, _signals_deferred():
@@ -73,9 +80,9 @@ class Background:
                 stderr=log,
                 start_new_session=True,
             )
-            started = psutil.Process(child.pid).create_time()
-            record = {"pid": child.pid, "started": started, "version": _version(command, sources)}
-            self.record.write_text(json.dumps(record))
+            identity = _identity(psutil.Process(child.pid))
+            record = {"pid": child.pid, "identity": identity, "version": _version(command, sources)}
+            write_whole(self.record, json.dumps(record))
         return child
 
     def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
@@ -110,10 +117,34 @@ class Background:
             self._reap()
         self.record.unlink(missing_ok=True)
 
+    def _read_record(self) -> dict[str, Any]:
+        """Return what `start` recorded. Empty if there is no record, or an incomplete one."""
+        try:
+            record = json.loads(self.record.read_text())
+        except (OSError, ValueError):
+            return {}
+        return record if isinstance(record, dict) else {}
+
     def _reap(self) -> None:
         """Python warns of children that end unnoticed."""
         if self._child:
             self._child.poll()
+
+
+def _identity(process: psutil.Process) -> str:
+    """Return what tells the process from any other that has had, or will have, its id.
+
+    Linux counts a start time in clock ticks since boot, so the boot's id belongs to it. psutil adds the boot time,
+    which moves with the wall clock. Elsewhere the kernel keeps the start time itself as wall-clock time.
+    Raises OSError or psutil.Error if the process has ended.
+    """
+    if sys.platform != "linux":
+        return str(process.create_time())
+    boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
+    fields = (
+        Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    )  # the 3rd and the following
+    return f"{boot} {fields[19]}"
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -147,18 +178,27 @@ def stop_orphans(directory: Path) -> None:
 
 
 def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> int:
-    """The port that `name` had last time, or the preferred one, or any that is free; `taken`: by `name` itself."""
-    memory = port_file(directory, name)
-    last = int(memory.read_text()) if memory.exists() else preferred
+    """Return the port that `name` had last time, or the preferred one, or any that is free.
+
+    taken: whether `name` itself is listening on its last port.
+    """
+    last = read_port(directory, name)
+    if last and taken:
+        return last
     port = (
-        last
-        if taken
-        else next(port for port in (last, preferred, 0) if port == 0 or _is_free(port))
-        or _any_port()
+        next((port for port in (last, preferred) if port and _is_free(port)), None) or _any_port()
     )
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    memory.write_text(str(port))
+    write_whole(port_file(directory, name), str(port))
     return port
+
+
+def read_port(directory: Path, name: str) -> int | None:
+    """Return the port that `name` claimed. None if it has claimed none, or if the file is incomplete."""
+    try:
+        port = int(port_file(directory, name).read_text())
+    except (OSError, ValueError):
+        return None
+    return port if 0 < port < 65536 else None
 
 
 def port_file(directory: Path, name: str) -> Path:

@@ -283,9 +283,10 @@ def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
 def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
     """Return the URL that `make up`, or the last deployment from here, wrote down. Raises Failed, ValueError."""
     if endpoint:
-        if not endpoint.exists():
+        url = endpoint.read_text().strip() if endpoint.exists() else ""
+        if not url:
             raise Failed("the local cloud is not running; `make up` starts it")
-        return endpoint.read_text().strip()
+        return url
     stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}
     if stack not in written:

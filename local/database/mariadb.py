@@ -15,6 +15,7 @@ import trustme
 
 from local.database import pam_plugin
 from local.database.rds import create_iam_user, run_sql
+from local.files import write_whole
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
 from settings import DATABASE_PARAMETERS, DATABASE_USERS
 
@@ -42,6 +43,7 @@ OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
 PREFERRED_PORT = 13306
 LONGEST_SOCKET_PATH = 100
 START_SECONDS = 60
+OWNER_ONLY = 0o600
 
 
 class MariaDb:
@@ -177,16 +179,18 @@ class MariaDb:
         """A new password for the server's owner at each start, set before the first connection is taken."""
         password = secrets.token_urlsafe(24)
         login = self.files / "login.sql"
-        _write_secret(
+        write_whole(
             login,
             "DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
             "FLUSH PRIVILEGES;\n"
             f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n",
+            mode=OWNER_ONLY,
         )
-        _write_secret(
+        write_whole(
             self.mysql_cnf,
             f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\ndefault-character-set=utf8mb4\n\n"
             "[mysql]\ndatabase=shop\n",
+            mode=OWNER_ONLY,
         )
 
     def _write_certificate(self) -> None:
@@ -194,7 +198,9 @@ class MariaDb:
             return
         authority = trustme.CA()
         server = authority.issue_cert("localhost", "127.0.0.1")
-        _write_secret(self.files / "server.key", server.private_key_pem.bytes().decode())
+        write_whole(
+            self.files / "server.key", server.private_key_pem.bytes().decode(), mode=OWNER_ONLY
+        )
         (self.files / "server.pem").write_bytes(
             b"".join(blob.bytes() for blob in server.cert_chain_pems)
         )
@@ -232,9 +238,3 @@ def _program(name: str) -> list[str]:
     if path is None:
         raise LocalError(f"{name} is not on the PATH, though MariaDB was installed.")
     return [path, "--no-defaults", *(["--user=root"] if os.getuid() == 0 else [])]
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(text)

@@ -15,6 +15,9 @@ PASSWORD_PROMPT = b"\x04Password:"
 def main() -> None:
     if os.fork():
         os._exit(0)  # The plugin collects a child that has ended, and waits for none.
+    # The server's, with the ends of other logins' pipes among them: were they open here, two logins could keep each
+    # other from reading the end of their input when the server is killed.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     _read(1)  # flags
     user, port_file = _read_text(), _read_text()
     _write(b"C" + len(PASSWORD_PROMPT).to_bytes(2) + PASSWORD_PROMPT)
@@ -27,7 +30,11 @@ def main() -> None:
 
 
 def _read(length: int) -> bytes:
-    return sys.stdin.buffer.read(length)
+    """Read so many bytes. The server's end, or its giving up the login, ends this process."""
+    data = sys.stdin.buffer.read(length)
+    if len(data) < length:
+        os._exit(1)
+    return data
 
 
 def _read_text() -> bytes:

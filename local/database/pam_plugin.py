@@ -9,6 +9,7 @@ import shlex
 import sys
 
 from local.debian import unpacked
+from local.files import write_whole
 from settings import PROJECT
 
 DIRECTORY = PROJECT / ".venv/mariadb"
@@ -18,17 +19,22 @@ PACKAGE = "mariadb-server"
 
 
 def install() -> None:
-    """On Debian and its kin; elsewhere, or offline, there is none."""
+    """Install the plugin on Debian and its kin; elsewhere, or offline, there is none."""
     if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
-        TOOL.parent.mkdir(parents=True, exist_ok=True)
-        tool = shlex.join(
-            [sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")]
-        )
-        TOOL.write_text(f"#!/bin/sh\nexec {tool}\n")
-        TOOL.chmod(0o755)
+        PLUGIN.parent.mkdir(parents=True, exist_ok=True)
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")
         unfinished.write_bytes(plugin)
         unfinished.rename(PLUGIN)
+    if PLUGIN.exists():
+        _write_tool()
+
+
+def _write_tool() -> None:
+    """Write the program that the plugin runs: the project, or the file in it, may have moved since the last start."""
+    tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")])
+    script = f"#!/bin/sh\nexec {tool}\n"
+    if not TOOL.exists() or TOOL.read_text() != script:
+        write_whole(TOOL, script, mode=0o755)
 
 
 def options() -> list[str]:

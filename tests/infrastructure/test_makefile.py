@@ -22,6 +22,14 @@ INSTALLED = [
 ]
 """Nothing is installed, even if a file is newer than what was installed from it."""
 QUICK, SECONDS = 2, 30
+PROBE = """
+probe:
+	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" .venv/bin/python -c 'import aws_cdk; print(aws_cdk.Stack)'
+	$(CDK) doctor
+	$(NPM) cache verify
+	.venv/bin/uv pip compile --quiet /dev/null
+"""
+"""Everything that keeps a cache, without the network."""
 
 
 @pytest.fixture
@@ -309,3 +317,21 @@ def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> No
     assert done.returncode != 0
     assert "Nothing was destroyed: " in done.stderr
     assert "terminal" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["empty", "missing", "not a directory"])
+def test_nothing_is_written_to_the_home_directory(
+    kind: str, machine: dict[str, str], tmp_path: Path
+) -> None:
+    """It may be read-only, or not exist. Below /proc, Node.js would try for ever to create it."""
+    home = Path(machine["HOME"]) if kind == "empty" else tmp_path / "elsewhere"
+    if kind == "not a directory":
+        home.touch()
+    probe = tmp_path / "probe.mk"
+    probe.write_text(PROBE)
+    done = make(
+        "--file=Makefile", f"--file={probe}", "probe", machine=machine | {"HOME": str(home)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert home.exists() == (kind != "missing")
+    assert kind != "empty" or not list(home.iterdir())

@@ -1,9 +1,12 @@
-"""Read-only directories."""
+"""Files written whole, and read-only directories."""
 
+import os
 import stat
 from pathlib import Path
 
-from local.files import delete_tree, unpack
+import pytest
+
+from local.files import delete_tree, unpack, write_whole
 from tests.support.functions import archive
 
 
@@ -25,3 +28,22 @@ def test_read_only_directories_are_deleted(tmp_path: Path) -> None:
     delete_tree(tmp_path / "task")
     assert not directory.exists()
     assert Path("/usr/bin").is_dir()
+
+
+def test_interrupted_write_leaves_the_old_text(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    write_whole(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "new, and then \ud800")
+    assert path.read_text() == "old"
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert os.listdir(path.parent) == ["file"]
+
+
+def test_secret_is_never_readable_by_others(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_whole(path, "new", mode=0o600)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -1,0 +1,136 @@
+"""The program that MariaDB starts for a login with a token: none is left behind when the server is gone."""
+
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import psutil
+import pymysql
+import pytest
+
+from local.database import pam_helper, pam_plugin
+from local.database.mariadb import MariaDb
+from local.database.rds import create_iam_user
+from local.files import write_whole
+from local.processes import port_file
+from tests.support.polling import eventually
+
+TOOL = [sys.executable, "-I", "-S", str(Path(pam_helper.__file__))]
+FLAGS = b"\0"
+USER = b"\0\x05buyer"
+PORT_FILE = b"\0\x05/port"
+LOGINS = 48
+
+
+def in_session(session: int) -> list[psutil.Process]:
+    """Return the processes that are alive in a session, but for its leader."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            member = process.pid != session and os.getsid(process.pid) == session
+            if member and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize(
+    "said", [b"", FLAGS, FLAGS + USER, FLAGS + USER + PORT_FILE, FLAGS + USER + PORT_FILE + b"\0"]
+)
+def test_pam_helper_ends_with_its_input_even_if_it_inherited_the_other_end(said: bytes) -> None:
+    """As when the server is killed while two logins, started at once, hold the ends of each other's pipes."""
+    input_end, server_end = os.pipe()
+    tool = subprocess.Popen(
+        TOOL,
+        stdin=input_end,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[server_end],
+        start_new_session=True,
+    )
+    os.close(input_end)
+    os.write(server_end, said)
+    assert tool.wait(10) == 0
+    os.close(server_end)
+
+    def all_ended() -> None:
+        assert not in_session(tool.pid)
+
+    try:
+        eventually(all_ended, within=10)
+    finally:
+        for left in in_session(tool.pid):
+            left.kill()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDb]:
+    """A server with a copy of the plugin, beside which a tool of an older place is still installed."""
+    if not pam_plugin.PLUGIN.exists():
+        pam_plugin.install()
+    if not pam_plugin.PLUGIN.exists():
+        pytest.skip("MariaDB's PAM plugin is not to be had here")
+    plugins = tmp_path / "plugins"
+    plugins.mkdir()
+    monkeypatch.setattr(pam_plugin, "PLUGIN", Path(shutil.copy(pam_plugin.PLUGIN, plugins)))
+    monkeypatch.setattr(pam_plugin, "TOOL", plugins / "auth_pam_tool_dir/auth_pam_tool")
+    monkeypatch.setattr(pam_plugin, "DIRECTORY", plugins)
+    write_whole(pam_plugin.TOOL, "#!/bin/sh\nexec /moved/pam_helper.py\n", mode=0o755)
+    server = MariaDb(tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:
+    create_iam_user(
+        mysql_cnf=server.mysql_cnf, user="waiting", emulator=port_file(server.directory, "emulator")
+    )
+    killed = Event()
+
+    class Wait:
+        """A client that is asked for its token, and doesn't send it before the server is killed."""
+
+        def __init__(self, connection: Any) -> None:
+            pass
+
+        def authenticate(self, packet: Any) -> None:
+            killed.wait(60)
+            raise pymysql.OperationalError("gone")
+
+    def log_in() -> None:
+        tls = ssl.create_default_context(cafile=str(server.ca_file))
+        methods = {b"mysql_clear_password": Wait}
+        with pytest.raises(pymysql.MySQLError):
+            pymysql.connect(
+                host="127.0.0.1", port=server.port, user="waiting", ssl=tls, auth_plugin_map=methods
+            )
+
+    pid = server.pid
+    assert pid
+
+    def all_wait() -> None:
+        assert len(in_session(pid)) == LOGINS
+
+    def all_ended() -> None:
+        assert not in_session(pid)
+
+    with ThreadPoolExecutor(LOGINS) as pool:
+        logins = [pool.submit(log_in) for _ in range(LOGINS)]
+        try:
+            eventually(all_wait, within=30)
+            psutil.Process(pid).kill()
+            eventually(all_ended, within=10)
+        finally:
+            killed.set()
+            for left in in_session(pid):
+                left.kill()
+        for login in logins:
+            login.result()
