@@ -110,7 +110,11 @@ def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:
         methods = {b"mysql_clear_password": Wait}
         with pytest.raises(pymysql.MySQLError):
             pymysql.connect(
-                host="127.0.0.1", port=server.port, user="waiting", ssl=tls, auth_plugin_map=methods
+                host="127.0.0.1",
+                port=server.port,
+                user="waiting",
+                ssl=tls,
+                auth_plugin_map=methods,  # type: ignore[arg-type]  # the stubs have str for bytes
             )
 
     pid = server.pid

@@ -65,8 +65,8 @@ def test_process_is_recognized_after_the_wall_clock_jumped(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """psutil derives a start time from the boot time, which follows the wall clock."""
-    boot_time = psutil._psplatform.boot_time()
-    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time + 3600)
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot_time + 3600)
     pid = sleeper.pid
     assert pid
     sleeper.stop()
