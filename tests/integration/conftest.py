@@ -68,7 +68,8 @@ def shop(empty_shop: Shop) -> Shop:
 def rds_defaults(server: MariaDb) -> Iterator[None]:
     """Give the server RDS's defaults in place of our parameter group's values.
 
-    They hold for what is created or connects from then on, so a test requests this fixture before `shop`.
+    They hold for what is created or connects from then on. So a test requests this fixture before
+    `shop`.
     """
     ours = sql(
         server,

@@ -41,7 +41,8 @@ def test_out_of_stock_checkout_sells_nothing_and_leaves_an_order(shop: Shop) -> 
     assert shop.stock() == 10
     assert shop.ledger() == []
     assert shop.sql(
-        "SELECT order_id, callback_token, factory_id, quantity, requester, status FROM production_order"
+        "SELECT order_id, callback_token, factory_id, quantity, requester, status"
+        " FROM production_order"
     ) == [("order-1", "token-1", "FF-1", 11, "홍길동", "requested")]
 
 

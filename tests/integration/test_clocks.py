@@ -1,4 +1,7 @@
-"""A checkout behind a 503 sold nothing when a clock steps, but for the two cases that the contract names."""
+"""A checkout behind a 503 sold nothing, even when a clock steps.
+
+The contract names two exceptions.
+"""
 
 import subprocess
 import sys
@@ -125,9 +128,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     assert bought(shop) == ["before", "after", "again"]
 
 
-def test_result_is_true_when_the_clock_steps_while_a_checkout_waits(
-    shop: Shop, clock: SteppedClock
-) -> None:
+def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: SteppedClock) -> None:
     """Each checkout waits for the product's row when the server's clock steps.
 
     The purchases are read ten seconds later, when nothing can be on its way any more.
@@ -154,7 +155,7 @@ def assert_one_waits(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3600, -2, 2])
-def test_result_is_true_when_the_clock_steps_while_the_server_hangs(
+def test_result_is_true_when_the_clock_steps_in_a_hang(
     shop: Shop, clock: SteppedClock, seconds: float
 ) -> None:
     """The result comes from a second connection, when the server runs again."""
@@ -174,7 +175,10 @@ def test_result_is_true_when_the_clock_steps_while_the_server_hangs(
 def assert_sold_behind_503(
     shop: Shop, checkout: Future[CheckoutResult | None], *, key: str | None
 ) -> None:
-    """Check that the response was 503 and the purchase is made, and that a client with a key learns of it."""
+    """Check that the checkout was sold behind a 503.
+
+    A client with a key learns of it by repeating the request.
+    """
     assert checkout.done()
     assert checkout.result() is None
 
@@ -191,9 +195,10 @@ def assert_sold_behind_503(
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: str | None) -> None:
-    """The first case that the contract names: the commit ends after the 5 s, so no second connection can ask for it.
+    """The first exception: the commit ends after the 5 s, so no second connection can ask for it.
 
-    The proxy passes nothing on, not even the end of the connection: a server that notices it rolls the commit back.
+    The proxy passes nothing on, not even the end of the connection. A server that notices the end
+    rolls back a commit that waits.
     """
     with proxy_to(shop.server.port) as proxy, shop.owner() as other, other.cursor() as cursor:
         store = Store(replace(shop.database, database_port=proxy.port))
@@ -216,10 +221,10 @@ def assert_committing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-def test_503_may_have_sold_when_the_clock_steps_back_while_the_server_hangs(
+def test_503_may_have_sold_when_the_clock_steps_back_in_a_hang(
     shop: Shop, clock: SteppedClock, key: str | None
 ) -> None:
-    """The second case that the contract names: by the server's clock, the statement has just been sent."""
+    """The second exception: by the server's clock, the statement has just been sent."""
     store = shop.store()
     assert outcome(store, "before")
     with ThreadPoolExecutor() as pool:

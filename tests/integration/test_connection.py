@@ -32,7 +32,10 @@ from tests.support.polling import eventually
 PATIENCE = 5
 """Seconds that a request may take, by the contract."""
 USERS = "('shop_sales_password', 'admin')"
-"""The users that the server shows for the connections of `sales`: its own, and inside a procedure the definer."""
+"""The users that the server shows for the connections of `sales`.
+
+Inside a procedure it shows the procedure's definer, `admin`.
+"""
 
 
 @contextmanager
@@ -203,13 +206,14 @@ def assert_waiting(shop: Shop, count: int) -> None:
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
-def test_checkout_that_loses_a_deadlock_is_sent_again_and_sells_once(shop: Shop) -> None:
+def test_checkout_that_loses_a_deadlock_is_sent_again(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         # InnoDB rolls back the transaction that has changed fewer rows, so this one changes many.
         cursor.executemany(
-            "INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, created_at)"
+            "INSERT INTO idempotency_key"
+            " (idempotency_key, request_hash, purchased, stock, created_at)"
             " VALUES (%s, '', FALSE, 0, NOW())",
             [("key",), *((f"other {number}",) for number in range(100))],
         )
@@ -222,7 +226,7 @@ def test_checkout_that_loses_a_deadlock_is_sent_again_and_sells_once(shop: Shop)
     assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
 
 
-def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
+def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
@@ -237,7 +241,7 @@ def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop
     assert shop.ledger() == [(3, "unknown")]
 
 
-def test_checkout_without_a_key_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
+def test_checkout_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")

@@ -20,7 +20,8 @@ COLUMNS = """
     FROM information_schema.columns WHERE table_schema = DATABASE()"""
 PARAMETERS = """
     SELECT specific_name, parameter_name, character_maximum_length
-    FROM information_schema.parameters WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
+    FROM information_schema.parameters
+    WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
 
 
 @pytest.mark.parametrize("statement", [COLUMNS, PARAMETERS], ids=["columns", "parameters"])

@@ -17,7 +17,7 @@ from tests.support.variables import SIMULATION
 pytestmark = pytest.mark.usefixtures("undurable")
 
 SECONDS = 3
-"""Time for publishing in a run that would otherwise take all of its time, which is 40 seconds for the function."""
+"""Time for publishing in a run that would take all of its time: 40 seconds, for the function."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,13 @@ class Crowd:
     def insert(self, shop: Shop, *, first: int = 1, last: int = 100_000, hours: int = 2) -> None:
         """Insert the orders from the first number to the last, due for that many hours."""
         shop.sql(
-            "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,"
+            "INSERT INTO production_order"
+            " (order_id, callback_token, product_id, factory_id, quantity, requester,"
             " status, requested_at, publications, attempts, next_attempt_at)"
             f" SELECT CONCAT('bad-', seq), 'token', {self.product}, 'factory', 1, 'requester',"
-            f" '{'published' if self.publications else 'requested'}', UTC_TIMESTAMP(6), {self.publications},"
-            f" {self.attempts}, UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL seq MICROSECOND"
+            f" '{'published' if self.publications else 'requested'}', UTC_TIMESTAMP(6),"
+            f" {self.publications}, {self.attempts},"
+            f" UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL seq MICROSECOND"
             f" FROM seq_{first}_to_{last}"
         )
 
@@ -97,7 +99,7 @@ def counts(shop: Shop) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_good_orders_behind_100000_others_are_published_in_one_run(
+def test_good_orders_behind_100000_others_are_published(
     crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
     crowd.insert(shop)
@@ -111,10 +113,10 @@ def test_good_orders_behind_100000_others_are_published_in_one_run(
     assert {order_id for (order_id,) in published} == good
 
 
-def test_good_orders_that_failed_once_are_published_among_100000_bad_ones(
+def test_good_orders_that_failed_once_pass_100000_bad_ones(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
-    """After an outage of the topic all orders were tried once, and the good ones look like the others."""
+    """After an outage of the topic every order was tried once: good ones look like bad ones."""
     crowd = replace(CROWDS["unpublishable"], attempts=1)
     crowd.insert(shop, last=50_000, hours=3)
     good = {order_more(shop.store(), 25, publish_within=-2 * 3600) for _ in range(20)}
@@ -136,7 +138,7 @@ def test_orders_of_a_deleted_product_become_stuck_among_bad_ones(
     assert counts(shop) == {"stuck": 1000, "requested": 200}
 
 
-def test_good_orders_among_orders_of_a_deleted_product_are_published(
+def test_good_orders_pass_100000_orders_of_a_deleted_product(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
     """All the other orders become stuck in the same run."""

@@ -19,7 +19,10 @@ CLIENTS = 32
 def assert_each_took_its_quantity(
     purchases: list[tuple[int, CheckoutResult]], *, initial: int, left: int
 ) -> None:
-    """Check that each purchase left its quantity less than the one before it, in the order of the stock returned."""
+    """Check that each purchase left its quantity less than the one before it.
+
+    The stock that they returned gives their order.
+    """
     in_order = sorted(purchases, key=lambda purchase: purchase[1].stock, reverse=True)
     before = [initial] + [checkout.stock for _, checkout in in_order]
     assert [a - b for a, b in pairwise(before)] == [quantity for quantity, _ in in_order]
@@ -89,7 +92,7 @@ def test_callbacks_among_checkouts_lose_nothing(
 
 
 def test_checkout_sells_what_arrives_between_its_two_reads(shop: Shop) -> None:
-    """The first read finds too little stock. The second one reads how much there is, to return it."""
+    """The first read finds too little stock. The second one reads how much there is."""
     insert_before(shop, "checkout", {"SELECT stock INTO v_stock FROM product": "DO SLEEP(0.5); "})
     store = shop.store()
 

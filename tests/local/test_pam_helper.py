@@ -114,10 +114,14 @@ def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:
 
     def log_in() -> None:
         tls = ssl.create_default_context(cafile=str(server.ca_file))
-        methods: Any = {b"mysql_clear_password": Wait}
+        methods = {b"mysql_clear_password": Wait}
         with pytest.raises(pymysql.MySQLError):
             pymysql.connect(
-                host="127.0.0.1", port=server.port, user="waiting", ssl=tls, auth_plugin_map=methods
+                host="127.0.0.1",
+                port=server.port,
+                user="waiting",
+                ssl=tls,
+                auth_plugin_map=methods,  # type: ignore[arg-type]  # the stubs have str for bytes
             )
 
     pid = server.pid

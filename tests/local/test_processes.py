@@ -84,10 +84,8 @@ def test_process_is_recognized_after_the_wall_clock_jumped(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Start times by psutil are derived from the boot time, which follows the wall clock."""
-    # psutil has no public way to step its clock.
-    system: Any = psutil._psplatform  # type: ignore[attr-defined]
-    boot_time = system.boot_time()
-    monkeypatch.setattr(system, "boot_time", lambda: boot_time + 3600)
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot_time + 3600)
     pid = sleeper.pid
     assert pid
     sleeper.stop()

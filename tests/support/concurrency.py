@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def at_once(*actions: Callable[[], T]) -> list[T]:
-    """Call each action in a thread of its own, none before all threads have started, and return the results in order.
+    """Call each action in a thread of its own, none before all threads have started.
 
-    Raises what an action raises.
+    Return the results in the order of the actions. Raises what an action raises.
     """
     barrier = threading.Barrier(len(actions))
 

@@ -32,7 +32,10 @@ TOKEN = secrets.token_urlsafe(24)
 
 @dataclass(frozen=True, kw_only=True)
 class Shop(Books):
-    """A migrated database. secrets: the username and password of `master` and of each function, by name."""
+    """A migrated database.
+
+    secrets: the username and password of `master` and of each function, by its name.
+    """
 
     database: environment.Database
     secrets: dict[str, dict[str, str]]
@@ -58,7 +61,7 @@ class Shop(Books):
 
 
 class Functions(Store):
-    """A store for all functions. What `restock` and `relay` call is forwarded to stores with their logins."""
+    """A store for all functions. What `restock` and `relay` call uses their own logins."""
 
     def __init__(self, login: environment.Database) -> None:
         super().__init__(login)
@@ -88,7 +91,11 @@ def connection_id(store: Store) -> int:
 
 
 def insert_before(shop: Shop, procedure: str, additions: dict[str, str]) -> None:
-    """Re-create a procedure with SQL added. additions: how a statement begins in the file, and what comes before it."""
+    """Re-create a procedure with SQL added before some of its statements.
+
+    additions: how such a statement begins in the file, and what is added before it. A beginning
+    must occur exactly once.
+    """
     file = PROCEDURES / f"{procedure}.sql"
     text = file.read_text()
     for beginning, addition in additions.items():
@@ -101,14 +108,14 @@ def insert_before(shop: Shop, procedure: str, additions: dict[str, str]) -> None
 def arrive(
     store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN
 ) -> RestockResult:
-    """Call back for an order with its token, and return the result. Fails if the callback is rejected."""
+    """Call back for an order with its token, and return the result, which is not a rejection."""
     result = store.restock(order_id, slug=slug, callback_token=callback_token)
     assert result, "the callback was rejected"
     return result
 
 
 def buy(store: Store, quantity: int, **others: Any) -> CheckoutResult:
-    """Check out for an anonymous client. others: parameters of Store.checkout that differ from the defaults."""
+    """Check out for an anonymous client. others: further parameters of Store.checkout."""
     defaults = {
         "slug": "donut",
         "product_id": None,

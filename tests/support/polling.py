@@ -8,7 +8,10 @@ T = TypeVar("T")
 
 
 def eventually(assertion: Callable[[], T], *, within: float) -> T:
-    """Call the assertion until it holds, and return its result. Raise its AssertionError after `within` seconds."""
+    """Call the assertion until it holds, and return its result.
+
+    Raises its AssertionError if it still fails after `within` seconds.
+    """
     deadline = time.monotonic() + within
     while True:
         try:
