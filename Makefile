@@ -121,16 +121,12 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
 .PHONY: chaos
-chaos: export SEEDS ?= 2000
-chaos: export CHAOS_SEEDS ?= 5
-chaos: export CHAOS_SECONDS ?= 60
-chaos: export INPUTS ?= 12000
-chaos: export CUTS ?= 500
+chaos: LONG = $(if $(SEED),--seed=$(SEED)) --timeout=7200 -o faulthandler_timeout=7500
 chaos: install ## Let everything fail at random, at length; SEED=17 make chaos repeats one
-	.venv/bin/pytest tests/integration/test_simulation.py
-	.venv/bin/pytest tests/integration/test_bad_input.py
-	.venv/bin/pytest -s tests/integration/test_cut_connections.py
-	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py
+	.venv/bin/pytest tests/integration/test_simulation.py --seeds=2000 $(LONG)
+	.venv/bin/pytest tests/integration/test_bad_input.py --inputs=12000 $(LONG)
+	.venv/bin/pytest -s tests/integration/test_cut_connections.py --cuts=500 $(LONG)
+	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py --chaos-seeds=5 --chaos-seconds=60 --inputs=12000 $(LONG)
 
 .PHONY: snapshots
 snapshots: install ## Renew the templates' snapshots after a change that was meant

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.assembly import PROJECT
+from settings import PROJECT
 
 LAMBDAS = PROJECT / "lambdas"
 READS_REQUESTS = [

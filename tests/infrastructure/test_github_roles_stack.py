@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from app import add_github_roles
 from operations import aws, smoke
-from settings import ENVIRONMENTS, REGION
-from tests.support.assembly import CONTEXT, PROJECT, Assembly, run
+from settings import ENVIRONMENTS, PROJECT, REGION
+from tests.support.assembly import CONTEXT, Assembly, run
 
 GITHUB = "token.actions.githubusercontent.com"
 

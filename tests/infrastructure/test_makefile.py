@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME
-from tests.support.assembly import PROJECT
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]

@@ -1,8 +1,8 @@
 import re
 from pathlib import Path
 
-from settings import ENVIRONMENTS
-from tests.support.assembly import PROJECT, Assembly, construct, synth
+from settings import ENVIRONMENTS, PROJECT
+from tests.support.assembly import Assembly, construct, synth
 
 
 def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:

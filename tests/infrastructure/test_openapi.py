@@ -8,7 +8,7 @@ import pytest
 from common import limits
 from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly
-from tests.support.hostile import CHECKOUT, DOCUMENT
+from tests.support.bad_input import CHECKOUT, DOCUMENT
 
 COUNT = "MessageAttributeProductCnt"
 TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]

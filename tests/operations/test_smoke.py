@@ -7,7 +7,6 @@ from typing import Any
 import boto3
 import pytest
 
-from operations import smoke
 from operations.smoke import Failed, depth, require_no_dead_letters, require_relay
 from settings import ENVIRONMENTS, PROJECT
 
@@ -55,7 +54,9 @@ def test_relay_that_is_silent_or_fails_is_named(
 
 def test_metric_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cloudwatch = boto3.client("cloudwatch")
-    monkeypatch.setattr(smoke.time, "sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5))
+    monkeypatch.setattr(
+        "operations.smoke.time.sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5)
+    )
     require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=10)
 
 

@@ -205,7 +205,7 @@ def test_other_environments_are_treated_as_local(server: StandIn, environment: s
 def prod(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What prod's smoke asked of AWS, where nothing is wrong."""
     asked: list[str] = []
-    monkeypatch.setattr(operation.aws, "client", lambda service: service)
+    monkeypatch.setattr("operations.smoke.aws.client", lambda service: service)
     monkeypatch.setattr(
         operation, "require_relay", lambda client, **others: asked.append(f"relay by {client}")
     )
