@@ -18,6 +18,8 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import boto3
@@ -25,8 +27,12 @@ import pytest
 from moto import mock_aws
 
 from common.aws import client
+from settings import ENVIRONMENTS
 from tests.support.pipe import Pipe, session
 from tests.support.polling import eventually
+
+if TYPE_CHECKING:
+    from tests.support.assembly import Assembly
 
 EXIT_WITHIN = 30
 """Seconds that the process may take to end after the last test."""
@@ -42,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--inputs", type=int, help="bad inputs, other ones each time; else 1,000")
     options.addoption("--chaos-seeds", type=int, default=1, help="runs of the end-to-end chaos")
     options.addoption("--chaos-seconds", type=float, default=12, help="how long each run lasts")
+    parser.addoption(
+        "--accept-replacements",
+        action="store_true",
+        help="accept that stateful resources are replaced: tests/infrastructure/test_replacements.py",
+    )
 
 
 def _seeds(config: pytest.Config, option: str) -> Sequence[int]:
@@ -80,6 +91,22 @@ def _threads_end() -> Iterator[None]:
         assert not left, f"{left} still run {THREADS_END_WITHIN} seconds after the test"
 
     eventually(ended, within=THREADS_END_WITHIN)
+
+
+@pytest.fixture(scope="session")
+def assembly_of(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Assembly]":
+    """Return a function from an environment's name to its assembly, synthesized once per session."""
+    from tests.support.assembly import synth  # starts the CDK, which takes seconds
+
+    return cache(lambda name: synth(ENVIRONMENTS[name], tmp_path_factory.mktemp(f"cdk.out-{name}")))
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def assembly(
+    request: pytest.FixtureRequest, assembly_of: "Callable[[str], Assembly]"
+) -> "Assembly":
+    """Return the assembly of each environment in turn."""
+    return assembly_of(request.param)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_logs_show_the_runs_of_the_relay(shop: Shop) -> None:
         interrupt.start()
         assert logs.stdout
         shown = any(
-            line.startswith("Relay ") and '"message": "relay"' in line for line in logs.stdout
+            line.startswith("relay ") and '"message": "relay"' in line for line in logs.stdout
         )
         interrupt.cancel()
         os.killpg(logs.pid, signal.SIGINT)
