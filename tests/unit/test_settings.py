@@ -1,7 +1,6 @@
-"""Each environment's values, the rules for them, and the names that are made import re
-from them.
-"""
+"""Each environment's values, the rules for them, and the names that are made from them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
