@@ -23,7 +23,7 @@ from settings import (
 )
 from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct
-from tests.support.variables import ENVIRONMENT
+from tests.support.variables import VARIABLES
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
 ROUTES = {
@@ -308,7 +308,7 @@ def test_routes_lead_where_the_contract_says(assembly: Assembly) -> None:
 def test_sales_has_a_handler_for_each_of_its_routes(
     assembly: Assembly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in ENVIRONMENT.items():
+    for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     handler = importlib.import_module("sales.handler")
     led = {route for route, function in routes(assembly).items() if function == "sales"}
@@ -384,7 +384,7 @@ def test_failed_relay_run_is_not_repeated_later(assembly: Assembly) -> None:
 
 
 def test_functions_log_json_at_info_and_above(assembly: Assembly) -> None:
-    """botocore's debug log holds whole requests, with the requester's name and the callback's token.
+    """Botocore's debug log holds whole requests, with the requester's name and the callback's token.
 
     The system's INFO is needed: duration, memory and cold starts are in `platform.report`, which
     WARN leaves out.

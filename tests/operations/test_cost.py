@@ -133,9 +133,11 @@ def test_list_has_a_price_for_everything_that_is_used() -> None:
     used = cost.usage(FUNCTIONS, Traffic(checkouts=1000), DEV)
     for settings in ENVIRONMENTS.values():
         assert isinstance(settings.database, ManagedDatabase)
-        used += cost.fixed_usage(
-            "AWS::RDS::DBInstance",
-            database(DBInstanceClass=f"db.{settings.database.instance_class}"),
+        used.update(
+            cost.fixed_usage(
+                "AWS::RDS::DBInstance",
+                database(DBInstanceClass=f"db.{settings.database.instance_class}"),
+            )
         )
     assert used.keys() <= prices.keys()
     assert {price.seen for price in prices.values()} == {"documented", "unverified"}

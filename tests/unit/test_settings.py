@@ -1,5 +1,6 @@
 """Each environment's values, the rules for them, and the names that are made from them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -107,18 +108,17 @@ EXISTING = ExistingDatabase(
     ids=str,
 )
 def test_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError) as failure:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'environment dev: {sentence}')}$"):
         replace(DEV, **change)
-    assert str(failure.value) == f"environment dev: {sentence}"
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    with pytest.raises(ValueError) as failure:
-        replace(DEV, max_quantity=0, alarm_email="nobody")
-    assert str(failure.value) == (
+    sentences = (
         "environment dev: max_quantity must be between 1 and 1,000,000; "
         "alarm_email 'nobody' is not an e-mail address"
     )
+    with pytest.raises(ValueError, match=f"^{sentences}$"):
+        replace(DEV, max_quantity=0, alarm_email="nobody")
 
 
 def test_environment_says_whether_plain_http_is_allowed() -> None:
