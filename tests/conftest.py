@@ -43,6 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.addoption("--inputs", type=int, help="bad inputs, other ones each time; else 1,000")
     options.addoption("--chaos-seeds", type=int, default=1, help="runs of the end-to-end chaos")
     options.addoption("--chaos-seconds", type=float, default=12, help="how long each run lasts")
+    parser.addoption(
+        "--accept-replacements",
+        action="store_true",
+        help="accept that stateful resources are replaced: tests/infrastructure/test_replacements.py",
+    )
 
 
 def _seeds(config: pytest.Config, option: str) -> Sequence[int]:
