@@ -14,7 +14,6 @@ from operations.preflight import UNRESERVED
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.support.assembly import Assembly
-from tests.support.bad_input import DOCUMENT
 from tests.support.documentation import makefile_targets
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
