@@ -155,6 +155,10 @@ chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
+.PHONY: checksums
+checksums: .venv/installed ## Record the checksums of new migration files
+	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
+
 # --- an AWS account ---
 
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \

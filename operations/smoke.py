@@ -71,6 +71,7 @@ class Shop:
     """The HTTP API of a deployed shop."""
 
     url: str
+    open: Callable[..., Any] = urllib.request.urlopen
 
     def call(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
@@ -82,7 +83,7 @@ class Shop:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with self.open(request, timeout=TIMEOUT) as response:
                 status, content = response.status, response.read()
         except urllib.error.HTTPError as error:
             status, content = error.code, error.read()

@@ -1,13 +1,16 @@
 """Fixtures and options that more than one folder uses.
 
-A test belongs to the folder that names what it needs. `unit` needs nothing but Python: it opens no socket, and its
-modules mirror lambdas/ and settings.py. `operations` tests the operators' commands with AWS replaced.
-`infrastructure` reads the CloudFormation templates and the files around them: the Makefile, the workflows, the
-documentation. `integration` runs the functions' own code against a real server on this machine, which is MariaDB but
-for the consumer, whose server is a factory. `local` tests the local cloud: the emulator, its processes, the stand-in
-for the factory. `e2e` deploys the shop to the local cloud, and sees it as its clients, its factory and its operators
-do. A test that fits two folders belongs to the first of them in this order. What several modules need is in
-tests/support; nothing is imported from a conftest.py or from a test module.
+A test belongs to the folder that names what it needs. `unit` needs nothing but Python: it opens no
+socket, and its modules mirror lambdas/ and settings.py. `operations` tests the operators' commands
+with AWS replaced. `infrastructure` reads the CloudFormation templates and the files around them:
+the Makefile, the workflows, the documentation. `integration` runs the functions' own code against
+a real MariaDB, and the consumer's HTTP client against a real server. `local` tests the local
+cloud: the emulator, its processes and the stand-in for the factory. `e2e` deploys the shop to the
+local cloud, and uses it as clients, the factory and operators do. A test that fits two folders
+belongs to the first of them in this order.
+
+What several modules need is in tests/support. Nothing is imported from a conftest.py or from a
+test module.
 """
 
 import faulthandler
@@ -17,13 +20,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
+from unittest import mock
 
+import boto3
 import pytest
 from moto import mock_aws
 
-from common import messages
+from common.aws import client
 from settings import ENVIRONMENTS
-from tests.support.pipe import Pipe
+from tests.support.pipe import Pipe, session
 from tests.support.polling import eventually
 
 if TYPE_CHECKING:
@@ -63,7 +68,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_unconfigure() -> None:
-    """Make the process end, with an error and every thread's traceback, if a thread keeps it from ending."""
+    """Make the process end with an error if a thread keeps it from ending.
+
+    The traceback of every thread is printed.
+    """
+    assert sys.__stderr__
     faulthandler.dump_traceback_later(EXIT_WITHIN, file=sys.__stderr__, exit=True)
 
 
@@ -120,7 +129,7 @@ def input_count(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture
 def input_seed(pytestconfig: pytest.Config) -> int:
-    """Return the seed of the bad inputs: 0, so that they are always the same, unless an option is given."""
+    """Return the seed of the bad inputs, which are always the same unless an option is given."""
     seed: int | None = pytestconfig.getoption("seed")
     if seed is not None:
         return seed
@@ -129,12 +138,11 @@ def input_seed(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture
 def aws() -> Iterator[None]:
-    """Replace AWS by moto's, in memory. Each folder sets its own credentials."""
-    sns = messages._sns
-    sns.cache_clear()
-    with mock_aws():
+    """AWS in memory, with one boto3 session for all tests."""
+    client.cache_clear()
+    with mock_aws(), mock.patch.object(boto3, "DEFAULT_SESSION", session()):
         yield
-    sns.cache_clear()
+    client.cache_clear()
 
 
 @pytest.fixture

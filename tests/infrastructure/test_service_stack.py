@@ -384,7 +384,7 @@ def test_failed_relay_run_is_not_repeated_later(assembly: Assembly) -> None:
 
 
 def test_functions_log_json_at_info_and_above(assembly: Assembly) -> None:
-    """botocore's debug log holds whole requests, with the requester's name and the callback's token.
+    """Botocore's debug log holds whole requests, with the requester's name and the callback's token.
 
     The system's INFO is needed: duration, memory and cold starts are in `platform.report`, which
     WARN leaves out.

@@ -108,7 +108,7 @@ def test_one_assembly_is_deployed_to_each_environment_in_turn() -> None:
 
 @pytest.mark.parametrize("name", ["diff.yml", "deploy-to.yml"])
 def test_installation_and_synthesis_have_no_credentials(name: str) -> None:
-    """pip and app.py run code of the pull request and of dependencies, which need no credentials."""
+    """Pip and app.py run code of the pull request and of dependencies, which need no credentials."""
     found = list(steps(name))
     (credentials,) = [
         index for index, step in enumerate(found) if "role-to-assume" in step.get("with", {})

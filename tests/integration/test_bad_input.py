@@ -1,4 +1,4 @@
-"""Bad input in bulk, in this process: the functions' handlers are called as API Gateway calls them."""
+"""Bad input in bulk, in this process: the handlers are called as API Gateway calls them."""
 
 import base64
 import importlib
@@ -19,6 +19,8 @@ from common.store import Store
 from tests.support.bad_input import (
     AROUND,
     CANARY,
+    DOCUMENTED,
+    GENERATED,
     MAX_QUANTITY,
     Input,
     Response,
@@ -62,7 +64,10 @@ def event(input: Input) -> dict[str, Any]:
 
 
 class Functions:
-    """The handlers behind the API. Checks after each call what it logged, in the format of Lambda's own formatter."""
+    """The handlers behind the API.
+
+    What a call logs is checked after it, as Lambda's own formatter writes it.
+    """
 
     def __init__(self) -> None:
         self.sales = importlib.reload(importlib.import_module("sales.handler"))
@@ -84,7 +89,7 @@ class Functions:
 def functions(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Functions:
-    """Return the functions with a topic that takes everything, and callback tokens that contain the canary."""
+    """Return the functions. The topic takes everything, and callback tokens contain the canary."""
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     functions = Functions()
@@ -119,6 +124,12 @@ def test_bad_input_changes_nothing_and_reveals_nothing(
 def test_every_limit_has_inputs_around_it() -> None:
     limited = {name for name in vars(limits) if name.isupper() and not name.startswith("_")}
     assert set(AROUND) == limited, "add a function to AROUND in tests/support/bad_input.py"
+
+
+def test_every_operation_has_generated_inputs() -> None:
+    assert set(GENERATED) == DOCUMENTED, (
+        "add the operation to GENERATED and to `assembled` in tests/support/bad_input.py"
+    )
 
 
 def test_boundary_inputs_are_sent_twice() -> None:

@@ -1,4 +1,7 @@
-"""A function in a process of its own: buys one donut for each requester on its input, and prints the outcomes."""
+"""A program that buys one donut for each requester on its standard input, and prints each outcome.
+
+It is a function's process of its own, for tests whose clock differs from the test's.
+"""
 
 import sys
 
@@ -11,7 +14,7 @@ from tests.support.database_shop import buy
 def main() -> None:
     host, port, name, ca_file, username, password = sys.argv[1:]
 
-    def secret(arn: str, times: deadline.SecretTimes = deadline.SECRET) -> dict[str, str]:
+    def secret(arn: str, timeouts: deadline.ClientTimeouts = deadline.SECRET) -> dict[str, str]:
         return {"username": username, "password": password}
 
     database.secret = secret
