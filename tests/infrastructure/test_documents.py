@@ -14,7 +14,7 @@ from operations.preflight import UNRESERVED
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.support.assembly import Assembly
-from tests.support.documentation import makefile_targets
+from tests.support.documentation import make_targets, makefile_targets
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -124,11 +124,23 @@ PATHS = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|json|toml|yaml|txt|yml
 
 @pytest.mark.parametrize("document", [path for path in MARKDOWN if path not in HISTORY], ids=str)
 def test_documents_name_files_that_exist(document: Path) -> None:
-    """What `make` writes does not exist in a fresh copy."""
+    """What `make` writes does not exist in a fresh copy, nor does the example `refund`."""
     written = {".local/", ".venv/", "cdk.out/", "node_modules/", "cdk.outputs.json"}
     text = (PROJECT / document).read_text()
     for path in set(PATHS.findall(text)) - written:
+        if "refund" in path:
+            continue
         assert (PROJECT / path).exists(), f"{document} names {path}"
+
+
+@pytest.mark.parametrize("document", [path for path in MARKDOWN if path not in HISTORY], ids=str)
+def test_documents_name_commands_that_exist(document: Path) -> None:
+    text = (PROJECT / document).read_text()
+    assert make_targets(text) <= makefile_targets()
+    for path, test in re.findall(r"pytest (tests/[\w/.]+)(?:::(\w+))?", text):
+        assert (PROJECT / path).exists(), path
+        if test:
+            assert f"def {test}(" in (PROJECT / path).read_text(), f"{document} names {test}"
 
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
@@ -174,7 +186,9 @@ def test_diagram_has_the_states_of_the_api() -> None:
 
 def test_architecture_names_every_function(assembly: Assembly) -> None:
     listed = re.findall(r"^\| `(\w+)` \| ", ARCHITECTURE, re.MULTILINE)
-    assert set(listed) == assembly.functions().keys()
+    assert set(listed) == assembly.functions().keys(), (
+        "docs/architecture.md has a line per function in its first table"
+    )
 
 
 SECURITY = (PROJECT / "SECURITY.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 
 from operations import cost
 from operations.cost import HOURS, IDLE, MILLION, MINUTES, WORK, Price, Traffic
-from settings import ENVIRONMENTS, PROJECT, ManagedDatabase
+from settings import DATABASE_USERS, ENVIRONMENTS, PROJECT, ManagedDatabase
 from tests.support.assembly import Assembly, synth
 
 DEV = ENVIRONMENTS["dev"]
@@ -158,7 +158,7 @@ def test_table_marks_unverified_prices() -> None:
     )
 
 
-@pytest.mark.parametrize(("login", "secrets"), [("iam", 1), ("secret", 4)])
+@pytest.mark.parametrize(("login", "secrets"), [("iam", 1), ("secret", 1 + len(DATABASE_USERS))])
 def test_each_password_costs_a_secret(login: str, secrets: int, tmp_path: Path) -> None:
     """One is the master user's. With password login, each function has one, too."""
     assembly = synth(DEV.override({"database_login": login}), tmp_path)
