@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from operations import logs
+from operations import aws, logs
 from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly
 
@@ -72,7 +72,7 @@ def test_groups_are_read_in_turn_until_ctrl_c(
     client = FakeLogs()
     client.limit = 3 * len(GROUPS)
     monkeypatch.setattr(sys, "argv", ["logs", "dev"])
-    monkeypatch.setattr(logs.aws, "client", lambda *_, **__: client)
+    monkeypatch.setattr(aws, "client", lambda *_, **__: client)
     logs.main()
     assert client.requests == [*GROUPS] * 3
 
