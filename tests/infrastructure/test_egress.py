@@ -22,7 +22,7 @@ def with_ipv6(assembly: Assembly) -> Assembly:
 
 def test_customer_environments_use_endpoints() -> None:
     with_ipv6 = {name for name, settings in ENVIRONMENTS.items() if settings.endpoint_zones == 0}
-    assert with_ipv6 == {"local", "dev"}
+    assert with_ipv6 == {"local", "dev"}, "customers' data stays behind endpoint policies"
 
 
 def test_functions_reach_aws_services_by_endpoints(with_endpoints: Assembly) -> None:

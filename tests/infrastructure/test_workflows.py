@@ -49,7 +49,7 @@ def test_jobs_have_only_their_own_permissions() -> None:
             for job, content in jobs(file.name).items()
         }
         for file in FILES
-    } == PERMISSIONS
+    } == PERMISSIONS, "PERMISSIONS in this test lists what each job may do"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -90,7 +90,9 @@ def test_shell_commands_contain_no_expressions() -> None:
 def test_one_assembly_is_deployed_to_each_environment_in_turn() -> None:
     deploy = jobs("deploy.yml")
     order = ["test", "synth", *(name for name in ENVIRONMENTS if name != "local")]
-    assert list(deploy) == order
+    assert list(deploy) == order, (
+        "each environment of settings.py but local is a job in .github/workflows/deploy.yml"
+    )
     assert [deploy[job].get("needs") for job in order] == [None, *order[:-1]]
     assert {deploy[name]["uses"] for name in order[2:]} == {"./.github/workflows/deploy-to.yml"}
     assert [deploy[name]["with"]["environment"] for name in order[2:]] == order[2:]

@@ -1,5 +1,6 @@
 """Each environment's values, the rules for them, and the names that are made from them."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -107,18 +108,17 @@ EXISTING = ExistingDatabase(
     ids=str,
 )
 def test_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError) as failure:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'environment dev: {sentence}')}$"):
         replace(DEV, **change)
-    assert str(failure.value) == f"environment dev: {sentence}"
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    with pytest.raises(ValueError) as failure:
-        replace(DEV, max_quantity=0, alarm_email="nobody")
-    assert str(failure.value) == (
+    sentences = (
         "environment dev: max_quantity must be between 1 and 1,000,000; "
         "alarm_email 'nobody' is not an e-mail address"
     )
+    with pytest.raises(ValueError, match=f"^{sentences}$"):
+        replace(DEV, max_quantity=0, alarm_email="nobody")
 
 
 def test_environment_says_whether_plain_http_is_allowed() -> None:
@@ -260,13 +260,10 @@ def test_context_gives_the_alarm_address() -> None:
 
 def test_only_dev_needs_the_dual_stack_endpoint_of_sns() -> None:
     """Interface endpoints replace the ordinary name only, and local functions call the emulator."""
-    endpoints = {name: each.sns_endpoint for name, each in ENVIRONMENTS.items()}
-    assert endpoints == {
-        "local": None,
-        "dev": "https://sns.ap-northeast-2.api.aws",
-        "staging": None,
-        "prod": None,
+    endpoints = {
+        name: each.sns_endpoint for name, each in ENVIRONMENTS.items() if each.sns_endpoint
     }
+    assert endpoints == {"dev": "https://sns.ap-northeast-2.api.aws"}
     assert replace(DEV, endpoint_zones=1).sns_endpoint is None
     assert replace(DEV, database=EXISTING).sns_endpoint is None
 
