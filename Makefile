@@ -156,7 +156,7 @@ snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
 .PHONY: checksums
-checksums: .venv/installed ## Record the checksums of new migration files; a released file must not change
+checksums: .venv/installed ## Record the checksums of new migration files
 	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
 
 # --- an AWS account ---
