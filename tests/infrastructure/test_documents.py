@@ -78,7 +78,7 @@ def test_contract_has_every_message_attribute() -> None:
 
 
 @pytest.mark.parametrize(
-    "schema", ["Product", "Order", "CheckoutAnswer", "Checkout"], ids=lambda name: name
+    "schema", ["Product", "Order", "CheckoutResult", "Checkout"], ids=lambda name: name
 )
 def test_contract_has_every_field_of_the_api(schema: str) -> None:
     for name in SCHEMAS[schema]["properties"]:
@@ -102,7 +102,7 @@ def test_contract_has_every_field_of_the_api(schema: str) -> None:
     ],
 )
 def test_contract_has_the_limits(sentence: str) -> None:
-    assert sentence in CONTRACT.replace("\n", " ")
+    assert sentence in words(CONTRACT)
 
 
 def test_contract_names_settings_that_exist() -> None:
