@@ -343,12 +343,25 @@ class Cloud:
                 f"The shop does not work: {error}\n{self.emulator.log_tail()}"
             ) from None
 
+    def _check_owner(self) -> None:
+        """Raise LocalError if the directory belongs to another user.
+
+        Root may write to it. Then MariaDB would be restarted as root, and nobody else could use it.
+        """
+        if self.directory.exists() and self.directory.stat().st_uid != os.getuid():
+            try:
+                owner = self.directory.owner()
+            except KeyError:
+                owner = f"user {self.directory.stat().st_uid}"
+            raise LocalError(f"{self.directory} belongs to {owner}: run this as {owner}.")
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Hold the directory's lock during the block.
 
-        Raises LocalError if another command holds it.
+        Raises LocalError if another command holds it, or if the directory is another user's.
         """
+        self._check_owner()
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:

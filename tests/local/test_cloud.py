@@ -1,12 +1,15 @@
-"""local/cloud.py: what its commands say when they fail."""
+"""local/cloud.py: what its commands say when they fail, and what they then leave alone."""
 
+import os
+import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import local.cloud
+from local.__main__ import clean, down, up
 from local.cloud import Cloud
 from local.files import write_whole
 from local.processes import Background, LocalError, port_file
@@ -63,3 +66,32 @@ def test_failed_deployment_ends_with_the_reason(
     assert lines[0] == "cdk deploy failed:"
     assert lines[-1] == last_line.format(log=cloud.cdk.log)
     assert lines.count(lines[-1]) == 1
+
+
+@pytest.mark.parametrize("command", [up, down, clean])
+def test_directory_of_another_user_is_left_alone(
+    command: Callable[[Cloud], None], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, before = cloud.directory.owner(), files(cloud.directory)
+    monkeypatch.setattr(os, "getuid", lambda: cloud.directory.stat().st_uid + 1)
+    with pytest.raises(LocalError) as failure:
+        command(cloud)
+    assert str(failure.value) == f"{cloud.directory} belongs to {owner}: run this as {owner}."
+    assert files(cloud.directory) == before
+    assert cloud.emulator.process
+
+
+def test_owner_without_a_name_is_reported_by_id(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that knows only some of the machine's users."""
+    uid = cloud.directory.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(LocalError, match=f"belongs to user {uid}: run this as user {uid}"):
+        cloud.stop()
+
+
+def files(directory: Path) -> dict[Path, int]:
+    """Return when each file and directory was last changed."""
+    return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
