@@ -151,6 +151,10 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\
 		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
+.PHONY: forget
+forget: install ## Forget each step of each kind of change, and see a test notice it; KIND=route for one kind
+	.venv/bin/python -m tests.forget $(KIND)
+
 .PHONY: chaos
 chaos: LONG = $(if $(SEED),--seed=$(SEED)) --timeout=7200 -o faulthandler_timeout=7500
 chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos repeats one
@@ -164,7 +168,7 @@ snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
 .PHONY: checksums
-checksums: .venv/installed ## Record the checksums of new migration files; a released file must not change
+checksums: .venv/installed ## Record the checksums of new migration files
 	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
 
 # --- an AWS account ---

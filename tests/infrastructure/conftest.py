@@ -1,7 +1,6 @@
-"""Start the CDK before a test module imports it.
+"""Start the CDK as tests.support.assembly does, before a test module of this folder imports a stack.
 
-tests/support/assembly.py starts it on the project's own Node, and without the CDK's validation,
-which would make each synthesis take seconds.
+The CDK reads its variables once, when it is imported.
 """
 
 import importlib

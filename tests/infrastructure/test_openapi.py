@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common import limits
-from settings import DATABASE_USERS_FILE, ENVIRONMENTS
+from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly
 from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED
 
@@ -58,6 +58,18 @@ def test_product_has_the_columns_that_sales_may_read() -> None:
     documented = DOCUMENT["components"]["schemas"]["Product"]["properties"].keys()
     assert documented | {"slug"} == set(columns.split(", ")), (
         "Product in docs/openapi.yaml and the grant in lambdas/migrate/database_users.json differ"
+    )
+
+
+def test_product_has_the_fields_of_the_store() -> None:
+    store = (PROJECT / "lambdas/common/store.py").read_text()
+    (statement,) = re.findall(
+        r"JSON_OBJECT\(('product_id', product_id,.*?)\) AS product", store, re.S
+    )
+    fields = set(re.findall(r"'(\w+)', \1", statement))
+    documented = DOCUMENT["components"]["schemas"]["Product"]["properties"].keys()
+    assert fields == documented, (
+        "the product in lambdas/common/store.py and Product in docs/openapi.yaml differ"
     )
 
 

@@ -530,14 +530,15 @@ def test_bootstrap_version_is_what_the_assembly_needs(assembly: Assembly) -> Non
 
 def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
-    checked = (ENGINE, ENGINE_VERSION, STORAGE_TYPE)
-    assert (database["Engine"], database["EngineVersion"], database["StorageType"]) == checked
+    assert database["Engine"] == ENGINE
+    assert database["EngineVersion"] == ENGINE_VERSION
+    assert database["StorageType"] == STORAGE_TYPE
 
 
 def test_alarm_address_must_be_in_the_assembly(
     assembly_of: Callable[[str], Assembly], tmp_path: Path
 ) -> None:
-    """A workflow deploys what another one has synthesized, so the address must be given to the latter."""
+    """A workflow deploys what another job has synthesized, so that job must be given the address."""
     without = replace(PROD, alarm_email=None)
     with pytest.raises(Stop, match="make synth ENV=prod ALARM_EMAIL="):
         require_alarm_address(PROD, assembly=assembly_of("prod").directory)
