@@ -71,6 +71,14 @@ node_modules/installed: .venv/installed package-lock.json
 	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
 	@touch $@
 
+# The functions' layer is made from these wheels, so that synthesis needs no network.
+# The options are those of PipInstall in stacks/function.py.
+.venv/wheels/installed: .venv/installed lambdas/requirements.txt
+	@rm -rf .venv/wheels
+	.venv/bin/pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --platform=any \
+		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
+	@touch $@
+
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
 HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
 	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
@@ -81,7 +89,7 @@ $(LAMBDA_VENV)/installed: .venv/installed
 	@touch $@
 
 .PHONY: install
-install: .venv/installed node_modules/installed .venv/emulator/installed ## Install all dependencies, inside the project
+install: .venv/installed node_modules/installed .venv/emulator/installed .venv/wheels/installed ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 

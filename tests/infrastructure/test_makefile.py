@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from settings import ENVIRONMENTS, PROJECT
-from stacks.function import RUNTIME
+from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 INSTALLED = [
-    f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")
+    f"--old-file={stamp}/installed"
+    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels")
 ]
 """Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
@@ -174,6 +175,18 @@ def test_make_test_runs_all_checks_and_all_folders(machine: dict[str, str]) -> N
 def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
     done = make("--print-data-base", "--dry-run", "help", machine=machine)
     assert f"LAMBDA_PYTHON = {RUNTIME.name}" in done.stdout.splitlines()
+
+
+def test_changed_packages_of_the_functions_are_downloaded(machine: dict[str, str]) -> None:
+    stamp = WHEELS.relative_to(PROJECT) / "installed"
+    others = [argument for argument in INSTALLED if argument != f"--old-file={stamp}"]
+    changed = "--what-if=lambdas/requirements.txt"
+    done = make(*others, changed, "--dry-run", "install", machine=machine)
+    words = done.stdout.split()
+    assert words[-2:] == ["touch", str(stamp)], done.stdout + done.stderr
+    assert set(WHEEL_OPTIONS) <= set(words)
+    done = make(*INSTALLED, "--dry-run", "install", machine=machine)
+    assert "download" not in done.stdout
 
 
 def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[str, str]) -> None:
