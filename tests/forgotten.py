@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 DEPLOY = ".github/workflows/deploy.yml"
+REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
 
 
@@ -605,6 +606,13 @@ ENVIRONMENT = Kind(
             edit=SNAPSHOTS,
             test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[qa]",
             says="make snapshots",
+            is_last=True,
+        ),
+        Step(
+            name="its resources with data",
+            edit=command(".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements"),
+            test=f"{REPLACEMENTS}::test_no_resource_with_data_is_replaced[qa]",
+            says="--accept-replacements",
             is_last=True,
         ),
     ),
