@@ -88,6 +88,17 @@ def test_github_is_the_identity_provider(templates: Templates) -> None:
     assert trusted_providers(templates) == {f"arn:aws:iam::${{}}:oidc-provider/{GITHUB}"}
 
 
+def test_identity_provider_is_kept(templates: Templates) -> None:
+    """A stack that is given the provider's ARN later must not delete what other projects use."""
+    (provider,) = [
+        resource
+        for resource in templates["donut-shop-github"]["Resources"].values()
+        if resource["Type"] == "AWS::IAM::OIDCProvider"
+    ]
+    assert provider["DeletionPolicy"] == "Retain"
+    assert provider["UpdateReplacePolicy"] == "Retain"
+
+
 EXISTING = f"arn:aws:iam::123456789012:oidc-provider/{GITHUB}"
 
 
