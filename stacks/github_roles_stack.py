@@ -72,7 +72,12 @@ class GitHubStack(cdk.Stack):
         )
         if not provider_arn:
             provider = iam.OidcProviderNative(
-                self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE]
+                self,
+                "GitHub",
+                url=f"https://{ISSUER}",
+                client_ids=[AUDIENCE],
+                # Other projects may rely on it when the stack is deleted, or is given its ARN.
+                removal_policy=cdk.RemovalPolicy.RETAIN,
             )
             role.node.add_dependency(provider)
 

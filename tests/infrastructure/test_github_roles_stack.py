@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,17 @@ def test_github_is_the_identity_provider(templates: Templates) -> None:
     assert provider["Url"] == f"https://{GITHUB}"
     assert provider["ClientIdList"] == ["sts.amazonaws.com"]
     assert trusted_providers(templates) == {f"arn:aws:iam::${{}}:oidc-provider/{GITHUB}"}
+
+
+def test_identity_provider_is_kept(templates: Templates) -> None:
+    """A stack that is given the provider's ARN later must not delete what other projects use."""
+    (provider,) = [
+        resource
+        for resource in templates["donut-shop-github"]["Resources"].values()
+        if resource["Type"] == "AWS::IAM::OIDCProvider"
+    ]
+    assert provider["DeletionPolicy"] == "Retain"
+    assert provider["UpdateReplacePolicy"] == "Retain"
 
 
 EXISTING = f"arn:aws:iam::123456789012:oidc-provider/{GITHUB}"
@@ -184,7 +195,7 @@ class Account:
             aws.client("sqs").create_queue(QueueName=f"{queue}_{environment}")
         run = {
             "MetricName": "oldest_unpublished_seconds",
-            "Timestamp": datetime.now(UTC),
+            "Timestamp": datetime.now(UTC) + timedelta(minutes=1),  # after the test has begun
             "Value": 0,
         }
         aws.client("cloudwatch").put_metric_data(
