@@ -183,7 +183,7 @@ def handler(event: object, context: object) -> None:
                 before="        reserved = {function: 2 * count",
             ),
             test="tests/unit/test_settings.py::test_environment_is_found_by_its_own_name[dev]",
-            says="_peak_concurrency does not say how often refund may run at once",
+            says="_peak_concurrency does not say how many executions of refund may run at once",
         ),
         Step(
             name="its cost",
