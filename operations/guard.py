@@ -1,4 +1,4 @@
-"""Check a command for an account before it synthesizes or changes anything, and stop it if needed."""
+"""Check a command for an account, and stop it before it synthesizes or changes anything."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ class Stop(Exception):
 
 
 def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, Any]:
-    """Return the caller's identity, as STS does. Raises Stop if there are no valid credentials."""
+    """Return the caller's identity as STS gives it. Raises Stop without valid credentials."""
     try:
         return dict(client("sts").get_caller_identity())
     except (BotoCoreError, ClientError) as error:
@@ -53,7 +53,10 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
-    """Return whether the synthesized template sends the alarms by e-mail. Raises OSError and ValueError."""
+    """Return whether the synthesized template sends the alarms by e-mail.
+
+    Raises OSError and ValueError.
+    """
     template = json.loads(
         (assembly / f"{settings.stack_name('monitoring')}.template.json").read_text()
     )
@@ -87,7 +90,7 @@ def require_confirmation(settings: Settings) -> None:
 
 
 def guard(command: str, environments: list[Settings], *, assembly: Path | None) -> None:
-    """Check whether the command may run in these environments. Raises Stop, OSError and ValueError."""
+    """Check that the command may run in these environments. Raises Stop, OSError and ValueError."""
     for settings in environments:
         if command == "deploy":
             require_alarm_address(settings, assembly=assembly)

@@ -286,7 +286,7 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("database", "refused"),
+    ("database", "excess"),
     [
         (replace(FREE_DATABASE, backup_days=7), ["7 days of backups"]),
         (replace(FREE_DATABASE, instance_class="t4g.small"), ["db.t4g.small"]),
@@ -296,13 +296,13 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 )
 def test_free_plan_names_the_settings_that_exceed_it(
     database: ManagedDatabase,
-    refused: list[str],
+    excess: list[str],
     account: Account,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     account.plan = "FREE"
     line = only_missing(account, replace(DEV, database=database), capsys)
-    assert all(setting in line for setting in refused)
+    assert all(setting in line for setting in excess)
     assert "paid plan" in line
 
 

@@ -132,7 +132,9 @@ def test_function_whose_connections_are_not_counted_is_named(
 ) -> None:
     users = {**settings.DATABASE_USERS, "refund": "shop_refund"}
     monkeypatch.setattr(settings, "DATABASE_USERS", users)
-    with pytest.raises(ValueError, match="_peak_concurrency does not say how many executions of refund"):
+    with pytest.raises(
+        ValueError, match="_peak_concurrency does not say how many executions of refund"
+    ):
         replace(DEV)
 
 
