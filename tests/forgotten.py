@@ -15,8 +15,8 @@ SERVICE = "tests/infrastructure/test_service_stack.py"
 class Step:
     """One step of a change. Without it, `test` fails, and its output contains `says`.
 
-    edit: makes the step in a copy of the tree. is_last: it follows from the other steps, so that it
-    is made only if the whole change is. mistake: what somebody does who forgets the step.
+    edit: makes the step in a copy of the tree. is_last: the step depends on all the others, so it
+    is left out whenever one of them is. mistake: an edit that somebody makes instead of the step.
     """
 
     name: str

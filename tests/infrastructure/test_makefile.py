@@ -50,7 +50,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """Return a project with nothing installed, so that whatever make runs would fail or leave a file."""
+    """Return a project with nothing installed, in which whatever make runs fails or leaves a file."""
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(PROJECT / "Makefile", project)
@@ -287,7 +287,7 @@ def test_alarm_address_reaches_the_cdk(machine: dict[str, str]) -> None:
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
-    """Return make's exit status and output at a terminal, where `typed` answers its question."""
+    """Run make at a terminal, type `typed` at its prompt, and return its exit status and output."""
     program = "import os, sys; os.execvp('make', ['make', *sys.argv[1:]])"
     pid, terminal = pty.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""What `make preflight` finds in an account, and that one failing check does not hide the others."""
+"""What `make preflight` finds in an account. A failing check does not hide the others."""
 
 import json
 import re
@@ -538,7 +538,7 @@ def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> Non
 def test_alarm_address_must_be_in_the_assembly(
     assembly_of: Callable[[str], Assembly], tmp_path: Path
 ) -> None:
-    """A workflow deploys what another job has synthesized, so that job must be given the address."""
+    """A workflow deploys what another job has synthesized, so that job must get the address."""
     without = replace(PROD, alarm_email=None)
     with pytest.raises(Stop, match="make synth ENV=prod ALARM_EMAIL="):
         require_alarm_address(PROD, assembly=assembly_of("prod").directory)
