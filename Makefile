@@ -65,7 +65,7 @@ export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
 export UV_CACHE_DIR ?= $(CACHE)/uv
 export npm_config_cache ?= $(CACHE)/npm
 # The CDK's cache of fingerprints has no setting of its own: it is always in the home directory.
-# If HOME is missing below /proc, Node.js tries for ever to create it. pip works without its cache.
+# If HOME is a missing directory below /proc, Node.js tries forever to create it. pip needs no cache.
 ifeq ($(shell test -d "$$HOME" && echo exists),)
 export HOME := $(CACHE)/home
 endif
@@ -167,7 +167,7 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
 .PHONY: forget
-forget: install ## Forget each step of each kind of change, and see a test notice it; KIND=route for one kind
+forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
 	.venv/bin/python -m tests.forget $(KIND)
 
 .PHONY: chaos
@@ -206,7 +206,7 @@ preflight: .venv/installed ## ENV=dev make preflight: check what the account sti
 	@.venv/bin/python -m operations.preflight "$$ENV" --alarm-email="$$ALARM_EMAIL"
 synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
 	$(CDK) synth --quiet -c env="$$ENV" $(ALARM)
-diff: install ## ENV=dev make diff: show what a deployment would change; fails if the network, data or queues would be lost
+diff: install ## ENV=dev make diff: show what a deployment would change; fail if the network, data or queues would be lost
 	@$(GUARD)
 	@$(CDK) diff "donut-shop-service-$$ENV" "donut-shop-monitoring-$$ENV" $(DIFF)
 	@$(CDK) diff "donut-shop-messaging-$$ENV" "donut-shop-data-$$ENV" $(DIFF) --fail-on=destructive

@@ -60,7 +60,7 @@ START_SECONDS = 30
 SMOKE_CHECK_SECONDS = 30
 
 FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
-"""A line in the CDK's log: a resource's logical id and the first line of why it failed."""
+"""A line in the CDK's log: a resource's logical id and the first line of its error message."""
 
 OnStep = Callable[[str, float], None]
 
@@ -83,9 +83,10 @@ class Cloud:
         stage_seconds: float = 1.0,
         preferred_ports: Mapping[str, int] | None = None,
     ) -> None:
-        """preferred_ports: by default any port is as good as another.
+        """Describe a cloud without starting it.
 
-        Two clouds that prefer the same port and start at the same time may both find it free.
+        preferred_ports: name → port that is used if it is free; any other port by default. Two
+        clouds that prefer the same port and start at the same time may both find it free.
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
@@ -221,7 +222,7 @@ class Cloud:
     def start_emulator(self) -> None:
         """Start the emulator alone, with nothing deployed.
 
-        Everything works in it that needs no database.
+        It works without a database, except for what uses one.
         """
         port = self._claim_port("emulator", self.emulator)
         api_port = self._claim_port("endpoint", self.emulator)
@@ -240,8 +241,8 @@ class Cloud:
         stop_orphans(self._emulator_files)
         delete_tree(self._emulator_files)
         (self._emulator_files / "tmp").mkdir(parents=True)
-        # The CDK's own functions, which run on Node.js, inherit these variables. Therefore they do
-        # not include the variables of the machine.
+        # The CDK's own functions, which run on Node.js, inherit these variables. This machine's
+        # variables are therefore left out.
         variables = {
             "PATH": os.pathsep.join([str(NODE.parent), SEARCH_PATH]),
             "HOME": str(self._emulator_files),
@@ -304,7 +305,7 @@ class Cloud:
         )
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
-        """Run the CDK's command line against the emulator. Raises LocalError if it fails."""
+        """Run a command of the CDK CLI against the emulator. Raises LocalError if it fails."""
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)
         options = ["--no-color", "--no-notices", "--ci", f"--output={self.directory / 'cdk.out'}"]

@@ -1,4 +1,4 @@
-"""Check a command for an account before it synthesizes or changes anything, and stop it if needed."""
+"""Check a command for an account, and stop it before it synthesizes or changes anything."""
 
 import argparse
 import json
@@ -57,7 +57,10 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
-    """Return whether the synthesized template sends the alarms by e-mail. Raises OSError and ValueError."""
+    """Return whether the synthesized template sends the alarms by e-mail.
+
+    Raises OSError and ValueError.
+    """
     path = assembly / f"{settings.stack_name('monitoring')}.template.json"
     try:
         return any(
@@ -92,7 +95,7 @@ def require_confirmation(settings: Settings) -> None:
 
 
 def guard(command: str, environments: list[Settings], *, assembly: Path | None) -> None:
-    """Check whether the command may run in these environments. Raises Stop, OSError and ValueError."""
+    """Check that the command may run in these environments. Raises Stop, OSError and ValueError."""
     if assembly and not (assembly / "manifest.json").is_file():
         raise Stop(f"APP={assembly} is not a directory that `make synth` wrote")
     for settings in environments:

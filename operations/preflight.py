@@ -62,18 +62,18 @@ def account_plan(client: Client, settings: Settings) -> str:
             raise
         return "none; the account is older than the plans"
     database = settings.database
-    refused = []
+    excess = []
     if plan == "FREE" and isinstance(database, ManagedDatabase):
         if database.backup_days > FREE_PLAN_BACKUP_DAYS:
-            refused.append(
+            excess.append(
                 f"{database.backup_days} days of backups (at most {FREE_PLAN_BACKUP_DAYS})"
             )
         if not database.instance_class.endswith(f".{FREE_PLAN_SIZE}"):
-            refused.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
-    if refused:
+            excess.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
+    if excess:
         raise Missing(
-            f"the account is on the Free plan, which refuses {' and '.join(refused)}: change to the paid plan in the "
-            "Billing console, or change the settings"
+            f"the account is on the Free plan, which does not allow {' and '.join(excess)}: "
+            "change to the paid plan in the Billing console, or change the settings"
         )
     return str(plan).lower()
 
@@ -145,7 +145,7 @@ def _held(lambda_: Any, function: str) -> int:
 
 
 def vpcs(client: Client, settings: Settings) -> str:
-    """Check that the region's quota has room for the environment's VPC, unless it exists already."""
+    """Check that the quota has room for the environment's VPC, unless it exists already."""
     quota = int(
         client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"][
             "Value"
@@ -169,7 +169,7 @@ def vpcs(client: Client, settings: Settings) -> str:
 
 
 def database(client: Client, settings: Settings) -> str:
-    """Check that RDS offers the instance class and the engine version in the zones of the settings."""
+    """Check that RDS offers the instance class and engine version in the zones of the settings."""
     managed = settings.database
     if not isinstance(managed, ManagedDatabase):
         return "an existing one"

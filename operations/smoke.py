@@ -1,8 +1,8 @@
 """Check a deployed shop from end to end: checkout, outbox, SNS, queue, consumer, factory, callback.
 
-Where an order is not real, place one for more than the stock and follow it until it arrives. In prod,
+Where orders are not real, order more than the stock and follow the order until it arrives. In prod,
 order nothing unless `--order` is given; check the relay's metric and the dead-letter queue instead.
-A failure names its hop, as far as that can be told from outside.
+An error message names the hop that failed, as far as it is visible from outside.
 """
 
 import argparse
@@ -31,7 +31,7 @@ AWAKE_WITHIN = 60
 """Seconds until the first response, which may have to wait for a cold start."""
 ARRIVES_WITHIN = {"local": 60.0}
 ARRIVES_WITHIN_ON_AWS = 300.0
-"""Seconds. The factory takes one minute, and the relay up to two more for an order that sales did not publish."""
+"""Seconds. The factory takes one minute, and an order that sales did not publish up to two more."""
 METRIC_WITHIN = 300.0
 """Seconds until CloudWatch has the metric of a run of the relay.
 
@@ -141,7 +141,10 @@ def place_order(shop: Shop, *, max_quantity: int) -> Order:
 
 
 def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
-    """Check out, and return the response. Repeats failed requests, which the key makes safe. Raises Failed."""
+    """Check out, and return the response. Raises Failed.
+
+    A failed request is repeated, which the key makes safe.
+    """
     body = {"MessageAttributeProductCnt": quantity, "requester": REQUESTER}
 
     def checkout() -> dict[str, Any]:
@@ -177,7 +180,7 @@ def require_rejection(shop: Shop, *, order_id: str) -> None:
 
 
 def follow(shop: Shop, order_id: str, *, settings: Settings, within: float) -> None:
-    """Wait until the order has arrived. Raises Failed with the hop at which it is."""
+    """Wait until the order has arrived. Raises Failed, which names the hop that the order reached."""
     deadline = time.monotonic() + within
     while (status := _status(shop, order_id)) != "arrived":
         if status == "stuck" or time.monotonic() > deadline:
@@ -214,7 +217,7 @@ def _where(status: str, order_id: str, *, settings: Settings, within: float) -> 
 
 
 def _depths(settings: Settings) -> str:
-    """Return how many messages are in the queue and in the dead-letter queue, or nothing if AWS does not say."""
+    """Return how many messages are in both queues, as text; empty if AWS does not say."""
     with suppress(Exception):  # that the order has not arrived is what must be reported
         sqs = aws.client("sqs")
         queue, dead = (
@@ -285,7 +288,10 @@ def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
 
 
 def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
-    """Repeat the attempt until it does not fail, and return its result. Raises Failed with the last problem."""
+    """Repeat the attempt until it does not fail, and return its result.
+
+    Raises Failed with the last problem.
+    """
     deadline = time.monotonic() + within
     while True:
         try:
@@ -322,7 +328,10 @@ def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
 
 
 def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
-    """Return the URL that `make up` or the last deployment wrote. Raises Failed, OSError and ValueError."""
+    """Return the URL that `make up` or the last deployment wrote.
+
+    Raises Failed, OSError and ValueError.
+    """
     if endpoint:
         url = endpoint.read_text().strip() if endpoint.exists() else ""
         if not url:

@@ -28,7 +28,7 @@ PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escap
 
 
 class GitHubStack(cdk.Stack):
-    """GitHub as an identity provider, and the role for pull requests. An account has one of each."""
+    """GitHub as an identity provider, and the role for pull requests: one of each per account."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class DeploymentRoleStack(cdk.Stack):
 
 
 class GitHubRole(iam.Role):
-    """A role for GitHub's jobs with exactly one subject."""
+    """A role that trusts exactly one subject of GitHub's tokens."""
 
     def __init__(
         self,

@@ -16,8 +16,8 @@ SERVICE = "tests/infrastructure/test_service_stack.py"
 class Step:
     """One step of a change. Without it, `test` fails, and its output contains `says`.
 
-    edit: makes the step in a copy of the tree. is_last: it follows from the other steps, so that it
-    is made only if the whole change is. mistake: what somebody does who forgets the step.
+    edit: makes the step in a copy of the tree. is_last: the step depends on all the others, so it
+    is left out whenever one of them is. mistake: an edit that somebody makes instead of the step.
     """
 
     name: str
@@ -184,7 +184,7 @@ def handler(event: object, context: object) -> None:
                 before="        reserved = {function: 2 * count",
             ),
             test="tests/unit/test_settings.py::test_environment_is_found_by_its_own_name[dev]",
-            says="_peak_concurrency does not say how often refund may run at once",
+            says="_peak_concurrency does not say how many executions of refund may run at once",
         ),
         Step(
             name="its cost",

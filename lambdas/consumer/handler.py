@@ -29,7 +29,7 @@ config = environment.read(environment.Consumer)
 
 
 class FactoryError(Exception):
-    """The factory did not take the order. The text repeats nothing of the order."""
+    """The factory did not accept the order. The text contains no order data and is safe to log."""
 
 
 class WholeLines:

@@ -296,7 +296,7 @@ def test_deploy_role_may_assume_every_role_of_the_assembly(assembly: Assembly) -
     }
 
 
-def test_context_with_a_repository_gives_the_stacks_for_github_only(tmp_path: Path) -> None:
+def test_context_with_a_repository_has_only_github_stacks(tmp_path: Path) -> None:
     done = run_app(tmp_path, env="dev", github_repository="owner/donut-shop")
     assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.glob("*.template.json")} == {

@@ -54,7 +54,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """Return a project with nothing installed, so that whatever make runs would fail or leave a file."""
+    """Return a project with nothing installed, in which whatever make runs fails or leaves a file."""
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(PROJECT / "Makefile", project)
@@ -403,7 +403,7 @@ def test_cost_is_that_of_every_environment(machine: dict[str, str], recording: P
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
-    """Return make's exit status and output at a terminal, where `typed` answers its question."""
+    """Run make at a terminal, type `typed` at its prompt, and return its exit status and output."""
     program = "import os, sys; os.execvp('make', ['make', *sys.argv[1:]])"
     pid, terminal = pty.fork()
     if pid == 0:

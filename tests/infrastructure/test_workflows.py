@@ -132,7 +132,7 @@ def test_installation_and_synthesis_have_no_credentials(name: str) -> None:
 
 
 def test_runs_wait_for_each_other_per_environment() -> None:
-    """With one group, no merge would reach dev while prod waits for its approval."""
+    """With a single group, nothing would reach dev while prod waits for its approval."""
     assert "concurrency" not in workflow("deploy.yml")
     assert "concurrency" not in workflow("deploy-to.yml")
     groups = {job: content.get("concurrency") for job, content in jobs("deploy.yml").items()}
@@ -154,7 +154,7 @@ def test_alarm_address_reaches_the_assembly_and_the_deployment() -> None:
 
 
 def test_python_action_runs_on_a_supported_node() -> None:
-    """setup-python 5 declares node20, which the runners do not have any more."""
+    """setup-python 5 declares node20, which the runners no longer have."""
     used = {
         step["uses"]
         for file in FILES
@@ -164,7 +164,7 @@ def test_python_action_runs_on_a_supported_node() -> None:
     assert used == {"actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"}  # v6.2.0
 
 
-def test_tests_run_with_the_oldest_python_and_that_of_the_functions() -> None:
+def test_tests_run_on_the_oldest_python_and_on_lambdas() -> None:
     (versions,) = [
         step["with"]["python-version"]
         for step in steps("test.yml")

@@ -219,7 +219,7 @@ def test_mark_orphans_marks_only_orders_of_a_deleted_product(newest: bool, shop:
 
 
 def test_claim_does_not_wait_for_a_locked_product(shop: Shop) -> None:
-    """A checkout in progress holds its product's row. The lock is held to the end, so a wait fails."""
+    """A checkout in progress locks its product's row. The test holds the lock, so a wait fails."""
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     order_more(store, 25, publish_within=0)

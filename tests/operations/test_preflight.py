@@ -1,4 +1,4 @@
-"""What `make preflight` finds in an account, and that one failing check does not hide the others."""
+"""What `make preflight` finds in an account. A failing check does not hide the others."""
 
 import json
 import re
@@ -321,7 +321,7 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("database", "refused"),
+    ("database", "excess"),
     [
         (replace(FREE_DATABASE, backup_days=7), ["7 days of backups"]),
         (replace(FREE_DATABASE, instance_class="t4g.small"), ["db.t4g.small"]),
@@ -331,13 +331,13 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 )
 def test_free_plan_names_the_settings_that_exceed_it(
     database: ManagedDatabase,
-    refused: list[str],
+    excess: list[str],
     account: Account,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     account.plan = "FREE"
     line = only_missing(account, replace(DEV, database=database), capsys)
-    assert all(setting in line for setting in refused)
+    assert all(setting in line for setting in excess)
     assert "paid plan" in line
 
 
@@ -573,7 +573,7 @@ def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> Non
 def test_alarm_address_must_be_in_the_assembly(
     assembly_of: Callable[[str], Assembly], tmp_path: Path
 ) -> None:
-    """A workflow deploys what another job has synthesized, so that job must be given the address."""
+    """A workflow deploys what another job has synthesized, so that job must get the address."""
     without = replace(PROD, alarm_email=None)
     with pytest.raises(Stop, match="make synth ENV=prod ALARM_EMAIL="):
         require_alarm_address(PROD, assembly=assembly_of("prod").directory)

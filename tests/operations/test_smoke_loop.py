@@ -260,7 +260,7 @@ def test_prod_orders_nothing(server: FakeShop, prod: list[str]) -> None:
 def test_prod_orders_if_the_option_is_given(server: FakeShop, prod: list[str]) -> None:
     assert "order-1 arrived" in smoke(server.shop, ENVIRONMENTS["prod"], order=True, within=5)
     assert server.quantities == [11]
-    assert server.stock == 21, "what the factory made is there to be sold"
+    assert server.stock == 21, "the quantity that arrived stays in the stock"
 
 
 def test_max_quantity_is_the_environments_own(server: FakeShop) -> None:

@@ -290,7 +290,7 @@ def test_failed_message_is_postponed_longer_each_time(
     sqs.assert_no_pending_responses()
 
 
-def test_message_that_can_not_be_postponed_still_returns(
+def test_message_that_cannot_be_postponed_still_returns(
     load: Callable[..., ModuleType], sqs: Stubber
 ) -> None:
     sqs.add_client_error("change_message_visibility", "AccessDenied")
