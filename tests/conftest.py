@@ -1,22 +1,23 @@
 """Fixtures that more than one folder uses."""
 
 from collections.abc import Callable, Iterator
+from unittest import mock
 
+import boto3
 import pytest
 from moto import mock_aws
 
-from common import messages
-from tests.support.pipe import Pipe
+from common.aws import client
+from tests.support.pipe import Pipe, session
 
 
 @pytest.fixture
 def aws() -> Iterator[None]:
-    """AWS in memory. The credentials are the folder's own."""
-    sns = messages._sns
-    sns.cache_clear()
-    with mock_aws():
+    """AWS in memory, with one boto3 session for all tests."""
+    client.cache_clear()
+    with mock_aws(), mock.patch.object(boto3, "DEFAULT_SESSION", session()):
         yield
-    sns.cache_clear()
+    client.cache_clear()
 
 
 @pytest.fixture

@@ -1,19 +1,16 @@
-"""The function's connection to the database: login, deadlines, and what to do when it breaks."""
+"""A function's connection to the database: logging in, deadlines, and retries when it breaks."""
 
-import functools
 import json
 import select
-import socket
-import ssl
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import pymysql
 from pymysql.constants import CR, ER
 
-from common import deadline, environment, iam_login
+from common import aws, deadline, environment, iam_login, sockets
+from common.server_clock import ServerClock
 
 T = TypeVar("T")
 
@@ -21,200 +18,30 @@ SCHEMA_MISSING = {ER.NO_DB_ERROR, ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE}
 """The server is up, but the shop's schema is being restored."""
 ROLLED_BACK = {ER.LOCK_DEADLOCK}
 STATEMENT_KILLED = {ER.SERVER_SHUTDOWN, ER.QUERY_INTERRUPTED, 1927, 1969}
-"""1927: the connection was killed; 1969: the statement took too long. A procedure's COMMIT may have come before that.
-Beside these, the codes 0 and 2000 to 2999 are the client's own: it has lost the connection."""
+"""The server stopped the statement; a procedure may have committed before.
+
+1927: the connection was killed. 1969: the statement took too long.
+"""
+CONNECTION_LOST = {0, *range(2000, 3000)}
+"""The client's own codes. 0 is PyMySQL's code for a connection that is closed already."""
 
 
 class DatabaseUnavailable(Exception):
-    """The database could not answer. The text contains neither host names nor values."""
+    """The database could not execute a statement. The text holds neither host names nor values."""
 
 
 class OutcomeUnknown(DatabaseUnavailable):
-    """The statement was sent, and its result did not arrive."""
+    """The statement was sent, but its result did not arrive."""
 
 
 class RolledBack(DatabaseUnavailable):
-    """The server rolled the statement back, which may be sent again."""
-
-
-class _Timed:
-    """Ends every operation of a socket at `until`, on the monotonic clock, however slowly the peer sends.
-
-    At that moment the connection is shut down, so that the server notices, too.
-    """
-
-    until: float = 0.0
-
-    def recv_into(self, *arguments: Any) -> int:
-        return self._in_time(super().recv_into, arguments)  # type: ignore[misc]
-
-    def send(self, *arguments: Any) -> int:
-        return self._in_time(super().send, arguments)  # type: ignore[misc]
-
-    def abandon(self) -> None:
-        """Close the connection now. An exception on its way keeps PyMySQL's file object, and so the socket, open."""
-        file_descriptor = self.detach()  # type: ignore[attr-defined]
-        if file_descriptor >= 0:
-            socket.close(file_descriptor)
-
-    def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-        try:
-            self.settimeout(deadline.left(self.until))  # type: ignore[attr-defined]
-            return operation(*arguments)
-        except TimeoutError:
-            with suppress(OSError):
-                self.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]
-            raise
-
-
-class _TlsSocket(_Timed, ssl.SSLSocket):
-    def do_handshake(self, *arguments: Any) -> None:
-        return self._in_time(super().do_handshake, arguments)
-
-
-class _TcpSocket(_Timed, socket.socket):
-    wrapped: _TlsSocket | None = None
-
-    def connect(self, address: Any) -> None:
-        return self._in_time(super().connect, (address,))
-
-    def sendall(self, *arguments: Any) -> None:
-        return self._in_time(super().sendall, arguments)
-
-
-class _TlsContext(ssl.SSLContext):
-    sslsocket_class = _TlsSocket
-
-    def wrap_socket(self, sock: socket.socket, **options: Any) -> ssl.SSLSocket:  # type: ignore[override]
-        """Wrap a _TcpSocket; the deadline holds for the handshake, too."""
-        wrapped = super().wrap_socket(sock, **{**options, "do_handshake_on_connect": False})
-        assert isinstance(wrapped, _TlsSocket) and isinstance(sock, _TcpSocket)
-        wrapped.until = sock.until
-        sock.wrapped = wrapped
-        wrapped.do_handshake()
-        return wrapped
-
-
-@functools.cache
-def _tls(ca_path: str) -> ssl.SSLContext:
-    """Return the context that verifies the server's certificate and name. Building one takes up to 19 ms.
-
-    Only ssl.create_default_context, from Python 3.13 on, verifies strictly (RFC 5280) by itself.
-    """
-    context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(ca_path)
-    return context
-
-
-def secret(arn: str, times: deadline.SecretTimes = deadline.SECRET) -> dict[str, Any]:
-    """Return the JSON of a Secrets Manager secret. Raises botocore's BotoCoreError or ClientError."""
-    import boto3
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=times.connect,
-        read_timeout=times.read,
-        retries={"total_max_attempts": times.attempts},
-    )
-    client = boto3.client("secretsmanager", config=config)
-    return json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
-
-
-def connect(
-    config: environment.Database, *, user: str, password: str, name: str | None, until: float
-) -> pymysql.Connection:
-    """Connect in autocommit mode over verified TLS.
-
-    name: the schema, or None. until: on the monotonic clock; no operation on the connection lasts longer, until
-    `extend` moves it. Raises pymysql's MySQLError.
-    """
-    connection = pymysql.connect(
-        host=config.database_host,
-        port=config.database_port,
-        user=user,
-        password=password,
-        database=name,
-        charset="utf8mb4",
-        autocommit=True,
-        ssl=_tls(str(config.ca_path)),
-        read_timeout=None,
-        write_timeout=None,
-        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-        defer_connect=True,
-    )
-    try:
-        sock = _open_socket(config.database_host, config.database_port, until)
-    except OSError as error:
-        raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
-    try:
-        connection.connect(sock)
-    except pymysql.MySQLError:
-        (sock.wrapped or sock).abandon()
-        raise
-    except Exception as error:  # PyMySQL could not make sense of the greeting
-        (sock.wrapped or sock).abandon()
-        raise pymysql.OperationalError(CR.CR_MALFORMED_PACKET, type(error).__name__) from error
-    return connection
-
-
-def _open_socket(host: str, port: int, until: float) -> _TcpSocket:
-    """Connect to the first of the host's addresses that answers."""
-    addresses = deadline.wait_for(
-        lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until
-    )
-    problem: OSError | None = None
-    for family, kind, protocol, _, address in addresses:
-        sock = _TcpSocket(family, kind, protocol)
-        sock.until = until
-        try:
-            sock.connect(address)
-        except OSError as error:
-            sock.close()
-            problem = error
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return sock
-    raise problem or OSError("the host has no address")
-
-
-def _socket_of(connection: pymysql.Connection) -> _TlsSocket:
-    """Return the connection's socket. PyMySQL has no public name for it; its version is pinned."""
-    return connection._sock  # type: ignore[attr-defined]
-
-
-class ServerClock:
-    """The lead of the server's clock over the function's monotonic clock, as far as the server's answers tell.
-
-    The server reads its clock between the moment a statement is sent and the moment its answer is received, so each
-    answer gives a lowest and a highest possible lead. A lead between them is kept: a late answer says little. One that
-    is outside them is wrong, because a clock has stepped; it moves to the nearer of the two.
-    """
-
-    def __init__(self) -> None:
-        self._lead: float | None = None
-
-    @property
-    def known(self) -> bool:
-        return self._lead is not None
-
-    def observe(self, server_clock: float, *, sent: float, received: float) -> None:
-        """Learn from one answer. server_clock: Unix time; sent, received: monotonic."""
-        lowest, highest = server_clock - received, server_clock - sent
-        if self._lead is None:
-            self._lead = (lowest + highest) / 2
-        self._lead = min(max(self._lead, lowest), highest)
-
-    def at(self, moment: float) -> float:
-        """Return the server's Unix time at a moment of the monotonic clock."""
-        assert self._lead is not None, "the clock was never observed"
-        return moment + self._lead
+    """The server rolled the statement back. It may be sent again."""
 
 
 class Connection:
     """A connection in use.
 
-    until: on the monotonic clock, the end of the time for what is sent now. broken: it can't be used again.
+    until: the deadline of what is sent now, on the monotonic clock. broken: it can't be used again.
     """
 
     def __init__(self, connection: pymysql.Connection) -> None:
@@ -227,18 +54,22 @@ class Connection:
         self.broken = False
 
     def is_stale(self) -> bool:
-        """Tell whether the server has closed the idle connection: then it is readable. A ping would take far longer."""
+        """Return whether the server has closed the idle connection, which makes it readable.
+
+        A ping would take a round trip.
+        """
         return bool(self._poll.poll(0))
 
     def extend(self, until: float) -> None:
-        """Let operations on the connection last until then."""
+        """Move the deadline of the connection's operations."""
         self.until = self._socket.until = until
 
     def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Send a statement and return its first result, each row by column name.
+        """Send a statement and return its first result, each row as a dict by column name.
 
-        After that a procedure sends its status, which may come in a packet of its own. Every procedure commits before
-        it selects, so what it selected is true even if the status does not arrive. Then the connection is broken.
+        A procedure's status follows its result, possibly in a packet of its own. Every procedure
+        commits before it selects, so its result is true even if the status does not arrive. The
+        connection is broken then.
         """
         cursor = self._connection.cursor()  # a DictCursor takes 5 µs longer
         cursor.execute(sql, values)
@@ -252,7 +83,7 @@ class Connection:
         return rows
 
     def clock(self) -> ServerClock:
-        """Return the server's clock, which is asked for once per connection."""
+        """Return the estimate of the server's clock. The first call queries it."""
         if not self._clock.known:
             sent = time.monotonic()
             (row,) = self.query("SELECT UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock")
@@ -260,17 +91,20 @@ class Connection:
         return self._clock
 
     def drop(self) -> None:
-        """Close the connection without a word to the server."""
-        self._connection._force_close()  # type: ignore[attr-defined]
+        """Close the connection without sending anything to the server."""
+        _mark_closed(self._connection)
         self._socket.abandon()
 
 
 Send = Callable[[Connection], T]
-"""Sends a statement and reads its result. Called again, it sends it again."""
+"""Sends a statement and returns its result. A second call sends the statement again."""
 
 
 class Database:
-    """The one connection of an execution environment: made when it is needed, kept across invocations."""
+    """Runs statements on the one connection of an execution environment.
+
+    The connection is opened when it is needed and kept across invocations.
+    """
 
     def __init__(self, config: environment.Database) -> None:
         self._config = config
@@ -280,10 +114,12 @@ class Database:
     def run(self, send: Send[T], *, in_doubt: Send[T] | None = None) -> T:
         """Send a statement and return its result, within the time of the request.
 
-        in_doubt: called on new connections if the statement was sent but its result did not arrive, until one of
-        them brings a result or the time is over. None: nothing is called, and the statement may take all the time.
+        in_doubt: called if the statement was sent but its result did not arrive, on new
+        connections, until one of them brings a result or the time is over. If it is None, nothing
+        is called, and the statement may take the time of both attempts.
 
-        Raises OutcomeUnknown if the statement may have been executed, DatabaseUnavailable if it was not.
+        Raises OutcomeUnknown if the statement may have been executed, and DatabaseUnavailable if
+        it was not.
         """
         end = deadline.began() + deadline.FIRST_ATTEMPT
         if in_doubt is None:
@@ -296,7 +132,7 @@ class Database:
         except OutcomeUnknown:
             if in_doubt is None:
                 raise
-        # Should the monotonic clock have jumped, this attempt still has its time.
+        # If the monotonic clock has jumped, this attempt still has its time.
         end = max(end, time.monotonic()) + deadline.SECOND_ATTEMPT
         while True:
             try:
@@ -329,35 +165,36 @@ class Database:
             try:
                 self._connection = Connection(self._connect(until))
             except pymysql.MySQLError as error:
-                raise DatabaseUnavailable(_named(error)) from error
+                raise DatabaseUnavailable(_described(error)) from error
         self._connection.extend(until)
         return self._connection
 
     def _connect(self, until: float) -> pymysql.Connection:
+        user, password = self._login(until)
         config = self._config
-        if config.database_secret_arn is None:
-            assert config.database_user, (
-                "a function logs in with a secret, or as a user with IAM authentication"
-            )
-            credentials = environment.read(environment.Credentials)
-            user = config.database_user
-            password = iam_login.token(
-                host=config.database_host,
-                port=config.database_port,
-                user=user,
-                credentials=credentials,
-            )
-        else:
-            self._secret = self._secret or self._read_secret(config.database_secret_arn, until)
-            user, password = self._secret["username"], self._secret["password"]
         try:
             return connect(
                 config, user=user, password=password, name=config.database_name, until=until
             )
         except pymysql.OperationalError as error:
             if error.args[0] == ER.ACCESS_DENIED_ERROR:
-                self._secret = None
+                self._secret = None  # the password may have changed: read it again
             raise
+
+    def _login(self, until: float) -> tuple[str, str]:
+        """Return the user and the password, or the token that IAM authentication takes for it."""
+        config = self._config
+        if config.database_secret_arn is not None:
+            self._secret = self._secret or self._read_secret(config.database_secret_arn, until)
+            return self._secret["username"], self._secret["password"]
+        assert config.database_user, "neither a secret nor a user for IAM authentication is set"
+        token = iam_login.token(
+            host=config.database_host,
+            port=config.database_port,
+            user=config.database_user,
+            credentials=environment.read(environment.Credentials),
+        )
+        return config.database_user, token
 
     def _read_secret(self, arn: str, until: float) -> dict[str, Any]:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -368,26 +205,87 @@ class Database:
             raise DatabaseUnavailable(f"secret: {type(error).__name__}") from error
 
     def _drop(self) -> None:
-        """Never use a connection again that failed in any way: it may hold half a transaction."""
+        """Close the connection. After any failure it may hold half a transaction."""
         connection, self._connection = self._connection, None
         if connection:
             connection.drop()
 
 
+def secret(arn: str, timeouts: deadline.ClientTimeouts = deadline.SECRET) -> dict[str, Any]:
+    """Return the JSON object in a Secrets Manager secret.
+
+    Raises botocore's BotoCoreError or ClientError.
+    """
+    response = aws.client("secretsmanager", timeouts).get_secret_value(SecretId=arn)
+    return json.loads(response["SecretString"])
+
+
+def connect(
+    config: environment.Database, *, user: str, password: str, name: str | None, until: float
+) -> pymysql.Connection:
+    """Connect in autocommit mode over verified TLS. Raises pymysql's MySQLError.
+
+    name: the schema, or None. until: the deadline of every operation on the connection, on the
+    monotonic clock; Connection.extend moves it.
+    """
+    connection = pymysql.connect(
+        host=config.database_host,
+        port=config.database_port,
+        user=user,
+        password=password,
+        database=name,
+        charset="utf8mb4",
+        autocommit=True,
+        ssl=sockets.tls_context(str(config.ca_path)),
+        read_timeout=None,
+        write_timeout=None,
+        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+        defer_connect=True,
+    )
+    try:
+        sock = sockets.connect(config.database_host, config.database_port, until=until)
+    except OSError as error:
+        raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
+    try:
+        connection.connect(sock)
+    except pymysql.MySQLError:
+        (sock.wrapped or sock).abandon()
+        raise
+    except Exception as error:  # PyMySQL could not parse the server's greeting
+        (sock.wrapped or sock).abandon()
+        raise pymysql.OperationalError(CR.CR_MALFORMED_PACKET, type(error).__name__) from error
+    return connection
+
+
+# The next two functions use names that PyMySQL does not publish, which is why its version is pinned
+# in lambdas/requirements.in.
+
+
+def _socket_of(connection: pymysql.Connection) -> sockets.TlsSocket:
+    return connection._sock  # type: ignore[attr-defined]  # private
+
+
+def _mark_closed(connection: pymysql.Connection) -> None:
+    """Close PyMySQL's side of the connection. Its public close() sends a packet to the server."""
+    connection._force_close()  # type: ignore[attr-defined]  # not in the type stubs
+
+
 def _raise_unavailable(error: pymysql.MySQLError) -> None:
-    """Raise what an error of a statement means. Return if it is a defect, as when a value does not fit its column."""
+    """Raise DatabaseUnavailable, or the subclass that says what became of the statement.
+
+    Return if the error is a defect instead, such as a value that does not fit its column.
+    """
     code = error.args[0] if error.args else None
-    if not isinstance(code, int) or code == 0 or 2000 <= code < 3000 or code in STATEMENT_KILLED:
-        raise OutcomeUnknown(_named(error)) from error
+    if not isinstance(code, int) or code in CONNECTION_LOST or code in STATEMENT_KILLED:
+        raise OutcomeUnknown(_described(error)) from error
     if code in ROLLED_BACK:
-        raise RolledBack(_named(error)) from error
-    if (
-        isinstance(error, pymysql.OperationalError | pymysql.InternalError)
-        or code in SCHEMA_MISSING
-    ):
-        raise DatabaseUnavailable(_named(error)) from error
+        raise RolledBack(_described(error)) from error
+    operational = isinstance(error, pymysql.OperationalError | pymysql.InternalError)
+    if operational or code in SCHEMA_MISSING:
+        raise DatabaseUnavailable(_described(error)) from error
 
 
-def _named(error: pymysql.MySQLError) -> str:
+def _described(error: pymysql.MySQLError) -> str:
+    """Return the error's type and code, without its text."""
     code = error.args[0] if error.args else ""
     return f"{type(error).__name__} {code if isinstance(code, int) else ''}".strip()

@@ -1,6 +1,7 @@
-"""The time that one request may take: all its parts, in seconds. Together they stay below the contract's 5 s.
+"""How long one request may take: the time limit of each part. All times are in seconds.
 
-A request begins when the handler is entered. A cold start and the gateway's queue come before that.
+A request begins when its handler is called; a cold start and the gateway's queue come before that.
+The contract allows 5 s for the whole request.
 """
 
 import queue
@@ -15,46 +16,54 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 FIRST_ATTEMPT = 3.4
-"""From the beginning: to connect, to send the statement and to read its result."""
+"""Seconds from the request's beginning to connect, to send the statement and to read its result."""
 SECOND_ATTEMPT = 1.1
-"""After that, on a new connection: to find out what became of the statement, or to send it again."""
+"""Seconds after the first attempt, on a new connection: to send the statement again, or to find out
+whether it was executed."""
 RESERVE = 0.4
-"""For the function's own work, before and after."""
+"""Seconds for the function's own work, before and after the database is called."""
 
 PUBLISH_START = 1.5
-"""From the beginning: later, a new order's notification is left to the relay."""
+"""Seconds from the request's beginning. Later than that, a new order is left to the relay."""
 PUBLISH_WITHIN = 2.5
-"""For a publication as a whole, a cold client included; after that it is left to the relay, too."""
-PUBLISH_CONNECT = 1.0
-PUBLISH_READ = 1.0
-"""For each read: an answer may consist of many."""
+"""Seconds for one publication, including the creation of the client. After that the order is left
+to the relay, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SecretTimes:
-    """Seconds for each attempt to read a secret, and how many attempts there are."""
+class ClientTimeouts:
+    """How long an AWS client waits in each attempt, in seconds, and how often it tries.
+
+    `read` limits each read from the socket, of which one response may need many.
+    """
 
     connect: float
     read: float
     attempts: int
 
 
-SECRET = SecretTimes(connect=1, read=1, attempts=2)
-"""Within a request."""
-PATIENT_SECRET = SecretTimes(connect=10, read=10, attempts=5)
-"""In the migration, which nobody waits for: one that fails undoes the whole deployment."""
+PUBLISH = ClientTimeouts(connect=1, read=1, attempts=1)
+"""To publish an order: the relay tries again."""
+POSTPONE = ClientTimeouts(connect=1, read=1, attempts=1)
+"""To postpone a message: without it, the queue's own visibility timeout applies."""
+SECRET = ClientTimeouts(connect=1, read=1, attempts=2)
+"""To read a secret during a request."""
+MIGRATION_SECRET = ClientTimeouts(connect=10, read=10, attempts=5)
+"""To read a secret during a migration. Nobody waits for it, and if it fails, so does the whole
+deployment."""
 
 CLOCK_TOLERANCE = 0.5
-"""A backward step of the server's clock up to this long goes unnoticed, so it is taken off the statement's window."""
+"""Seconds. A backward step of the server's clock up to this long can go unnoticed, so it is
+subtracted from the time window in which a checkout may commit."""
 RETRY_PAUSE = 0.05
-"""Between two tries to reach the server in the second attempt."""
+"""Seconds between two tries to reach the server in the second attempt."""
 
 _request_began: ContextVar[float | None] = ContextVar("request_began", default=None)
 
 
 @contextmanager
 def request() -> Iterator[None]:
-    """Let the time of one request begin now, for everything inside the block."""
+    """Start the time of one request now, for everything inside the block."""
     token = _request_began.set(time.monotonic())
     try:
         yield
@@ -63,13 +72,16 @@ def request() -> Iterator[None]:
 
 
 def began() -> float:
-    """Return when the request began, on the monotonic clock. Outside a request: now."""
+    """Return when the request began, on the monotonic clock. Outside a request, return now."""
     moment = _request_began.get()
     return time.monotonic() if moment is None else moment
 
 
 def left(until: float) -> float:
-    """Return the seconds left until a moment of the monotonic clock. Raises TimeoutError if there are none."""
+    """Return the seconds left until a moment of the monotonic clock.
+
+    Raises TimeoutError if none are left.
+    """
     seconds = until - time.monotonic()
     if seconds <= 0:
         raise TimeoutError("past the deadline")
@@ -77,9 +89,10 @@ def left(until: float) -> float:
 
 
 def wait_for(call: Callable[[], T], *, until: float) -> T:
-    """Return what `call` returns, for calls that know no deadline of their own.
+    """Call `call` in a thread and return its result, for calls that take no deadline themselves.
 
-    Raises TimeoutError if it takes too long, and leaves it to itself; and raises what `call` raises.
+    Raises what `call` raises, and TimeoutError if it has not returned by `until`, on the monotonic
+    clock. The thread then goes on by itself, and its result is dropped.
     """
     outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
 

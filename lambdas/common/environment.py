@@ -1,4 +1,7 @@
-"""The only reader of os.environ. Each function's keys are the fields of its class, in upper case."""
+"""The functions' environment variables, read in this file only.
+
+Each function has a class. A field's variable is the field's name in upper case.
+"""
 
 import os
 from collections.abc import Callable
@@ -12,18 +15,22 @@ CODE = Path(__file__).parent.parent
 
 @dataclass(frozen=True, kw_only=True)
 class Database:
+    """What every function with a database reads."""
+
     database_host: str
     database_port: int
     database_name: str
     database_ca_file: str
-    """PEM file of the roots that the server's certificate is verified against; relative to the function's code."""
+    """PEM file with the root certificates that the server's certificate is verified against,
+    relative to the function's code."""
     database_secret_arn: str | None = None
-    """Secret with `username` and `password`; None: IAM authentication as database_user."""
+    """Secret with `username` and `password`. None: log in as database_user with IAM authentication.
+    """
     database_user: str | None = None
-    """User with IAM authentication."""
+    """User that logs in with IAM authentication."""
     database_generation: str | None = None
-    """The snapshot that the database was restored from. No function uses it: a new value makes CloudFormation update
-    the functions, which then find the restored instance."""
+    """Snapshot that the database was restored from. No function uses it: a new value makes
+    CloudFormation update the functions, which then connect to the restored instance."""
 
     @property
     def ca_path(self) -> Path:
@@ -34,10 +41,12 @@ class Database:
 class Sales(Database):
     stock_empty_topic_arn: str
     max_quantity: int
+    """Most pieces in one checkout."""
     publish_within: int
-    """Seconds until the relay publishes an order that this function could not."""
+    """Seconds until the relay publishes an order that this function could not publish."""
     overdue_after: int
-    """Seconds from publication until an order that has not arrived is asked for again."""
+    """Seconds from an order's publication until the relay sends the factory a reminder, unless the
+    order has arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,36 +58,37 @@ class Restock(Database):
 class Relay(Database):
     stock_empty_topic_arn: str
     overdue_after: int
-    """As in Sales."""
+    """Seconds from an order's publication until its next reminder, unless the order has arrived."""
     max_reminders: int
-    """How often an overdue order is asked for again before it is stuck."""
+    """How many reminders an overdue order gets before it is stuck."""
     idempotency_retention: int
-    """Seconds that an Idempotency-Key is remembered at least."""
+    """Seconds for which an Idempotency-Key is kept at least."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Migrate(Database):
     user_secret_arns: str | None = None
-    """Secrets with the functions' passwords, separated by commas; None: they log in with IAM authentication."""
+    """ARNs of the secrets with the functions' passwords, separated by commas. None: the functions
+    log in with IAM authentication."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consumer:
     factory_url: str
     factory_deadline: float
-    """Seconds for one whole call."""
+    """Seconds for one whole call of the factory."""
     public_url: str
     """Base of the callback URLs, without a trailing slash."""
     stock_queue_url: str
     retry_delay: int
-    """Seconds until a message is received again after its first failure; doubles each time."""
+    """Seconds until a message is received again after its first failure; doubles with each one."""
     max_receives: int
-    """After so many the queue moves a message to the dead-letter queue."""
+    """How often a message is received before the queue moves it to the dead-letter queue."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Credentials:
-    """What Lambda itself puts into the environment."""
+    """The variables that Lambda itself sets."""
 
     aws_access_key_id: str
     aws_secret_access_key: str
@@ -87,24 +97,29 @@ class Credentials:
 
 
 def read(cls: type[T]) -> T:
-    """The environment as an instance of cls. Raises KeyError (names all missing), ValueError (malformed)."""
+    """Return the environment variables as an instance of cls.
+
+    Raises KeyError, which names every missing variable, and ValueError, which names a variable
+    that is not a number.
+    """
     values: dict[str, object] = {}
     missing = []
-    for field in fields(cls):  # type: ignore[arg-type]
+    for field in fields(cls):  # type: ignore[arg-type]  # dataclasses have no public type
         key = field.name.upper()
-        if key in os.environ:
-            values[field.name] = (
-                _number(key, field.type) if field.type in (int, float) else os.environ[key]
-            )
-        elif field.default is MISSING:
-            missing.append(key)
+        if key not in os.environ:
+            if field.default is MISSING:
+                missing.append(key)
+        elif field.type in (int, float):
+            values[field.name] = _number(key, field.type)
+        else:
+            values[field.name] = os.environ[key]
     if missing:
-        raise KeyError(f"missing in the environment: {', '.join(missing)}")
+        raise KeyError(f"missing environment variables: {', '.join(missing)}")
     return cls(**values)
 
 
-def _number(key: str, kind: Callable[[str], object]) -> object:
+def _number(key: str, parse: Callable[[str], object]) -> object:
     try:
-        return kind(os.environ[key])
+        return parse(os.environ[key])
     except ValueError:
-        raise ValueError(f"{key} is no number: {os.environ[key]!r}") from None
+        raise ValueError(f"{key} is not a number: {os.environ[key]!r}") from None

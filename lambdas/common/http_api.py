@@ -1,4 +1,7 @@
-"""HTTP API events (payload format 2.0) in, answers out. Messages to clients are Korean."""
+"""Requests and responses of API Gateway's HTTP API, payload format 2.0.
+
+Messages to clients are in Korean.
+"""
 
 import base64
 import functools
@@ -19,7 +22,7 @@ Response = dict[str, Any]
 
 
 class BadRequest(Exception):
-    """The client's mistake; its text is for the client. status: the HTTP status."""
+    """A request that is rejected. The exception's text is the message to the client."""
 
     def __init__(self, message: str, *, status: int = 400):
         super().__init__(message)
@@ -27,7 +30,10 @@ class BadRequest(Exception):
 
 
 def response(status: int, body: dict[str, Any] | str, **headers: str) -> Response:
-    """body: a dict, or text that already is JSON. Underscores in header names become hyphens."""
+    """Return a JSON response.
+
+    body: a dict, or a string that is JSON already. Underscores in header names become hyphens.
+    """
     return {
         "statusCode": status,
         "headers": {
@@ -39,9 +45,9 @@ def response(status: int, body: dict[str, Any] | str, **headers: str) -> Respons
 
 
 def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], Response]:
-    """Make a Lambda handler that always answers: no failure reaches the client as anything but JSON of ours.
+    """Decorate a function so that it is a Lambda handler that returns a response on every failure.
 
-    The time of the request begins here.
+    The time of the request begins when the handler is called.
     """
 
     @functools.wraps(handle)
@@ -55,21 +61,22 @@ def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], R
             log.error("database unavailable", extra={"reason": str(error)})
             return response(503, {"message": "데이터베이스 연결 오류"}, retry_after="5")
         except Exception as error:
-            # Its text stays out of the log: it may quote what the client sent.
+            # The exception's text may quote what the client sent, so it is not logged.
             stack = traceback.format_tb(error.__traceback__)
-            log.error("unexpected", extra={"reason": type(error).__name__, "stack": stack})
+            log.error("unexpected error", extra={"reason": type(error).__name__, "stack": stack})
             return response(500, {"message": "서버 오류"})
 
     return handler
 
 
 def json_object(event: Event) -> dict[str, Any]:
-    """Parse the request's body and return the JSON object in it, its numbers as Decimal. Raises BadRequest."""
-    body = event.get("body") or ""
+    """Return the JSON object in the request's body, with its numbers as Decimal.
+
+    Raises BadRequest.
+    """
+    body, is_base64 = event.get("body") or "", event.get("isBase64Encoded")
     try:
-        raw = (
-            base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-        )
+        raw = base64.b64decode(body, validate=True) if is_base64 else body.encode()
     except ValueError:
         raise BadRequest("요청 본문의 인코딩이 잘못되었습니다") from None
     if len(raw) > limits.BODY_BYTES:
@@ -88,9 +95,10 @@ def json_object(event: Event) -> dict[str, Any]:
 
 
 def _number(literal: str) -> Decimal:
-    """Return the number exactly, without a limit on its digits, where int and float have one or round.
+    """Return the number exactly: float would round it, and int accepts only 4,300 digits.
 
-    A number whose exponent is beyond Decimal's own 18 digits becomes infinite: it is out of any field's range.
+    A number whose exponent has more than the 18 digits that Decimal accepts becomes infinite, which
+    is out of range for every field.
     """
     try:
         return Decimal(literal)
@@ -99,5 +107,5 @@ def _number(literal: str) -> Decimal:
 
 
 def _reject_constant(name: str) -> None:
-    """Raise ValueError: Python's parser accepts NaN and Infinity, which are not JSON."""
+    """Reject NaN and Infinity, which Python's parser accepts although they are not JSON."""
     raise ValueError(f"{name} is not JSON")

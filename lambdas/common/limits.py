@@ -1,4 +1,7 @@
-"""Every limit on what a request may hold. The SQL column widths and docs/openapi.yaml are compared with it."""
+"""Every limit on what a request may contain. Lengths are in characters, unless said otherwise.
+
+Tests compare the widths of the SQL columns and docs/openapi.yaml with these limits.
+"""
 
 import re
 
@@ -7,12 +10,12 @@ SLUG = 64
 ORDER_ID = 36
 CALLBACK_TOKEN = 64
 TEXT = 200
-"""Characters of a requester or a factory id, after trimming."""
+"""A requester or a factory id, after trimming."""
 IDEMPOTENCY_KEY = 255
 BODY_BYTES = 16 * 1024
-"""After Base64 has been decoded."""
+"""Bytes, after Base64 has been decoded."""
 QUANTITY_DIGITS = 20
-"""Digits of a quantity that is sent as a string, leading zeros included."""
+"""A quantity that is sent as a string, including leading zeros."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -20,7 +23,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 def is_identifier(text: str, *, max_length: int) -> bool:
     """Return whether the text is 1 to max_length ASCII letters, digits, hyphens or underscores.
 
-    Anything else is rejected before it reaches the database. A procedure's parameter that is too narrow for its value
-    is an error there, and SQL's comparison ignores trailing spaces.
+    Anything else must be rejected before it reaches the database, where a value longer than the
+    procedure's parameter is an error, and a comparison ignores trailing spaces.
     """
     return len(text) <= max_length and _IDENTIFIER.fullmatch(text) is not None

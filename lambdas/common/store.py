@@ -1,4 +1,8 @@
-"""The shop's SQL. Each method sends one statement in one round trip, and raises DatabaseUnavailable."""
+"""The shop's statements. Decisions are made in the procedures in lambdas/migrate/procedures.
+
+Each method sends one statement in one round trip, and raises DatabaseUnavailable. If a result does
+not arrive, a repeatable statement is sent again.
+"""
 
 import time
 from dataclasses import dataclass
@@ -10,14 +14,14 @@ from common.database import Connection, Database, DatabaseUnavailable
 
 @dataclass(frozen=True, kw_only=True)
 class CheckoutResult:
-    """outcome: no_such_product, sold, out_of_stock (order_id was recorded) or replayed (a recorded answer)."""
-
     outcome: str
+    """no_such_product; sold; out_of_stock: an order was recorded; replayed: the request's
+    Idempotency-Key is known, and this is what its first request came to."""
     purchased: bool = False
     stock: int = 0
     order_id: str | None = None
     request_hash: bytes | None = None
-    """Of the request that this is the answer to: with a replayed Idempotency-Key, the first one."""
+    """Hash of the request that this is the result of: the key's first request, if replayed."""
     product_id: str | None = None
     slug: str | None = None
     factory_id: str | None = None
@@ -25,17 +29,18 @@ class CheckoutResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RestockResult:
-    """added: whether this call was the order's first."""
-
     added: bool
+    """Whether this callback was the order's first one, which added its quantity."""
     stock: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
+    """Orders that nobody else publishes until their lease ends."""
+
     orders: list[messages.ProductionOrder]
     stuck: int
-    """How many orders were claimed beside these, and became stuck because their product is gone."""
+    """How many claimed orders became stuck instead, because their product was deleted."""
 
     @property
     def size(self) -> int:
@@ -44,34 +49,41 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What the outbox holds that should not be there for long."""
+    """Orders in the outbox that need attention if they stay there."""
 
     oldest_unpublished_seconds: int
-    """0: none."""
+    """Age of the oldest order that was never published; 0 if there is none."""
     stuck: int
+    """Number of stuck orders."""
 
 
 class Store:
+    """The products, purchases and production orders in the database."""
+
     def __init__(self, config: environment.Database) -> None:
         self._database = Database(config)
 
     def product(self, slug: str) -> str | None:
-        """Return the product as a JSON object in text, or None."""
+        """Return the product as the text of a JSON object, or None if it does not exist."""
         row = self._query_one(
-            "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price, 'stock', stock,"
-            " 'factory_id', factory_id) AS product FROM product WHERE slug = %s",
+            "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
+            " 'stock', stock, 'factory_id', factory_id) AS product FROM product WHERE slug = %s",
             (slug,),
             repeatable=True,
         )
         return row["product"] if row else None
 
     def order(self, order_id: str) -> str | None:
-        """Return the production order as a JSON object in text, or None. Times are ISO 8601, UTC."""
-        iso = "DATE_FORMAT({}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')".format
+        """Return the order as the text of a JSON object, or None if it does not exist.
+
+        Times are ISO 8601, in UTC.
+        """
         row = self._query_one(
-            "SELECT JSON_OBJECT('order_id', order_id, 'status', status, 'sku', sku, 'quantity', quantity,"
-            f" 'requested_at', {iso('requested_at')}, 'published_at', {iso('published_at')},"
-            f" 'arrived_at', {iso('arrived_at')}) AS production_order"
+            "SELECT JSON_OBJECT('order_id', order_id, 'status', status, 'sku', sku,"
+            " 'quantity', quantity,"
+            f" 'requested_at', {_iso_8601('requested_at')},"
+            f" 'published_at', {_iso_8601('published_at')},"
+            f" 'arrived_at', {_iso_8601('arrived_at')}) AS production_order"
             " FROM production_order JOIN product USING (product_id) WHERE order_id = %s",
             (order_id,),
             repeatable=True,
@@ -92,26 +104,33 @@ class Store:
         idempotency_key: str | None,
         request_hash: bytes | None,
     ) -> CheckoutResult:
-        """Sell, or record a production order under order_id. product_id wins over slug.
+        """Sell, or record a production order with this order_id if the product is out of stock.
 
-        Where the answer does not arrive, a checkout with a key is sent again; one without is cancelled under its order
-        id, unless it turns out to have succeeded. Raises DatabaseUnavailable: nothing was sold, and nothing will be.
+        product_id: if given, it names the product, and slug is ignored. factory_id: None stands for
+        the product's own factory. publish_within: seconds until the relay publishes the order,
+        unless it is marked as published before. request_hash: recorded with the idempotency_key.
+
+        If the result does not arrive, a checkout with a key is sent again, and one without a key is
+        cancelled, unless the server says that it has succeeded. Raises DatabaseUnavailable if
+        nothing was sold, and nothing will be.
         """
-        order = (order_id, callback_token, publish_within)
+        # In the order of the procedure's parameters.
         values = (
             slug,
             product_id,
             quantity,
             factory_id,
             requester,
-            *order,
+            order_id,
+            callback_token,
+            publish_within,
             idempotency_key,
             request_hash,
         )
 
         def call(connection: Connection) -> dict[str, Any]:
             row = self._call_checkout(connection, values)
-            if row["outcome"] == "late":  # the clocks were off; this answer has set them
+            if row["outcome"] == "late":  # a clock had stepped; the row has corrected the estimate
                 row = self._call_checkout(connection, values)
             return row
 
@@ -123,23 +142,26 @@ class Store:
         row.pop("server_clock", None)
         if row["outcome"] in ("late", "cancelled"):
             raise DatabaseUnavailable(row["outcome"])
-        return CheckoutResult(
-            **{"request_hash": request_hash, **row, "purchased": bool(row.get("purchased"))}
-        )
+        row["purchased"] = bool(row.get("purchased"))
+        row.setdefault("request_hash", request_hash)
+        return CheckoutResult(**row)
 
     def _call_checkout(self, connection: Connection, values: tuple[object, ...]) -> dict[str, Any]:
-        """Call the procedure with the window of the server's clock within which it may commit.
+        """Call the procedure, which commits only within a window of time on the server's clock.
 
-        The window ends after half of the time that is left: whatever reaches the server by then has the other half for
-        its answer to come back. A step of the clock that goes unnoticed, up to CLOCK_TOLERANCE, would make the window
-        longer, so it is taken off before. Raises DatabaseUnavailable if no time is left to send the call.
+        The window ends after half of the time that is left, so that the other half remains for the
+        result of a call that arrives at its end. A step of the clock that goes unnoticed, up to
+        CLOCK_TOLERANCE, would make the window longer, so it is subtracted first.
+
+        Raises DatabaseUnavailable if there is no time left to send the call.
         """
         clock = connection.clock()
         sent = time.monotonic()
         window = (connection.until - sent - deadline.CLOCK_TOLERANCE) / 2
         if window <= 0:
             raise DatabaseUnavailable("no time left")
-        not_before, not_after = clock.at(sent) - deadline.CLOCK_TOLERANCE, clock.at(sent) + window
+        not_before = clock.at(sent) - deadline.CLOCK_TOLERANCE
+        not_after = clock.at(sent) + window
         placeholders = ", ".join(["%s"] * (len(values) + 2))
         (row,) = connection.query(
             f"CALL checkout({placeholders})", (*values, not_before, not_after)
@@ -148,11 +170,14 @@ class Store:
         return row
 
     def mark_published(self, order_id: str, *, overdue_after: int) -> None:
-        """Record a publication. overdue_after: seconds from now until the relay asks again."""
+        """Mark the order as published. overdue_after: seconds from now until its next reminder."""
         self._query_one("CALL mark_published(%s, %s)", (order_id, overdue_after), repeatable=False)
 
     def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
-        """Book the arrival of an order, once. None: the token is not this order's, or the product is another."""
+        """Add the order's quantity to the stock, once, and mark the order as arrived.
+
+        Return None if the order, its token and its product do not belong together.
+        """
         row = self._query_one(
             "CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True
         )
@@ -161,10 +186,11 @@ class Store:
     def claim_orders(
         self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
     ) -> Claim:
-        """Lease at most `limit` due orders to this claim, for `lease` seconds.
+        """Claim at most `limit` due orders, so that nobody else claims them until the lease ends.
 
-        claim: a UUID of this call's own. publications: how often the orders have been published. newest: take the
-        newest of those that were not claimed since then, instead of the oldest of all.
+        claim: a new UUID. publications: how often the orders have been published. newest: claim the
+        newest of the orders that have not been tried since their last publication, instead of the
+        oldest of all. lease: seconds; the procedure makes it longer for orders that failed before.
         """
         values = (claim, publications, newest, limit, lease)
         rows = self._query("CALL claim_orders(%s, %s, %s, %s, %s)", values, repeatable=False)
@@ -172,7 +198,10 @@ class Store:
         return Claim(orders=orders, stuck=len(rows) - len(orders))
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
-        """Mark at most `limit` overdue orders, published that often or more, as stuck; return the number marked."""
+        """Mark overdue orders as stuck that were published max_publications times or more.
+
+        Marks at most `limit` orders and returns the number marked.
+        """
         row = self._query_one(
             "CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False
         )
@@ -180,9 +209,10 @@ class Store:
         return int(row["marked"])
 
     def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
-        """Mark as stuck those of the first `limit` due orders whose product is gone; return the number marked.
+        """Mark those of the first `limit` due orders as stuck whose product was deleted.
 
-        publications, newest: which orders come first, as in claim_orders.
+        publications, newest: which orders are the first, as in claim_orders. Returns the number
+        marked.
         """
         row = self._query_one(
             "CALL mark_orphans(%s, %s, %s)", (publications, newest, limit), repeatable=False
@@ -191,11 +221,11 @@ class Store:
         return int(row["marked"])
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
-        """Delete at most `limit` keys older than `retention` seconds; return the number deleted."""
+        """Delete at most `limit` keys older than `retention` seconds. Returns the number."""
         return self._purge("CALL purge_idempotency_keys(%s, %s)", retention, limit)
 
     def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
-        """Delete at most `limit` outcomes older than `retention` seconds; return the number deleted."""
+        """Delete at most `limit` outcomes older than `retention` seconds. Returns the number."""
         return self._purge("CALL purge_checkout_outcomes(%s, %s)", retention, limit)
 
     def _purge(self, sql: str, retention: int, limit: int) -> int:
@@ -204,9 +234,11 @@ class Store:
         return int(row["purged"])
 
     def backlog(self) -> Backlog:
+        """Return how long the oldest order has been unpublished, and how many are stuck."""
         row = self._query_one(
-            "SELECT COALESCE(TIMESTAMPDIFF(SECOND, (SELECT MIN(requested_at) FROM production_order"
-            " WHERE status = 'requested'), UTC_TIMESTAMP(6)), 0) AS oldest_unpublished_seconds,"
+            "SELECT COALESCE(TIMESTAMPDIFF(SECOND,"
+            " (SELECT MIN(requested_at) FROM production_order WHERE status = 'requested'),"
+            " UTC_TIMESTAMP(6)), 0) AS oldest_unpublished_seconds,"
             " (SELECT COUNT(*) FROM production_order WHERE status = 'stuck') AS stuck",
             (),
             repeatable=True,
@@ -217,15 +249,21 @@ class Store:
     def _query_one(
         self, sql: str, values: tuple[object, ...], *, repeatable: bool
     ) -> dict[str, Any] | None:
+        """Return the first row of the result, or None if it is empty."""
         rows = self._query(sql, values, repeatable=repeatable)
         return rows[0] if rows else None
 
     def _query(
         self, sql: str, values: tuple[object, ...], *, repeatable: bool
     ) -> list[dict[str, Any]]:
-        """Return the first result. If it does not arrive, a repeatable statement is sent again."""
+        """Return the statement's first result."""
 
         def send(connection: Connection) -> list[dict[str, Any]]:
             return connection.query(sql, values)
 
         return self._database.run(send, in_doubt=send if repeatable else None)
+
+
+def _iso_8601(column: str) -> str:
+    """Return an SQL expression. Percent signs are doubled for PyMySQL's placeholders."""
+    return f"DATE_FORMAT({column}, '%%Y-%%m-%%dT%%H:%%i:%%s.%%fZ')"

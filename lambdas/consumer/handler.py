@@ -1,6 +1,9 @@
-"""SQS batch → factory. Each message is posted once a receive, all at the same time; what failed comes back later."""
+"""Place production orders: post each message of an SQS batch to the factory.
 
-import functools
+The messages of a batch are posted at the same time, each of them once. The ones that fail return to
+the queue and are received again later.
+"""
+
 import http.client
 import logging
 import time
@@ -13,47 +16,57 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from common import environment, failures, messages
+from common import aws, deadline, environment, failures, messages
 
-CONNECT_TIMEOUT = 3
-RESERVE = 1.5
-"""Seconds of the function's time kept for postponing and answering."""
-MAX_ANSWER_BYTES = 1024 * 1024
+CONNECT_SECONDS = 3
+"""Seconds to connect to the factory."""
+RESERVE_SECONDS = 1.5
+"""Seconds of the function's time kept for postponing the failed messages."""
+MAX_RESPONSE_BYTES = 1024 * 1024
 READ_BYTES = 64 * 1024
 log = logging.getLogger(__name__)
 config = environment.read(environment.Consumer)
 
 
 class FactoryError(Exception):
-    """The factory did not take the order; the text holds nothing of the order's."""
+    """The factory did not take the order. The text repeats nothing of the order."""
 
 
 class WholeLines:
-    """A file of which only whole lines can be read. Raises FactoryError at its end, or if it ends within a line."""
+    """Wraps the file of a connection so that only whole lines can be read from it.
+
+    Reading raises FactoryError at the end of the file, and if the file ends within a line.
+    """
 
     def __init__(self, file: Any) -> None:
         self.file = file
 
     def readline(self, limit: int) -> bytes:
+        """Return the next line. A line longer than the limit is cut, which http.client rejects."""
         line: bytes = self.file.readline(limit)
-        if (
-            not line.endswith(b"\n") and len(line) < limit
-        ):  # at the limit, http.client raises an error of its own
+        if len(line) < limit and not line.endswith(b"\n"):
             raise FactoryError("its response ends inside the headers")
         return line
 
     def close(self) -> None:
-        """Close the file itself, as http.client does after a status line that it can't read."""
+        """Close the file, as http.client does after a status line that it can't parse."""
         self.file.close()
 
 
 class WholeResponse(http.client.HTTPResponse):
-    """A response whose headers have ended with an empty line. http.client takes the end of the connection for it."""
+    """A response whose headers end with an empty line.
+
+    http.client would also accept headers that end with the connection, so that a response cut off
+    after its status line would count as a success.
+    """
 
     def begin(self) -> None:
-        """Read the status line and the headers. Raises FactoryError if the connection ends before they do."""
+        """Read the status line and the headers.
+
+        Raises FactoryError if the connection ends before they do.
+        """
         file = self.fp
-        self.fp = WholeLines(file)  # type: ignore[assignment]
+        self.fp = WholeLines(file)  # type: ignore[assignment]  # http.client reads lines only
         try:
             super().begin()
         finally:
@@ -78,7 +91,7 @@ class WholeHttpsPool(HTTPSConnectionPool):
 
 
 class WholeResponses(HTTPAdapter):
-    """Makes a session's connections return WholeResponses."""
+    """Adapter whose connections return a WholeResponse."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
@@ -86,7 +99,7 @@ class WholeResponses(HTTPAdapter):
 
 
 def session() -> requests.Session:
-    """Return a session for the factory: without proxies, and with whole responses only."""
+    """Return a session that uses no proxies and accepts only whole responses."""
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
@@ -95,6 +108,7 @@ def session() -> requests.Session:
 
 
 def payload(order: messages.ProductionOrder) -> dict[str, str]:
+    """Return the JSON object that the factory takes."""
     callback = urlencode({"order": order.order_id, "token": order.callback_token})
     return {
         "MessageGroupId": "stock-arrival-group",
@@ -106,45 +120,43 @@ def payload(order: messages.ProductionOrder) -> dict[str, str]:
     }
 
 
-def post(order: messages.ProductionOrder, *, deadline: float) -> None:
-    """deadline: on the monotonic clock, for the whole answer. Raises FactoryError, or as requests and urllib3 do."""
-    with session() as connection:
-        answer = connection.post(
+def post(order: messages.ProductionOrder, *, until: float) -> None:
+    """Post the order to the factory, which must return a 2xx response.
+
+    until: the deadline for the whole response, on the monotonic clock. Raises FactoryError, and the
+    exceptions of requests and urllib3.
+    """
+    with session() as factory:
+        response = factory.post(
             config.factory_url,
             json=payload(order),
             headers={"Idempotency-Key": order.order_id},
-            timeout=(min(CONNECT_TIMEOUT, config.factory_deadline), config.factory_deadline),
+            timeout=(min(CONNECT_SECONDS, config.factory_deadline), config.factory_deadline),
             allow_redirects=False,
             stream=True,
         )
         received = 0
-        # Not iter_content: it waits until a piece is full, and a dripping answer would hold the thread.
-        while chunk := answer.raw.read1(READ_BYTES, decode_content=False):
+        # Not iter_content, which waits until a chunk is full: a factory that sends one byte at a
+        # time would keep the thread past the deadline.
+        while chunk := response.raw.read1(READ_BYTES, decode_content=False):
             received += len(chunk)
-            if received > MAX_ANSWER_BYTES or time.monotonic() > deadline:
-                raise FactoryError("its answer does not end")
-        if not 200 <= answer.status_code < 300:
-            raise FactoryError(f"it answered {answer.status_code}")
-
-
-@functools.cache
-def _sqs() -> Any:
-    """Imported and made on first use: a delivery that succeeds never pays for it."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        "sqs", config=Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
-    )
+            if received > MAX_RESPONSE_BYTES or time.monotonic() > until:
+                raise FactoryError("its response does not end")
+        if not 200 <= response.status_code < 300:
+            raise FactoryError(f"it returned status {response.status_code}")
 
 
 def postpone(record: dict[str, Any]) -> None:
-    """Receive it later, and later each time. Where that fails, the queue's own visibility timeout applies."""
+    """Make SQS return the message later, after a delay that doubles with each failure.
+
+    If that fails, the queue's own visibility timeout applies.
+    """
     receives = int(record["attributes"]["ApproximateReceiveCount"])
-    # SQS buries a message when it would be received once more: nothing is gained by waiting for that.
+    # After the last receive there is no delay: SQS moves the message to the dead-letter queue when
+    # it would be received once more.
     delay = 0 if receives >= config.max_receives else config.retry_delay * 2 ** (receives - 1)
     try:
-        _sqs().change_message_visibility(
+        aws.client("sqs", deadline.POSTPONE).change_message_visibility(
             QueueUrl=config.stock_queue_url,
             ReceiptHandle=record["receiptHandle"],
             VisibilityTimeout=delay,
@@ -157,7 +169,10 @@ def postpone(record: dict[str, Any]) -> None:
 
 
 def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
-    """None: it is no order. It comes back with the failures, and ends in the dead-letter queue."""
+    """Return the order in the message, or None if it is malformed.
+
+    A malformed message fails like any other, so that it ends in the dead-letter queue.
+    """
     try:
         return messages.parse(record["body"])
     except ValueError as error:
@@ -166,8 +181,9 @@ def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
 
 
 def is_placed(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
+    """Return whether the order's post has succeeded in time, and log it."""
     in_time = outcome.done() and not outcome.cancelled()
-    error = outcome.exception() if in_time else FactoryError("no complete answer in time")
+    error = outcome.exception() if in_time else FactoryError("no complete response in time")
     if error is None:
         log.info("placed", extra={"order_id": order.order_id})
         return True
@@ -178,22 +194,24 @@ def is_placed(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
 
 @failures.guarded()
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Post the batch to the factory, and return SQS's partial batch response. Raises Failed."""
-    seconds = min(config.factory_deadline, context.get_remaining_time_in_millis() / 1000 - RESERVE)
-    deadline = time.monotonic() + seconds
-    # Not a `with` block: a thread that still waits for the factory must not hold up the answer.
-    executor = ThreadPoolExecutor(max_workers=len(event["Records"]))
+    """Post the batch to the factory and return SQS's partial batch response. Raises Failed."""
+    records = event["Records"]
+    remaining = context.get_remaining_time_in_millis() / 1000
+    seconds = min(config.factory_deadline, remaining - RESERVE_SECONDS)
+    until = time.monotonic() + seconds
+    # Not a `with` block, which would wait for threads that still read from the factory.
+    executor = ThreadPoolExecutor(max_workers=len(records))
     posts = {}
-    for record in event["Records"]:
+    for record in records:
         if order := parse(record):
-            posts[record["messageId"]] = order, executor.submit(post, order, deadline=deadline)
+            posts[record["messageId"]] = order, executor.submit(post, order, until=until)
     wait([outcome for _, outcome in posts.values()], timeout=seconds)
     executor.shutdown(wait=False, cancel_futures=True)
 
-    done = {
+    placed = {
         message_id for message_id, (order, outcome) in posts.items() if is_placed(order, outcome)
     }
-    failures = [record for record in event["Records"] if record["messageId"] not in done]
-    for record in failures:
+    failed = [record for record in records if record["messageId"] not in placed]
+    for record in failed:
         postpone(record)
-    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failures]}
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}

@@ -162,10 +162,10 @@ def handler(event: object, context: object) -> None:
     if not re.fullmatch(r"[a-z_]+", name):
         raise MigrationFailed(f"database name {name!r}")
     until = time.monotonic() + MIGRATION_SECONDS
-    master = secret(config.database_secret_arn, deadline.PATIENT_SECRET)
+    master = secret(config.database_secret_arn, deadline.MIGRATION_SECRET)
     # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
     user_secret_arns = config.user_secret_arns.split(",") if config.user_secret_arns else []
-    logins = [secret(arn, deadline.PATIENT_SECRET) for arn in user_secret_arns]
+    logins = [secret(arn, deadline.MIGRATION_SECRET) for arn in user_secret_arns]
     passwords = {login["username"]: login["password"] for login in logins}
     connection = connect(
         config, user=master["username"], password=master["password"], name=None, until=until

@@ -1,4 +1,4 @@
-"""Publish due production orders each minute, mark those that are stuck, and delete old keys and outcomes."""
+"""Publish due production orders once a minute, mark stuck ones, delete old keys and outcomes."""
 
 import logging
 import time
@@ -14,17 +14,19 @@ from common.store import Store
 CLAIM = 20
 """Orders in one claim."""
 LEASE = 60
-"""Seconds; longer than the function's timeout, so that a claim never outlives its run."""
+"""Seconds for which a claimed order is not claimed again: longer than the function's timeout, so
+that no other run publishes the orders of this one."""
 PORTION = 1000
-"""Rows that one statement marks or deletes at most, so that it holds their locks for milliseconds only."""
+"""Rows that one statement changes at most, so that it holds their locks for milliseconds only."""
 PUBLISH_RESERVE = 15
-"""Seconds of the function's time kept for the publication under way and what follows it."""
+"""Seconds of the function's time kept for the publication under way and everything after it."""
 PURGE_RESERVE = 10
-"""Seconds of the function's time kept for the statement under way and the closing line's numbers."""
+"""Seconds of the function's time kept for the statement under way and the last log line."""
 LOGGED_FAILURES = 20
-"""Failed publications with a log line of their own in one run; the closing line counts the others."""
+"""Failed publications of one run that get a log line each. The last log line counts all."""
 OUTCOME_RETENTION = 10 * 60
-"""Seconds. A checkout asks for its outcome within its function's 10 s; the rest allows for clocks that step."""
+"""Seconds. A checkout can query its outcome only within its function's timeout of 10 s. The rest is
+a margin for clocks that step."""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Relay)
 store = Store(config)
@@ -32,7 +34,7 @@ store = Store(config)
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """One end of the due orders that have been published this often."""
+    """The due orders that have been published this often, the newest or the oldest first."""
 
     publications: int
     newest: bool
@@ -40,7 +42,7 @@ class Lane:
 
 @dataclass(kw_only=True)
 class Progress:
-    """What a run has done so far."""
+    """How many orders a run has published, failed to publish and marked as stuck so far."""
 
     published: int = 0
     failed: int = 0
@@ -48,15 +50,14 @@ class Progress:
 
 
 def publish(order: messages.ProductionOrder, progress: Progress) -> None:
-    """Publish one order, or log the failure."""
+    """Publish one order and mark it as published. If publishing fails, log it."""
     try:
         messages.publish(order, topic_arn=config.stock_empty_topic_arn)
     except Exception as error:
         progress.failed += 1
         if progress.failed <= LOGGED_FAILURES:
-            log.error(
-                "not published", extra={"order_id": order.order_id, "reason": type(error).__name__}
-            )
+            reason = type(error).__name__
+            log.error("not published", extra={"order_id": order.order_id, "reason": reason})
         return
     store.mark_published(order.order_id, overdue_after=config.overdue_after)
     progress.published += 1
@@ -64,10 +65,11 @@ def publish(order: messages.ProductionOrder, progress: Progress) -> None:
 
 
 def publish_due(progress: Progress, *, until: float) -> None:
-    """Publish due orders until that moment of the monotonic clock: one claim from each lane in turn.
+    """Publish due orders, one claim from each lane in turn.
 
-    New orders have lanes of their own, so they do not wait behind overdue ones. Each order is tried once per run, so
-    orders that SNS refuses hold up the others only as long as it takes to be refused.
+    until: on the monotonic clock. New orders have lanes of their own, so that they do not wait
+    behind overdue ones. Each order is tried once per run, so that orders which SNS rejects delay
+    the others only briefly.
     """
     lanes = [
         Lane(publications=publications, newest=newest)
@@ -79,7 +81,7 @@ def publish_due(progress: Progress, *, until: float) -> None:
 
 
 def publish_from(lane: Lane, progress: Progress, *, until: float) -> bool:
-    """Publish one claim of orders. Return whether there may be more in the lane."""
+    """Claim orders from the lane and publish them. Return whether the lane may have more."""
     if time.monotonic() >= until:
         return False
     claim = store.claim_orders(
@@ -90,7 +92,7 @@ def publish_from(lane: Lane, progress: Progress, *, until: float) -> bool:
         lease=LEASE,
     )
     progress.stuck += claim.stuck
-    if claim.stuck:  # there may be more: mark them by the thousand, not by the score
+    if claim.stuck:  # there may be thousands more, and a claim marks only CLAIM of them at a time
         progress.stuck += store.mark_orphans(
             publications=lane.publications, newest=lane.newest, limit=PORTION
         )
@@ -101,11 +103,14 @@ def publish_from(lane: Lane, progress: Progress, *, until: float) -> bool:
     return claim.size == CLAIM
 
 
-def in_portions(statement: Callable[..., int], *, until: float, **arguments: int) -> int:
-    """Call a statement that changes PORTION rows at most, until it finds fewer. Returns how many it changed in all."""
+def in_portions(change: Callable[..., int], *, until: float, **arguments: int) -> int:
+    """Call a method of the store with limit=PORTION until it changes fewer rows than that.
+
+    until: on the monotonic clock. Returns the number of rows changed in all.
+    """
     total = 0
     while time.monotonic() < until:
-        changed = statement(limit=PORTION, **arguments)
+        changed = change(limit=PORTION, **arguments)
         total += changed
         if changed < PORTION:
             break
@@ -114,16 +119,16 @@ def in_portions(statement: Callable[..., int], *, until: float, **arguments: int
 
 @failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Handle EventBridge's event of each minute. Raises DatabaseUnavailable and Failed."""
+    """Run once. Raises DatabaseUnavailable and Failed."""
     start = time.monotonic()
     end = start + context.get_remaining_time_in_millis() / 1000
     publish_until, purge_until = end - PUBLISH_RESERVE, end - PURGE_RESERVE
-    # Half of the time at most, so that a slow database leaves some for publishing.
+    # At most half of the time, so that a slow database leaves some for publishing.
     mark_until = (start + publish_until) / 2
-    stuck = in_portions(
+    progress = Progress()
+    progress.stuck = in_portions(
         store.mark_stuck, max_publications=1 + config.max_reminders, until=mark_until
     )
-    progress = Progress(stuck=stuck)
     publish_due(progress, until=publish_until)
     purged_outcomes = in_portions(
         store.purge_checkout_outcomes, retention=OUTCOME_RETENTION, until=purge_until

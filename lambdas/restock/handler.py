@@ -1,4 +1,4 @@
-"""POST /product/{slug}?order=…&token=…: the factory calls back. The body is never read."""
+"""POST /product/{slug}?order=…&token=…: the factory's callback, whose body is never read."""
 
 import logging
 
@@ -6,25 +6,27 @@ from common import environment, http_api, limits
 from common.store import Store
 
 log = logging.getLogger(__name__)
-store = Store(environment.read(environment.Restock))
+config = environment.read(environment.Restock)
+store = Store(config)
 
 
-def acceptable(*, slug: str, order_id: str, token: str) -> bool:
-    """Tell whether these can be a slug, an order id and a token at all."""
-    sent = ((slug, limits.SLUG), (order_id, limits.ORDER_ID), (token, limits.CALLBACK_TOKEN))
-    return all(limits.is_identifier(value, max_length=max_length) for value, max_length in sent)
+def are_valid(*, slug: str, order_id: str, token: str) -> bool:
+    """Return whether the values have the form of a slug, an order id and a token."""
+    return (
+        limits.is_identifier(slug, max_length=limits.SLUG)
+        and limits.is_identifier(order_id, max_length=limits.ORDER_ID)
+        and limits.is_identifier(token, max_length=limits.CALLBACK_TOKEN)
+    )
 
 
 @http_api.endpoint
 def handler(event: http_api.Event) -> http_api.Response:
+    """Add the order's quantity to the stock, once, and return the stock."""
     query = event.get("queryStringParameters") or {}
-    slug, order_id, token = (
-        event["pathParameters"]["slug"],
-        query.get("order", ""),
-        query.get("token", ""),
-    )
+    slug = event["pathParameters"]["slug"]
+    order_id, token = query.get("order", ""), query.get("token", "")
     result = None
-    if acceptable(slug=slug, order_id=order_id, token=token):
+    if are_valid(slug=slug, order_id=order_id, token=token):
         result = store.restock(order_id, slug=slug, callback_token=token)
     if result is None:
         log.warning("callback rejected")

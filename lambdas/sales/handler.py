@@ -1,4 +1,4 @@
-"""GET /product/{slug}, POST /checkout, GET /order/{order_id}; everything else is 404."""
+"""GET /product/{slug}, POST /checkout and GET /order/{order_id}. Any other route returns 404."""
 
 import hashlib
 import json
@@ -17,7 +17,10 @@ from common.store import CheckoutResult, Store
 DEFAULT_SLUG = "donut"
 NO_SUCH_PRODUCT = "상품 없음"
 UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Control characters but tab, newline and carriage return; lone surrogates; noncharacters. SNS rejects most of them."""
+"""Control characters except tab, newline and carriage return; lone surrogates; noncharacters.
+
+SNS rejects most of them.
+"""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Sales)
 store = Store(config)
@@ -25,7 +28,7 @@ store = Store(config)
 
 @dataclass(frozen=True, kw_only=True)
 class CheckoutRequest:
-    """A checkout as understood; two requests that are equal here are the same request."""
+    """A parsed checkout. Bodies that are parsed to equal objects are the same request."""
 
     product_id: str | None
     quantity: int
@@ -33,14 +36,18 @@ class CheckoutRequest:
     requester: str
 
     def hash(self) -> bytes:
+        """Return the hash that is stored with the request's Idempotency-Key."""
         return hashlib.sha256(json.dumps(astuple(self)).encode()).digest()
 
 
 def parse_quantity(value: object) -> int:
-    """Return the quantity: an integer (5.0 is one) or a string of ASCII digits. Raises BadRequest."""
+    """Return the quantity, sent as an integer (5.0 is one) or a string of ASCII digits.
+
+    Raises BadRequest.
+    """
     if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}", value):
         value = Decimal(value)
-    # The range comes first: int(Decimal("1e999999999")) would take all memory.
+    # The range is checked first: int(Decimal("1e999999999")) would use up all memory.
     if isinstance(value, Decimal) and 1 <= value <= config.max_quantity and value == int(value):
         return int(value)
     raise http_api.BadRequest(
@@ -49,7 +56,10 @@ def parse_quantity(value: object) -> int:
 
 
 def read_string(body: dict[str, Any], name: str) -> str:
-    """Return the field as it was sent; null and missing count as empty. Raises BadRequest if it is not a string."""
+    """Return the field as it was sent, or an empty string if it is null or missing.
+
+    Raises BadRequest if it is not a string.
+    """
     value = body.get(name)
     if not isinstance(value, str | None):
         raise http_api.BadRequest(f"{name}는 문자열이어야 합니다")
@@ -68,13 +78,16 @@ def parse_text(body: dict[str, Any], name: str) -> str | None:
 
 
 def parse_product_id(body: dict[str, Any]) -> str | None:
-    """Return the product id, trimmed, or None if nothing is left of it. Raises BadRequest if no product can have it."""
+    """Return the product id, trimmed, or None if nothing is left of it.
+
+    Raises BadRequest if no product can have this id.
+    """
     value = read_string(body, "MessageAttributeProductId")
     product_id = value.strip()
-    # The control characters are looked for in what was sent: strip() removes some of them, such as U+001F.
-    if UNSENDABLE.search(value) or (
-        product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID)
-    ):
+    # The untrimmed value is searched, because strip() removes some control characters (U+001F).
+    if UNSENDABLE.search(value):
+        raise http_api.BadRequest(NO_SUCH_PRODUCT)
+    if product_id and not limits.is_identifier(product_id, max_length=limits.PRODUCT_ID):
         raise http_api.BadRequest(NO_SUCH_PRODUCT)
     return product_id or None
 
@@ -92,19 +105,23 @@ def parse_checkout(event: http_api.Event) -> CheckoutRequest:
 
 
 def parse_idempotency_key(event: http_api.Event) -> str | None:
-    """Return the header, which holds printable ASCII characters only, or None if it is missing. Raises BadRequest."""
+    """Return the header, or None if it is missing.
+
+    Raises BadRequest if it is too long or holds anything but printable ASCII characters.
+    """
     key = (event.get("headers") or {}).get("idempotency-key")
     if key is not None and not re.fullmatch(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}", key):
         raise http_api.BadRequest(
-            f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의 출력 가능한 ASCII 문자여야 합니다"
+            f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의"
+            " 출력 가능한 ASCII 문자여야 합니다"
         )
     return key
 
 
 def publish(order: messages.ProductionOrder) -> None:
-    """Publish the order now, best effort. On any failure it stays in the outbox for the relay.
+    """Publish a new order and mark it as published. On any failure, leave it to the relay.
 
-    Nothing is published later than PUBLISH_START; what has been published is marked in the time that is left.
+    Publishing begins before PUBLISH_START or not at all. Marking may take the time that is left.
     """
     try:
         if time.monotonic() > deadline.began() + deadline.PUBLISH_START:
@@ -113,46 +130,47 @@ def publish(order: messages.ProductionOrder) -> None:
         log.info("published", extra={"order_id": order.order_id})
         store.mark_published(order.order_id, overdue_after=config.overdue_after)
     except Exception as error:
-        log.warning(
-            "left to the relay", extra={"order_id": order.order_id, "reason": type(error).__name__}
-        )
+        reason = type(error).__name__
+        log.warning("left to the relay", extra={"order_id": order.order_id, "reason": reason})
 
 
 def get_product(event: http_api.Event) -> http_api.Response:
+    """Return the product as JSON."""
     slug = event["pathParameters"]["slug"]
-    product = store.product(slug) if limits.is_identifier(slug, max_length=limits.SLUG) else None
-    return (
-        http_api.response(200, product)
-        if product
-        else http_api.response(400, {"message": NO_SUCH_PRODUCT})
-    )
+    product = None
+    if limits.is_identifier(slug, max_length=limits.SLUG):
+        product = store.product(slug)
+    if product is None:
+        return http_api.response(400, {"message": NO_SUCH_PRODUCT})
+    return http_api.response(200, product)
 
 
 def get_order(event: http_api.Event) -> http_api.Response:
+    """Return the production order as JSON."""
     order_id = event["pathParameters"]["order_id"]
-    order = (
-        store.order(order_id)
-        if limits.is_identifier(order_id, max_length=limits.ORDER_ID)
-        else None
-    )
-    return (
-        http_api.response(200, order) if order else http_api.response(400, {"message": "주문 없음"})
-    )
+    order = None
+    if limits.is_identifier(order_id, max_length=limits.ORDER_ID):
+        order = store.order(order_id)
+    if order is None:
+        return http_api.response(400, {"message": "주문 없음"})
+    return http_api.response(200, order)
 
 
-def answer(result: CheckoutResult) -> http_api.Response:
+def checkout_response(result: CheckoutResult) -> http_api.Response:
+    """Return the response to a purchase, or to one that failed because of too little stock."""
     verdict = "구매 완료" if result.purchased else "구매 실패"
-    body = {
+    body: dict[str, Any] = {
         "message": f"{verdict}! 남은 재고: {result.stock}",
         "purchased": result.purchased,
         "stock": result.stock,
     }
-    return http_api.response(
-        200, body if result.purchased else {**body, "order_id": result.order_id}
-    )
+    if not result.purchased:
+        body["order_id"] = result.order_id
+    return http_api.response(200, body)
 
 
 def checkout(event: http_api.Event) -> http_api.Response:
+    """Sell, or order from the factory if the product is out of stock."""
     key = parse_idempotency_key(event)
     request = parse_checkout(event)
     request_hash = request.hash() if key is not None else None
@@ -185,9 +203,9 @@ def checkout(event: http_api.Event) -> http_api.Response:
             422, {"message": "같은 Idempotency-Key로 다른 요청을 보낼 수 없습니다"}
         )
     if result.outcome == "out_of_stock":
-        assert result.slug and result.product_id and result.factory_id, (
-            "a new order names its product"
-        )
+        assert result.slug, "the procedure returns it with a new order"
+        assert result.product_id, "the procedure returns it with a new order"
+        assert result.factory_id, "the procedure returns it with a new order"
         publish(
             messages.ProductionOrder(
                 order_id=order_id,
@@ -199,7 +217,7 @@ def checkout(event: http_api.Event) -> http_api.Response:
                 requester=request.requester,
             )
         )
-    return answer(result)
+    return checkout_response(result)
 
 
 ROUTES = {
@@ -210,9 +228,11 @@ ROUTES = {
 
 
 def not_found(event: http_api.Event) -> http_api.Response:
+    """Return 404: no route matches the request."""
     return http_api.response(404, {"error": "Not Found"})
 
 
 @http_api.endpoint
 def handler(event: http_api.Event) -> http_api.Response:
+    """Return the response of the request's route."""
     return ROUTES.get(event["routeKey"], not_found)(event)

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from common import database, deadline, messages
+from common import aws, database, deadline
 from common.database import DatabaseUnavailable
 from local.database.mariadb import MariaDb
 from tests.support.database_shop import Functions, Shop, arrive, buy, order_more
@@ -91,7 +91,7 @@ def assert_true(shop: Shop, tried: list[Tried]) -> None:
 def test_parts_of_the_budget_add_up_to_less_than_the_contracts_5_seconds() -> None:
     assert deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE < CONTRACT
     assert deadline.RESERVE > 0
-    assert deadline.PUBLISH_CONNECT + deadline.PUBLISH_READ <= deadline.PUBLISH_WITHIN
+    assert deadline.PUBLISH.connect + deadline.PUBLISH.read <= deadline.PUBLISH_WITHIN
     assert (
         deadline.PUBLISH_START + deadline.PUBLISH_WITHIN
         < deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
@@ -265,7 +265,7 @@ def test_checkout_is_answered_in_time_when_the_topic_drips(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-northeast-2")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", f"http://127.0.0.1:{listener.getsockname()[1]}")
     monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
-    messages._sns.cache_clear()
+    aws.client.cache_clear()
     sales = importlib.reload(importlib.import_module("sales.handler"))
     event = {
         "routeKey": "POST /checkout",
@@ -277,7 +277,7 @@ def test_checkout_is_answered_in_time_when_the_topic_drips(
     finally:
         over.set()
         listener.close()
-        messages._sns.cache_clear()
+        aws.client.cache_clear()
     assert tried.answer["statusCode"] == 200
     assert_in_time([tried])
     assert [status for _, status, _ in shop.orders()] == ["requested"]

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import pymysql
 import pytest
 
-from common import deadline, messages
+from common import aws, deadline, messages
 from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
 from tests.support.books import owner
@@ -148,7 +148,7 @@ class World:
             self.now + VisibilityTimeout
         )
 
-    def manufacture(self, order: messages.ProductionOrder, *, deadline: float) -> None:
+    def manufacture(self, order: messages.ProductionOrder, *, until: float) -> None:
         if self.fails("factory"):
             raise OSError("refused")
         url = self.functions["consumer"].payload(order)["CallbackUrl"]
@@ -363,7 +363,7 @@ def test_nothing_is_lost_and_nothing_sold_twice(
             monkeypatch.setattr(FaultyDatabase, "world", world, raising=False)
             monkeypatch.setattr(messages, "publish", world.publish)
             monkeypatch.setattr(functions["consumer"], "post", world.manufacture)
-            monkeypatch.setattr(functions["consumer"], "_sqs", lambda world=world: world)
+            monkeypatch.setattr(aws, "client", lambda *_, world=world: world)
             try:
                 world.live()
                 world.heal()

@@ -20,7 +20,7 @@ SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}}
 }
 
 
-def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
+def secret(arn: str, times: deadline.ClientTimeouts | None = None) -> dict[str, str]:
     """Stand in for Secrets Manager, with the functions' names for ARNs."""
     return SECRETS[arn]
 

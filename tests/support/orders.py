@@ -1,4 +1,4 @@
-"""A production order, for tests that need any."""
+"""A production order for tests in which its values do not matter."""
 
 from common import messages
 

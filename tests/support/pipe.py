@@ -1,12 +1,19 @@
 """A topic and its queue, in moto's AWS."""
 
+import functools
 from typing import Any
 
 import boto3
 
 
+@functools.cache
+def session() -> boto3.Session:
+    """Return the boto3 session of all tests. Each new session reads the services' models again."""
+    return boto3.Session()
+
+
 class Pipe:
-    """A topic and the queue that is subscribed to it, as the messaging stack wires them."""
+    """A topic and the queue that is subscribed to it, as the messaging stack connects them."""
 
     def __init__(self) -> None:
         sns, self._sqs = boto3.client("sns"), boto3.client("sqs")
@@ -18,7 +25,7 @@ class Pipe:
         sns.subscribe(TopicArn=self.topic_arn, Protocol="sqs", Endpoint=attributes["QueueArn"])
 
     def receive(self) -> list[dict[str, Any]]:
-        """SQS's messages, with their system attributes."""
+        """Return up to ten messages with their system attributes, as SQS returns them."""
         received = self._sqs.receive_message(
             QueueUrl=self.queue_url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
         )

@@ -1,6 +1,6 @@
-"""Variables of the functions, for tests that run them outside Lambda."""
+"""Environment variables of the functions, for tests that run them outside Lambda."""
 
-ENVIRONMENT = {
+VARIABLES = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_SESSION_TOKEN": "testing",

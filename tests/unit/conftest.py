@@ -1,3 +1,5 @@
+"""Fixtures of the unit tests: no network, the functions' variables, and handlers imported anew."""
+
 import importlib
 import socket
 import sys
@@ -6,21 +8,22 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.variables import ENVIRONMENT
+from tests.support.variables import VARIABLES
 
 
 @pytest.fixture(autouse=True)
-def _no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*args: object, **kwargs: object) -> None:
-        pytest.fail("a unit test reached for the network")  # no `except Exception` hides it
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reject(*args: object, **kwargs: object) -> None:
+        # Not an Exception, which the code under test could catch.
+        pytest.fail("a unit test used the network")
 
     for name in ("connect", "connect_ex", "bind", "sendto"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+        monkeypatch.setattr(socket.socket, name, reject)
+    monkeypatch.setattr(socket, "getaddrinfo", reject)
 
 
 @pytest.fixture(autouse=True)
-def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "AWS_ENDPOINT_URL",
         "AWS_PROFILE",
@@ -29,16 +32,16 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "USER_SECRET_ARNS",
     ):
         monkeypatch.delenv(name, raising=False)
-    for name, value in ENVIRONMENT.items():
+    for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """A function's handler module, imported anew with these environment variables on top."""
+    """Import a function's handler anew, with these variables in addition to the common ones."""
 
-    def load(name: str, **environment: str) -> ModuleType:
-        for key, value in environment.items():
+    def load(name: str, **variables: str) -> ModuleType:
+        for key, value in variables.items():
             monkeypatch.setenv(key, value)
         monkeypatch.delitem(sys.modules, f"{name}.handler", raising=False)
         return importlib.import_module(f"{name}.handler")

@@ -1,8 +1,10 @@
+"""The consumer's handler: what it posts to the factory, and which messages return to the queue."""
+
 import io
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -15,34 +17,10 @@ import requests
 import urllib3
 from botocore.stub import Stubber
 
-from common import messages
+from common import aws, deadline, messages
+from tests.support.fakes import FakeFactory, Respond, failing, numbered_order
 from tests.support.orders import ORDER
 from tests.support.pipe import Pipe
-
-
-class Factory:
-    """Stands in for the network below `requests`. Its answer may be an exception, or a function of the request."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.requests: list[requests.PreparedRequest] = []
-        self.options: list[dict[str, Any]] = []
-        self.answer: Callable[[requests.PreparedRequest], urllib3.HTTPResponse] = lambda request: (
-            answered(201)
-        )
-
-        def send(
-            adapter: requests.adapters.HTTPAdapter,
-            request: requests.PreparedRequest,
-            **options: Any,
-        ) -> requests.Response:
-            self.requests.append(request)
-            self.options.append(options)
-            return adapter.build_response(request, self.answer(request))
-
-        monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
-
-    def ordered(self) -> list[str]:
-        return sorted(str(request.headers["Idempotency-Key"]) for request in self.requests)
 
 
 class Body(io.BytesIO):
@@ -55,27 +33,51 @@ class Body(io.BytesIO):
         return data
 
 
-def answered(status: int, body: Any = b"{}", **headers: str) -> urllib3.HTTPResponse:
-    """body: bytes, or a file."""
+class EndlessBody:
+    """A body that never ends. chunk: how many bytes arrive at a time."""
+
+    closed = False
+
+    def __init__(self, *, chunk: int) -> None:
+        self.chunk, self.reads = chunk, 0
+
+    def read1(self, amount: int = -1) -> bytes:
+        assert amount > 0, "reads the whole body at once"
+        self.reads += 1
+        return b"x" * min(amount, self.chunk)
+
+    def read(self, amount: int = -1) -> bytes:
+        raise AssertionError("waits until a chunk is full")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def response(status: int, body: Any = b"{}", **headers: str) -> urllib3.HTTPResponse:
+    """Return a response. body: bytes, or a file."""
     file = Body(body) if isinstance(body, bytes) else body
     return urllib3.HTTPResponse(file, headers=headers, status=status, preload_content=False)
 
 
 @pytest.fixture
-def factory(monkeypatch: pytest.MonkeyPatch) -> Factory:
-    return Factory(monkeypatch)
+def factory(monkeypatch: pytest.MonkeyPatch) -> FakeFactory:
+    """A factory that takes every order."""
+    factory = FakeFactory(lambda request: response(201))
+    factory.install(monkeypatch)
+    return factory
 
 
 @pytest.fixture
 def consumer(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Postponing is a matter of its own, tested below."""
+    """The handler, without the postponing of failed messages."""
     module = load("consumer")
     monkeypatch.setattr(module, "postpone", lambda record: None)
     return module
 
 
 def record(number: int = 0, *, body: str | None = None, receives: int = 1) -> dict[str, Any]:
-    order = replace(ORDER, order_id=f"order-{number}")
+    """Return an SQS record. body: by default, the envelope of an order. receives: how often."""
+    order = numbered_order(number)
     attributes = {
         name: {"Type": "String", "Value": str(getattr(order, field))}
         for field, name in messages.ATTRIBUTES.items()
@@ -89,14 +91,16 @@ def record(number: int = 0, *, body: str | None = None, receives: int = 1) -> di
 
 
 def handle(consumer: ModuleType, *records: dict[str, Any], remaining: float = 20) -> list[str]:
-    """The ids of the messages that come back. remaining: seconds of the function's time."""
+    """Return the ids of the failed messages. remaining: seconds of the function's time."""
     context = SimpleNamespace(get_remaining_time_in_millis=lambda: int(remaining * 1000))
-    answer = consumer.handler({"Records": list(records)}, context)
-    assert list(answer) == ["batchItemFailures"]
-    return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    result = consumer.handler({"Records": list(records)}, context)
+    assert list(result) == ["batchItemFailures"]
+    return [failure["itemIdentifier"] for failure in result["batchItemFailures"]]
 
 
-def test_posts_the_order_as_the_factory_wants_it(consumer: ModuleType, factory: Factory) -> None:
+def test_handler_posts_the_order_as_the_factory_expects_it(
+    consumer: ModuleType, factory: FakeFactory
+) -> None:
     assert handle(consumer, record()) == []
     (request,) = factory.requests
     assert (request.method, request.url) == ("POST", "http://factory.test/api/manufactures")
@@ -112,212 +116,199 @@ def test_posts_the_order_as_the_factory_wants_it(consumer: ModuleType, factory: 
     }
 
 
-def test_takes_what_sns_delivers(pipe: Pipe, consumer: ModuleType, factory: Factory) -> None:
+def test_handler_accepts_what_sns_publishes(
+    pipe: Pipe, consumer: ModuleType, factory: FakeFactory
+) -> None:
     messages.publish(ORDER, topic_arn=pipe.topic_arn)
     (message,) = pipe.receive()
     assert handle(consumer, record(body=message["Body"])) == []
-    assert factory.ordered() == ["order-0"]
+    assert factory.order_ids() == ["order-0"]
 
 
-def test_the_callback_keeps_any_token(consumer: ModuleType) -> None:
+def test_callback_url_escapes_the_token(consumer: ModuleType) -> None:
     url = urlsplit(consumer.payload(replace(ORDER, callback_token="a+b/c=&d e"))["CallbackUrl"])
     assert parse_qs(url.query) == {"order": ["order-0"], "token": ["a+b/c=&d e"]}
 
 
-def test_the_call_is_bounded_and_direct(
-    load: Callable[..., ModuleType], factory: Factory, monkeypatch: pytest.MonkeyPatch
+def test_call_has_timeouts_and_uses_no_proxy(
+    load: Callable[..., ModuleType], factory: FakeFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
     assert handle(load("consumer", FACTORY_DEADLINE="13"), record()) == []
     assert handle(load("consumer", FACTORY_DEADLINE="2"), record()) == []
-    assert [options["timeout"] for options in factory.options] == [(3, 13), (2, 2)]
-    assert not any(options["proxies"] for options in factory.options)
+    assert factory.timeouts == [(3, 13), (2, 2)]
+    assert not any(factory.proxies)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_any_2xx_is_done(status: int, consumer: ModuleType, factory: Factory) -> None:
-    factory.answer = lambda request: answered(status, b"" if status == 204 else b"{}")
+def test_any_2xx_response_places_the_order(
+    status: int, consumer: ModuleType, factory: FakeFactory
+) -> None:
+    factory.respond = lambda request: response(status, b"" if status == 204 else b"{}")
     assert handle(consumer, record()) == []
 
 
-class Endless:
-    """A body that never ends. piece: how much of it comes at a time."""
-
-    closed = False
-
-    def __init__(self, *, piece: int) -> None:
-        self.piece, self.reads = piece, 0
-
-    def read1(self, amount: int = -1) -> bytes:
-        assert amount > 0, "reads it all"
-        self.reads += 1
-        return b"x" * min(amount, self.piece)
-
-    def read(self, amount: int = -1) -> bytes:
-        raise AssertionError("waits for a full piece")
-
-    def close(self) -> None:
-        self.closed = True
+def respond_with(status: int, **headers: str) -> Respond:
+    return lambda request: response(status, **headers)
 
 
-def answers(
-    status: int, **headers: str
-) -> Callable[[requests.PreparedRequest], urllib3.HTTPResponse]:
-    return lambda request: answered(status, **headers)
-
-
-def fails(error: Exception) -> Callable[[requests.PreparedRequest], urllib3.HTTPResponse]:
-    def answer(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
-        raise error
-
-    return answer
-
-
-FAILURES: dict[str, Callable[[requests.PreparedRequest], urllib3.HTTPResponse]] = {
+FAILURES: dict[str, Respond] = {
     **{
-        f"{status}": answers(status)
+        f"{status}": respond_with(status)
         for status in (300, 304, 400, 403, 404, 408, 409, 422, 429, 500, 502, 503, 504)
     },
     **{
-        f"{status} to elsewhere": answers(status, Location="http://elsewhere.test/")
+        f"{status} with a location": respond_with(status, Location="http://elsewhere.test/")
         for status in (301, 302, 303, 307, 308)
     },
-    "refused": fails(requests.ConnectionError("[Errno 111] Connection refused")),
-    "no answer": fails(requests.ReadTimeout("read timed out")),
-    "bug": fails(KeyError("홍길동")),
-    "cut off": lambda request: answered(201, b"{", **{"Content-Length": "100"}),
-    "endless": lambda request: answered(201, Endless(piece=64 * 1024)),
+    "connection refused": failing(requests.ConnectionError("[Errno 111] Connection refused")),
+    "no response": failing(requests.ReadTimeout("read timed out")),
+    "defect": failing(KeyError("홍길동")),
+    "cut off": lambda request: response(201, b"{", **{"Content-Length": "100"}),
+    "endless": lambda request: response(201, EndlessBody(chunk=64 * 1024)),
 }
 
 
-@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
-def test_a_failed_message_returns_alone_and_is_posted_once(
-    answer: Callable[[requests.PreparedRequest], urllib3.HTTPResponse],
-    consumer: ModuleType,
-    factory: Factory,
+@pytest.mark.parametrize("respond", FAILURES.values(), ids=FAILURES)
+def test_failed_message_returns_alone_and_is_posted_once(
+    respond: Respond, consumer: ModuleType, factory: FakeFactory
 ) -> None:
-    factory.answer = lambda request: (
-        answer(request) if request.headers["Idempotency-Key"] == "order-1" else answered(201)
+    factory.respond = lambda request: (
+        respond(request) if request.headers["Idempotency-Key"] == "order-1" else response(201)
     )
     assert handle(consumer, record(0), record(1), record(2)) == ["message-1"]
-    assert factory.ordered() == ["order-0", "order-1", "order-2"]
+    assert factory.order_ids() == ["order-0", "order-1", "order-2"]
 
 
-def test_a_poison_message_fails_alone_among_ten(consumer: ModuleType, factory: Factory) -> None:
+def test_malformed_message_fails_alone_among_ten(
+    consumer: ModuleType, factory: FakeFactory
+) -> None:
     records = [
         record(number, body='{"not": "an order"}' if number == 3 else None) for number in range(10)
     ]
     assert handle(consumer, *records) == ["message-3"]
-    assert factory.ordered() == [f"order-{number}" for number in range(10) if number != 3]
+    assert factory.order_ids() == [f"order-{number}" for number in range(10) if number != 3]
 
 
-def test_a_batch_of_poison_reaches_no_factory(consumer: ModuleType, factory: Factory) -> None:
+def test_batch_of_malformed_messages_is_not_posted(
+    consumer: ModuleType, factory: FakeFactory
+) -> None:
     assert handle(consumer, record(0, body=""), record(1, body="[")) == ["message-0", "message-1"]
     assert factory.requests == []
 
 
-def test_a_batch_is_posted_all_at_once(consumer: ModuleType, factory: Factory) -> None:
+def test_batch_is_posted_concurrently(consumer: ModuleType, factory: FakeFactory) -> None:
     everyone = threading.Barrier(10)
 
-    def answer(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
+    def respond(request: requests.PreparedRequest) -> urllib3.HTTPResponse:
         everyone.wait(timeout=5)
-        return answered(201)
+        return response(201)
 
-    factory.answer = answer
+    factory.respond = respond
     assert handle(consumer, *map(record, range(10))) == []
 
 
 @pytest.mark.parametrize(
-    ("deadline", "remaining"),
+    ("factory_deadline", "remaining"),
     [("0.1", 20), ("13", 1.6)],
     ids=["the factory's time", "the function's time"],
 )
-def test_a_post_that_never_ends_is_reported_in_time(
-    deadline: str,
+def test_post_that_does_not_end_is_reported_in_time(
+    factory_deadline: str,
     remaining: float,
     load: Callable[..., ModuleType],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    consumer = load("consumer", FACTORY_DEADLINE=deadline)
+    consumer = load("consumer", FACTORY_DEADLINE=factory_deadline)
     monkeypatch.setattr(consumer, "postpone", lambda record: None)
     release, done = threading.Event(), threading.Event()
 
-    def post(order: messages.ProductionOrder, *, deadline: float) -> None:
+    def post(order: messages.ProductionOrder, *, until: float) -> None:
         if order.order_id == "order-1":
             release.wait(timeout=5)
             done.set()
 
     monkeypatch.setattr(consumer, "post", post)
+    start = time.monotonic()
     try:
         assert handle(consumer, record(0), record(1), remaining=remaining) == ["message-1"]
+        assert time.monotonic() < start + remaining, "no time was left for postponing"
         assert not done.is_set()
     finally:
         release.set()
         done.wait(timeout=5)
 
 
-def test_a_dripping_answer_ends_at_the_deadline(consumer: ModuleType, factory: Factory) -> None:
-    drops = Endless(piece=1)
-    factory.answer = lambda request: answered(201, drops)
+def test_response_that_arrives_in_single_bytes_ends_at_the_deadline(
+    consumer: ModuleType, factory: FakeFactory
+) -> None:
+    body = EndlessBody(chunk=1)
+    factory.respond = lambda request: response(201, body)
     with pytest.raises(consumer.FactoryError, match="does not end"):
-        consumer.post(ORDER, deadline=time.monotonic())
-    assert drops.reads == 1
+        consumer.post(ORDER, until=time.monotonic())
+    assert body.reads == 1
 
 
-def test_a_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
+def test_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
     outcome: Future[None] = Future()
     outcome.cancel()
     assert not consumer.is_placed(ORDER, outcome)
 
 
+# --- postponing ---
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch, factory: FakeFactory) -> Iterator[Stubber]:
+    """The consumer's SQS client. The factory fails, so that messages are postponed."""
+    factory.respond = respond_with(503)
+    client = boto3.client("sqs")
+    clients = {("sqs", deadline.POSTPONE): client}
+    monkeypatch.setattr(aws, "client", lambda *arguments: clients[arguments])
+    with Stubber(client) as stub:
+        yield stub
+
+
 @pytest.mark.parametrize(
     ("receives", "seconds"), [(1, 90), (2, 180), (3, 360), (4, 720), (5, 0), (6, 0)]
 )
-def test_a_failed_message_comes_back_later_each_time_and_is_buried_at_once(
-    receives: int,
-    seconds: int,
-    load: Callable[..., ModuleType],
-    factory: Factory,
-    monkeypatch: pytest.MonkeyPatch,
+def test_failed_message_is_postponed_longer_each_time(
+    receives: int, seconds: int, load: Callable[..., ModuleType], sqs: Stubber
 ) -> None:
+    """After its last receive, it goes to the dead-letter queue without a delay."""
     consumer = load("consumer", STOCK_QUEUE_URL="https://queue.test/stock_queue", RETRY_DELAY="90")
-    factory.answer = lambda request: answered(503)
-    sqs = boto3.client("sqs")
-    monkeypatch.setattr(consumer, "_sqs", lambda: sqs)
-    with Stubber(sqs) as stub:
-        stub.add_response(
-            "change_message_visibility",
-            {},
-            {
-                "QueueUrl": "https://queue.test/stock_queue",
-                "ReceiptHandle": "receipt-0",
-                "VisibilityTimeout": seconds,
-            },
-        )
-        assert handle(consumer, record(receives=receives)) == ["message-0"]
-        stub.assert_no_pending_responses()
+    sqs.add_response(
+        "change_message_visibility",
+        {},
+        {
+            "QueueUrl": "https://queue.test/stock_queue",
+            "ReceiptHandle": "receipt-0",
+            "VisibilityTimeout": seconds,
+        },
+    )
+    assert handle(consumer, record(receives=receives)) == ["message-0"]
+    sqs.assert_no_pending_responses()
 
 
-def test_a_message_that_could_not_be_postponed_still_returns(
-    load: Callable[..., ModuleType], factory: Factory, monkeypatch: pytest.MonkeyPatch
+def test_message_that_can_not_be_postponed_still_returns(
+    load: Callable[..., ModuleType], sqs: Stubber
 ) -> None:
-    consumer = load("consumer")
-    factory.answer = lambda request: answered(503)
-    sqs = boto3.client("sqs")
-    monkeypatch.setattr(consumer, "_sqs", lambda: sqs)
-    with Stubber(sqs) as stub:
-        stub.add_client_error("change_message_visibility", "AccessDenied")
-        assert handle(consumer, record()) == ["message-0"]
+    sqs.add_client_error("change_message_visibility", "AccessDenied")
+    assert handle(load("consumer"), record()) == ["message-0"]
+    sqs.assert_no_pending_responses()
 
 
-@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
-def test_logs_the_order_but_neither_requester_nor_token(
-    answer: Callable[[requests.PreparedRequest], urllib3.HTTPResponse],
+# --- logs ---
+
+
+@pytest.mark.parametrize("respond", FAILURES.values(), ids=FAILURES)
+def test_log_has_the_order_but_neither_requester_nor_token(
+    respond: Respond,
     consumer: ModuleType,
-    factory: Factory,
+    factory: FakeFactory,
     logged: Callable[[], str],
 ) -> None:
-    factory.answer = answer
+    factory.respond = respond
     handle(consumer, record(0), record(1, body='{"MessageAttributes": "홍길동"}'))
     assert "order-0" in logged()
     assert "message-1" in logged()

@@ -1,11 +1,13 @@
-from collections.abc import Callable
+"""Reading the functions' environment variables."""
+
+from pathlib import Path
 
 import pytest
 
 from common import environment
 
 
-def test_reads_each_field_from_the_key_of_its_name() -> None:
+def test_read_takes_each_field_from_its_variable() -> None:
     assert environment.read(environment.Consumer) == environment.Consumer(
         factory_url="http://factory.test/api/manufactures",
         factory_deadline=13.0,
@@ -16,47 +18,48 @@ def test_reads_each_field_from_the_key_of_its_name() -> None:
     )
 
 
-def test_parses_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_parses_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTORY_DEADLINE", "2.5")
-    settings = environment.read(environment.Consumer)
-    assert (settings.factory_deadline, settings.retry_delay) == (2.5, 90)
+    config = environment.read(environment.Consumer)
+    assert config.factory_deadline == 2.5
+    assert config.retry_delay == 90
 
 
-def test_an_optional_key_may_be_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_accepts_a_missing_optional_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.read(environment.Restock).database_secret_arn is None
     monkeypatch.setenv("DATABASE_SECRET_ARN", "a-secret")
     assert environment.read(environment.Restock).database_secret_arn == "a-secret"
 
 
-def test_database_generation_is_for_the_template_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_accepts_the_database_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No function uses it; only the template needs it."""
     assert environment.read(environment.Sales).database_generation is None
     monkeypatch.setenv("DATABASE_GENERATION", "last-night")
     assert environment.read(environment.Sales).database_generation == "last-night"
 
 
-def test_names_every_missing_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_names_every_missing_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     for key in ("FACTORY_URL", "RETRY_DELAY"):
         monkeypatch.delenv(key)
     with pytest.raises(KeyError) as failure:
         environment.read(environment.Consumer)
-    assert failure.value.args == ("missing in the environment: FACTORY_URL, RETRY_DELAY",)
+    assert failure.value.args == ("missing environment variables: FACTORY_URL, RETRY_DELAY",)
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("RETRY_DELAY", "soon"), ("RETRY_DELAY", "1.5"), ("FACTORY_DEADLINE", "")]
 )
-def test_names_the_malformed_key(key: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_names_a_malformed_number(
+    key: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(key, value)
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ValueError, match=f"{key} is not a number: '{value}'"):
         environment.read(environment.Consumer)
 
 
-def test_the_ca_file_is_found_from_any_directory(
-    tmp_path: object, monkeypatch: pytest.MonkeyPatch, load: Callable[..., object]
+def test_ca_file_is_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(str(tmp_path))
-    assert (
-        environment.read(environment.Restock)
-        .ca_path.read_text()
-        .startswith("-----BEGIN CERTIFICATE-----")
-    )
+    monkeypatch.chdir(tmp_path)
+    pem = environment.read(environment.Restock).ca_path.read_text()
+    assert pem.startswith("-----BEGIN CERTIFICATE-----")

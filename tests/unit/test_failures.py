@@ -1,9 +1,8 @@
-"""No function lets an exception out whose text may quote a customer: Lambda itself would log it."""
+"""No handler raises an exception whose text may quote a customer: Lambda would log it."""
 
 import traceback
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import boto3
 import pymysql
@@ -11,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from common import database, failures, messages
+from tests.support.fakes import FailingStore, failing
 
 CANARY = "홍길동-canary"
 QUOTING: dict[str, Exception] = {
@@ -41,24 +41,7 @@ EVENT = {
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
 
 
-def failing(error: Exception) -> Callable[..., Any]:
-    def fail(*args: object, **kwargs: object) -> Any:
-        raise error
-
-    return fail
-
-
-class FailingStore:
-    """Stands in for the store. Every method raises the error."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return failing(self.error)
-
-
-def fails_in_relay(
+def failing_relay(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     relay = load(
@@ -68,7 +51,7 @@ def fails_in_relay(
     return relay
 
 
-def fails_in_consumer(
+def failing_consumer(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     consumer = load("consumer")
@@ -77,7 +60,7 @@ def fails_in_consumer(
     return consumer
 
 
-def fails_in_migrate(
+def failing_migration(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     migrate = load("migrate", DATABASE_SECRET_ARN="master")
@@ -87,13 +70,13 @@ def fails_in_migrate(
 
 
 def text_that_lambda_logs(error: BaseException) -> str:
-    """As awslambdaric logs it, and the causes that it does not log on top."""
+    """Return the traceback that Lambda logs, and the causes, which it does not log."""
     return "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize("name", QUOTING)
-@pytest.mark.parametrize("function", [fails_in_relay, fails_in_consumer, fails_in_migrate])
-def test_function_lets_no_customer_s_data_out(
+@pytest.mark.parametrize("function", [failing_relay, failing_consumer, failing_migration])
+def test_handler_raises_no_customer_data(
     function: Callable[..., ModuleType],
     name: str,
     load: Callable[..., ModuleType],
@@ -104,32 +87,32 @@ def test_function_lets_no_customer_s_data_out(
     with pytest.raises(failures.Failed) as failure:
         module.handler(EVENT, CONTEXT)
     assert str(failure.value) == name
-    assert CANARY not in text_that_lambda_logs(failure.value)
-    assert "in fail" in text_that_lambda_logs(failure.value), "the stack shows where"
+    text = text_that_lambda_logs(failure.value)
+    assert CANARY not in text
+    assert "in fail" in text, "the stack trace does not show where it was raised"
     assert CANARY not in caplog.text
 
 
-def test_consumer_lets_nothing_out_of_a_record_that_sqs_never_sends(
-    load: Callable[..., ModuleType],
-) -> None:
+def test_consumer_raises_no_data_of_a_malformed_record(load: Callable[..., ModuleType]) -> None:
+    """SQS never sends a receive count that is not a number."""
     with pytest.raises(failures.Failed) as failure:
         load("consumer").handler(EVENT, CONTEXT)
     assert CANARY not in text_that_lambda_logs(failure.value)
 
 
-def test_database_that_is_unavailable_is_told_as_it_is(
+def test_unavailable_database_is_raised_with_its_text(
     load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its text contains neither host names nor values."""
-    relay = fails_in_relay(load, monkeypatch, database.DatabaseUnavailable("OperationalError 2013"))
+    """The text contains neither host names nor values."""
+    relay = failing_relay(load, monkeypatch, database.DatabaseUnavailable("OperationalError 2013"))
     with pytest.raises(database.DatabaseUnavailable, match="2013"):
         relay.handler({}, CONTEXT)
 
 
-def test_migration_is_told_without_rows(load: Callable[..., ModuleType]) -> None:
+def test_migration_reports_errors_without_rows(load: Callable[..., ModuleType]) -> None:
     migrate = load("migrate")
     source = "ALTER TABLE purchase ADD UNIQUE buyer (name); -- DOUGHNUT"
-    told = {
+    reported = {
         f"Duplicate entry '{CANARY}' for key 'buyer'": "Duplicate entry '…'",
         "Duplicate entry 'O'Brien-canary' for key 'buyer'": "Duplicate entry '…'",
         f"Incorrect integer value: '{CANARY}' for column `shop`.`t`.`c` at row 1": (
@@ -139,11 +122,12 @@ def test_migration_is_told_without_rows(load: Callable[..., ModuleType]) -> None
         "Table 'purchase' has no column 'name'": "Table 'purchase' has no column 'name'",
         "Lost connection": "Lost connection",
     }
-    for message, expected in told.items():
+    for message, expected in reported.items():
         assert migrate.without_data(message, source) == expected, message
 
 
-def test_aws_s_code_is_told(aws: None) -> None:
+@pytest.mark.usefixtures("aws")
+def test_failure_has_the_error_code_of_aws() -> None:
     with pytest.raises(ClientError) as failure:
         boto3.client("sns").publish(
             TopicArn="arn:aws:sns:ap-northeast-2:123456789012:nowhere", Message=CANARY

@@ -1,12 +1,14 @@
+"""Tokens for IAM authentication are those that botocore signs."""
+
 from datetime import UTC, datetime
 from unittest import mock
 from urllib.parse import parse_qsl
 
-import boto3
 import botocore.auth
 import pytest
 
 from common import environment, iam_login
+from tests.support.pipe import session
 
 HOST, PORT = "shop.abc123.ap-northeast-2.rds.amazonaws.com", 13306
 
@@ -22,15 +24,16 @@ def credentials(
     )
 
 
-def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
-    session = boto3.Session(
-        login.aws_access_key_id,
-        login.aws_secret_access_key,
-        login.aws_session_token,
+def botocore_token(login: environment.Credentials, *, now: datetime) -> str:
+    client = session().client(
+        "rds",
+        aws_access_key_id=login.aws_access_key_id,
+        aws_secret_access_key=login.aws_secret_access_key,
+        aws_session_token=login.aws_session_token,
         region_name=login.aws_region,
     )
     with mock.patch.object(botocore.auth, "get_current_datetime", return_value=now):
-        return str(session.client("rds").generate_db_auth_token(HOST, PORT, "shop_sales"))
+        return str(client.generate_db_auth_token(HOST, PORT, "shop_sales"))
 
 
 @pytest.mark.parametrize(
@@ -47,19 +50,19 @@ def botocores_token(login: environment.Credentials, *, now: datetime) -> str:
     [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2027, 1, 1, tzinfo=UTC)],
     ids=["evening", "new year"],
 )
-def test_is_botocores_own_token(login: environment.Credentials, now: datetime) -> None:
+def test_token_equals_botocores(login: environment.Credentials, now: datetime) -> None:
+    """The order of the query's parameters may differ."""
     ours = iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=login, now=now)
-    theirs = botocores_token(login, now=now)
-    assert ours.partition("?")[0] == theirs.partition("?")[0] == f"{HOST}:{PORT}/"
-    assert dict(parse_qsl(ours.partition("?")[2])) == dict(parse_qsl(theirs.partition("?")[2]))
+    our_address, _, our_query = ours.partition("?")
+    their_address, _, their_query = botocore_token(login, now=now).partition("?")
+    assert our_address == their_address
+    assert our_address == f"{HOST}:{PORT}/"
+    assert dict(parse_qsl(our_query)) == dict(parse_qsl(their_query))
 
 
-def test_is_signed_now() -> None:
+def test_token_is_signed_at_the_current_time() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
-    query = dict(
-        parse_qsl(
-            iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())
-        )
-    )
+    token = iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())
+    query = dict(parse_qsl(token))
     signed = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     assert before <= signed <= datetime.now(UTC)

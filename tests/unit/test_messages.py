@@ -1,3 +1,5 @@
+"""Production orders as messages: what is published can be parsed, and nothing else can."""
+
 import json
 from dataclasses import replace
 from typing import Any
@@ -7,70 +9,65 @@ import botocore.exceptions
 import pytest
 from botocore.config import Config
 
-from common import messages
+from common import aws, deadline, messages
 from settings import ENVIRONMENTS
+from tests.support.orders import ORDER as ANY_ORDER
 from tests.support.pipe import Pipe
 
-ORDER = messages.ProductionOrder(
-    order_id="7c7a2b46-0f5c-4f29-9d7e-0f1f5b1c2d3e",
-    callback_token="s3cr3t-token",
-    slug="donut",
-    product_id="a-product",
-    factory_id="FF-500293",
-    quantity=12,
-    requester='부산 "🍩"\n\'; DROP TABLE product; --',
-)
+ORDER = replace(ANY_ORDER, requester='부산 "🍩"\n\'; DROP TABLE product; --')
 SECRET = "a-value-that-must-not-be-repeated"
 
 
-def test_what_was_published_is_what_is_parsed(pipe: Pipe) -> None:
+def test_parse_returns_the_published_order(pipe: Pipe) -> None:
     messages.publish(ORDER, topic_arn=pipe.topic_arn)
     (message,) = pipe.receive()
     assert messages.parse(message["Body"]) == ORDER
 
 
-def test_a_requester_of_full_length_survives(pipe: Pipe) -> None:
+def test_parse_returns_a_requester_of_full_length(pipe: Pipe) -> None:
     order = replace(ORDER, requester="가" * 200)
     messages.publish(order, topic_arn=pipe.topic_arn)
     (message,) = pipe.receive()
     assert messages.parse(message["Body"]) == order
 
 
-def test_publishing_to_no_topic_raises(pipe: Pipe) -> None:
+def test_publish_raises_when_the_topic_does_not_exist(pipe: Pipe) -> None:
     with pytest.raises(botocore.exceptions.ClientError):
         messages.publish(ORDER, topic_arn=f"{pipe.topic_arn}_gone")
 
 
-def test_the_client_waits_briefly_and_tries_once(aws: None) -> None:
-    config = messages._sns().meta.config
-    assert (config.connect_timeout, config.read_timeout) == (1, 1)
-    assert config.retries["total_max_attempts"] == 1
-
-
-def test_publishes_to_the_dual_stack_endpoint_where_it_is_given(
-    aws: None, monkeypatch: pytest.MonkeyPatch
+def test_publish_uses_a_client_that_gives_up_early(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is the name that the SDK itself chooses for dual stack, and Secrets Manager's stays as it is."""
+    clients = {("sns", deadline.PUBLISH): boto3.client("sns")}
+    monkeypatch.setattr(aws, "client", lambda *arguments: clients[arguments])
+    messages.publish(ORDER, topic_arn=pipe.topic_arn)
+    assert len(pipe.receive()) == 1
+
+
+@pytest.mark.usefixtures("aws")
+def test_publish_uses_the_dual_stack_endpoint_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The settings' name is the one that the SDK chooses for dual stack. It is used for SNS only."""
     endpoint = ENVIRONMENTS["dev"].sns_endpoint
-    assert (
-        endpoint
-        == boto3.client("sns", config=Config(use_dualstack_endpoint=True)).meta.endpoint_url
-    )
+    assert endpoint
+    dual_stack = boto3.client("sns", config=Config(use_dualstack_endpoint=True))
+    assert dual_stack.meta.endpoint_url == endpoint
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", endpoint)
-    messages._sns.cache_clear()
-    client = messages._sns()
-    assert (client.meta.endpoint_url, client.meta.region_name) == (endpoint, "ap-northeast-2")
+    client = aws.client("sns", deadline.PUBLISH)
+    assert client.meta.endpoint_url == endpoint
+    assert client.meta.region_name == "ap-northeast-2"
     assert (
-        boto3.client("secretsmanager").meta.endpoint_url
+        aws.client("secretsmanager", deadline.SECRET).meta.endpoint_url
         == "https://secretsmanager.ap-northeast-2.amazonaws.com"
     )
 
 
 def envelope(**attributes: Any) -> str:
-    """The envelope of an order, with these attributes of its own. None: leave it out."""
-    values = {
-        name: str(getattr(ORDER, field)) for field, name in messages.ATTRIBUTES.items()
-    } | attributes
+    """Return the envelope of ORDER with these attributes replaced. None removes an attribute."""
+    values = {name: str(getattr(ORDER, field)) for field, name in messages.ATTRIBUTES.items()}
+    values |= attributes
     return json.dumps(
         {
             "Type": "Notification",
@@ -83,12 +80,12 @@ def envelope(**attributes: Any) -> str:
     )
 
 
-def test_parses_the_envelope() -> None:
+def test_parse_returns_the_order_of_an_envelope() -> None:
     assert messages.parse(envelope()) == ORDER
 
 
 @pytest.mark.parametrize("slug", ["donut", "A-b_9", "a" * 64])
-def test_parse_accepts_every_slug_of_the_catalogue(slug: str) -> None:
+def test_parse_accepts_every_valid_slug(slug: str) -> None:
     assert messages.parse(envelope(MessageAttributeProductSlug=slug)) == replace(ORDER, slug=slug)
 
 
@@ -135,8 +132,10 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("body", MALFORMED.values(), ids=MALFORMED)
-def test_rejects_what_is_no_order_without_repeating_it(body: str) -> None:
+def test_parse_rejects_a_malformed_body_without_quoting_it(body: str) -> None:
     with pytest.raises(ValueError, match=r"^not a production order: [\w ,]+$") as failure:
         messages.parse(body)
     assert SECRET not in str(failure.value)
-    assert failure.value.__suppress_context__ or failure.value.__context__ is None
+    assert failure.value.__suppress_context__ or failure.value.__context__ is None, (
+        "the exception shown above it may quote the body"
+    )

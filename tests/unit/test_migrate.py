@@ -309,15 +309,15 @@ def test_secrets_are_read_with_patience(
     migrate: ModuleType, secrets: None, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A deployment fails with its migration, which reads them in a cold function over a new network interface."""
-    read: list[deadline.SecretTimes | None] = []
+    read: list[deadline.ClientTimeouts | None] = []
 
-    def secret(arn: str, times: deadline.SecretTimes | None = None) -> dict[str, str]:
+    def secret(arn: str, times: deadline.ClientTimeouts | None = None) -> dict[str, str]:
         read.append(times)
         return database_module.secret(arn)
 
     monkeypatch.setattr(migrate, "secret", secret)
     migrate.handler({}, None)
-    patient = deadline.SecretTimes(connect=10, read=10, attempts=5)
+    patient = deadline.ClientTimeouts(connect=10, read=10, attempts=5)
     assert read == [patient] * (1 + len(PASSWORDS))
 
 
@@ -328,7 +328,7 @@ def test_time_to_read_the_secrets_counts(
     clock = time.monotonic()
     ends: list[float] = []
 
-    def secret(arn: str, times: deadline.SecretTimes) -> dict[str, str]:
+    def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
         nonlocal clock
         clock += times.attempts * (times.connect + times.read)
         return database_module.secret(arn)

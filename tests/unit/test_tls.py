@@ -1,4 +1,7 @@
-"""Which certificates of a database the functions accept: TLS handshakes in memory, with real certificates."""
+"""Which certificates of a database the functions accept.
+
+The tests do TLS handshakes in memory, with certificates that they sign themselves.
+"""
 
 import dataclasses
 import ssl
@@ -12,7 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from common.database import _tls
+from common.sockets import tls_context
 
 PROJECT = Path(__file__).parents[2]
 HOST = "database.test"
@@ -26,7 +29,7 @@ Extensions = Mapping[x509.ExtensionType, bool]
 
 @dataclasses.dataclass(frozen=True)
 class Authority:
-    """A certificate that signs others. issuer: None if it signs itself."""
+    """A certificate that signs others. issuer: None if it is signed by itself."""
 
     name: str
     extensions: Extensions
@@ -36,6 +39,7 @@ class Authority:
     )
 
     def pem(self) -> bytes:
+        """Return the authority's own certificate."""
         return sign(self.issuer or self, self.name, self.key, self.extensions)
 
 
@@ -70,7 +74,10 @@ GOOD_LEAF: Extensions = {**SAYS_ITS_NAME, **NAMES_ITS_ISSUER}
 def handshake(
     context: ssl.SSLContext, authority: Authority, leaf: Extensions, directory: Path
 ) -> None:
-    """Connect to a server whose certificate the authority has signed. Raises ssl.SSLCertVerificationError."""
+    """Connect to a server whose certificate the authority has signed.
+
+    Raises ssl.SSLCertVerificationError.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     chain = directory / "server.pem"
     chain.write_bytes(
@@ -93,13 +100,14 @@ def handshake(
 
 
 def trusting(root: bytes, directory: Path) -> ssl.SSLContext:
-    """Return the functions' context for a file that holds this root."""
+    """Return the functions' TLS context for a CA file with this root."""
     file = directory / "ca.pem"
     file.write_bytes(root)
-    return _tls(str(file))
+    return tls_context(str(file))
 
 
 def without(extensions: Extensions, kind: type[x509.ExtensionType]) -> Extensions:
+    """Return the extensions but the one of this kind."""
     return {
         extension: critical
         for extension, critical in extensions.items()
@@ -107,7 +115,7 @@ def without(extensions: Extensions, kind: type[x509.ExtensionType]) -> Extension
     }
 
 
-def test_certificate_in_order_is_accepted(tmp_path: Path) -> None:
+def test_valid_certificate_is_accepted(tmp_path: Path) -> None:
     root = Authority("root", GOOD_ROOT)
     handshake(trusting(root.pem(), tmp_path), root, GOOD_LEAF, tmp_path)
 
@@ -142,7 +150,7 @@ def test_certificate_in_order_is_accepted(tmp_path: Path) -> None:
 def test_certificate_that_breaks_rfc_5280_is_rejected(
     root: Extensions, leaf: Extensions, words: str, tmp_path: Path
 ) -> None:
-    """Each of them is accepted without the flag."""
+    """Without VERIFY_X509_STRICT, each of them is accepted."""
     authority = Authority("root", root)
     context = trusting(authority.pem(), tmp_path)
     with pytest.raises(ssl.SSLCertVerificationError, match=words):
@@ -152,10 +160,10 @@ def test_certificate_that_breaks_rfc_5280_is_rejected(
 
 
 @pytest.mark.parametrize("shipped", SHIPPED, ids=lambda shipped: shipped.subject.rfc4514_string())
-def test_root_with_the_extensions_of_a_shipped_one_is_accepted(
+def test_root_with_the_extensions_of_a_shipped_root_is_accepted(
     shipped: x509.Certificate, tmp_path: Path
 ) -> None:
-    """RDS's own keys are RDS's: a root of our own gets the same extensions."""
+    """Only RDS has the keys of the shipped roots, so a new root with the same extensions is tested."""
     root = Authority(
         "root", {extension.value: extension.critical for extension in shipped.extensions}
     )
@@ -165,7 +173,10 @@ def test_root_with_the_extensions_of_a_shipped_one_is_accepted(
 
 
 def test_intermediate_is_not_trusted_in_place_of_its_root(tmp_path: Path) -> None:
-    """It would be with VERIFY_X509_PARTIAL_CHAIN, which ssl.create_default_context sets from Python 3.13 on."""
+    """With VERIFY_X509_PARTIAL_CHAIN it would be accepted.
+
+    ssl.create_default_context sets that flag from Python 3.13 on.
+    """
     root = Authority("elsewhere", GOOD_ROOT)
     intermediate = Authority("root", {**GOOD_ROOT, **NAMES_ITS_ISSUER}, issuer=root)
     context = trusting(intermediate.pem(), tmp_path)

@@ -1,0 +1,345 @@
+"""Stand-ins for the functions' collaborators.
+
+tests/unit/test_fakes.py compares the signature of every public method with the original's.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar, cast
+
+import pymysql
+import pytest
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from common import environment, messages
+from common.database import Connection, OutcomeUnknown, Send
+from common.server_clock import ServerClock
+from common.store import Backlog, CheckoutResult, Claim, RestockResult, Store
+from tests.support.orders import ORDER
+
+T = TypeVar("T")
+
+
+@dataclass
+class FakeSalesStore:
+    """Stands in for the store of the sales function: any checkout comes to the outcome.
+
+    outcome: an exception is raised by every method but mark_published. stock: what is left after
+    the checkout. purchased: whether the first request of a replayed key was a purchase. first_hash:
+    the hash of that request; None: it was the same request. publishing: raised by mark_published.
+    """
+
+    outcome: str | Exception = "sold"
+    stock: int = 7
+    purchased: bool = True
+    first_hash: bytes | None = None
+    publishing: Exception | None = None
+    checkouts: list[dict[str, Any]] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
+    published: list[tuple[str, int]] = field(default_factory=list)
+
+    def checkout(
+        self,
+        *,
+        slug: str,
+        product_id: str | None,
+        quantity: int,
+        factory_id: str | None,
+        requester: str,
+        order_id: str,
+        callback_token: str,
+        publish_within: int,
+        idempotency_key: str | None,
+        request_hash: bytes | None,
+    ) -> CheckoutResult:
+        arguments = locals()
+        del arguments["self"]
+        self.checkouts.append(arguments)
+        outcome = self._outcome()
+        result = CheckoutResult(
+            outcome=outcome,
+            stock=self.stock,
+            request_hash=self.first_hash or request_hash,
+            product_id=ORDER.product_id,
+            slug=ORDER.slug,
+            factory_id=factory_id or ORDER.factory_id,
+        )
+        if outcome == "sold" or (outcome == "replayed" and self.purchased):
+            return replace(result, purchased=True)
+        return replace(result, order_id="first-order" if outcome == "replayed" else order_id)
+
+    def product(self, slug: str) -> str | None:
+        self.looked_up.append(slug)
+        self._outcome()
+        return '{"sku": "CP-502101", "name": "부산도너츠"}' if slug == "donut" else None
+
+    def order(self, order_id: str) -> str | None:
+        self.looked_up.append(order_id)
+        self._outcome()
+        return '{"status": "published"}' if order_id == "known" else None
+
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
+        if self.publishing:
+            raise self.publishing
+        self.published.append((order_id, overdue_after))
+
+    def _outcome(self) -> str:
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+@dataclass
+class FakeRestockStore:
+    """Stands in for the store of the restock function. It holds one order.
+
+    error: raised by every call.
+    """
+
+    stock: int = 3
+    error: Exception | None = None
+    arrived: bool = False
+    looked_up: list[str] = field(default_factory=list)
+
+    def restock(self, order_id: str, *, slug: str, callback_token: str) -> RestockResult | None:
+        if self.error:
+            raise self.error
+        self.looked_up.append(order_id)
+        if (order_id, slug, callback_token) != (ORDER.order_id, ORDER.slug, ORDER.callback_token):
+            return None
+        added, self.arrived = not self.arrived, True
+        self.stock += ORDER.quantity * added
+        return RestockResult(added=added, stock=self.stock)
+
+
+@dataclass
+class FakeClock:
+    """Stands in for the module `time`. It moves when it sleeps, and when the test moves it."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass
+class FakeRelayStore:
+    """Stands in for the store of the relay.
+
+    due: the numbers of the due orders, oldest first, by how often they were published. deleted: the
+    orders whose product was deleted. overdue, old_keys, old_outcomes: how many rows there are to
+    mark as stuck or to delete. leases: when each claim ends, on the clock. portions: how many rows
+    each call changed, by their kind.
+    """
+
+    clock: FakeClock = field(default_factory=FakeClock)
+    due: dict[int, list[int]] = field(default_factory=dict)
+    deleted: set[int] = field(default_factory=set)
+    overdue: int = 0
+    old_keys: int = 0
+    old_outcomes: int = 0
+    leases: dict[str, float] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)
+    arguments: dict[str, int] = field(default_factory=dict)
+    portions: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+
+    def claim_orders(
+        self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
+    ) -> Claim:
+        assert claim not in self.leases, "the claim is not a new one"
+        self.leases[claim] = self.clock.now + lease
+        claimed = self._first(publications, newest, limit)
+        self._remove(publications, set(claimed))
+        orders = [numbered_order(number) for number in claimed if number not in self.deleted]
+        return Claim(orders=orders, stuck=len(claimed) - len(orders))
+
+    def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
+        orphans = self.deleted.intersection(self._first(publications, newest, limit))
+        self._remove(publications, orphans)
+        self.portions["orphans"].append(len(orphans))
+        return len(orphans)
+
+    def _first(self, publications: int, newest: bool, limit: int) -> list[int]:
+        numbers = self.due.get(publications, [])
+        return (numbers[::-1] if newest else numbers)[:limit]
+
+    def _remove(self, publications: int, numbers: set[int]) -> None:
+        due = self.due.get(publications, [])
+        self.due[publications] = [number for number in due if number not in numbers]
+
+    def mark_stuck(self, *, max_publications: int, limit: int) -> int:
+        self.arguments["max_publications"] = max_publications
+        return self._portion("overdue", limit)
+
+    def mark_published(self, order_id: str, *, overdue_after: int) -> None:
+        self.arguments["overdue_after"] = overdue_after
+        self.published.append(order_id)
+
+    def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
+        self.arguments["keys' retention"] = retention
+        return self._portion("old_keys", limit)
+
+    def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
+        self.arguments["outcomes' retention"] = retention
+        return self._portion("old_outcomes", limit)
+
+    def _portion(self, kind: str, limit: int) -> int:
+        portion = min(limit, getattr(self, kind))
+        setattr(self, kind, getattr(self, kind) - portion)
+        self.portions[kind].append(portion)
+        return portion
+
+    def backlog(self) -> Backlog:
+        return Backlog(oldest_unpublished_seconds=7, stuck=2)
+
+
+class FailingStore:
+    """Stands in for any function's store. Every method raises the error."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        assert hasattr(Store, name), name
+        return failing(self._error)
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    """Return a function that raises the error."""
+
+    def fail(*args: object, **kwargs: object) -> Any:
+        raise error
+
+    return fail
+
+
+def numbered_order(number: int) -> messages.ProductionOrder:
+    return replace(ORDER, order_id=f"order-{number}")
+
+
+@dataclass
+class FakeTopic:
+    """Stands in for the module `messages`. rejected: ids of the orders that can't be published."""
+
+    rejected: set[str] = field(default_factory=set)
+    tried: list[str] = field(default_factory=list)
+    arns: set[str] = field(default_factory=set)
+
+    def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
+        self.tried.append(order.order_id)
+        self.arns.add(topic_arn)
+        if order.order_id in self.rejected:
+            raise ConnectionError(f"{order.requester} {order.callback_token}")
+
+
+@dataclass
+class FakeConnection:
+    """Stands in for a connection to the database. results: of the next statements, in order."""
+
+    until: float = 0.0
+    broken: bool = False
+    stale: bool = False
+    dropped: bool = False
+    results: list[list[dict[str, Any]]] = field(default_factory=list)
+    statements: list[tuple[str, tuple[object, ...]]] = field(default_factory=list)
+    server_clock: ServerClock = field(default_factory=ServerClock)
+
+    def query(self, sql: str, values: tuple[object, ...] = ()) -> list[dict[str, Any]]:
+        self.statements.append((sql, values))
+        return [dict(row) for row in self.results.pop(0)]
+
+    def clock(self) -> ServerClock:
+        return self.server_clock
+
+    def is_stale(self) -> bool:
+        return self.stale
+
+    def extend(self, until: float) -> None:
+        self.until = until
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+@dataclass
+class FakeServer:
+    """Stands in for the database server. errors: raised by the next attempts to connect, in order."""
+
+    errors: list[Exception] = field(default_factory=list)
+    logins: list[tuple[str, str, str | None]] = field(default_factory=list)
+    connections: list[FakeConnection] = field(default_factory=list)
+
+    def connect(
+        self,
+        config: environment.Database,
+        *,
+        user: str,
+        password: str,
+        name: str | None,
+        until: float,
+    ) -> pymysql.Connection:
+        self.logins.append((user, password, name))
+        if self.errors:
+            raise self.errors.pop(0)
+        self.connections.append(FakeConnection())
+        return cast(pymysql.Connection, self.connections[-1])
+
+
+@dataclass
+class FakeDatabase:
+    """Stands in for the database of a store. lost: the result of the first statement is lost."""
+
+    connection: FakeConnection = field(default_factory=FakeConnection)
+    lost: bool = False
+
+    def run(self, send: Send[T], *, in_doubt: Send[T] | None = None) -> T:
+        connection = cast(Connection, self.connection)
+        if not self.lost:
+            return send(connection)
+        send(connection)
+        if in_doubt is None:
+            raise OutcomeUnknown("OperationalError 2013")
+        return in_doubt(connection)
+
+
+Respond = Callable[[requests.PreparedRequest], urllib3.HTTPResponse]
+
+
+class FakeFactory(HTTPAdapter):
+    """Stands in for the network below `requests`: `respond` returns the factory's responses."""
+
+    def __init__(self, respond: Respond) -> None:
+        super().__init__()
+        self.respond = respond
+        self.requests: list[requests.PreparedRequest] = []
+        self.timeouts: list[Any] = []
+        self.proxies: list[Any] = []
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        self.requests.append(request)
+        self.timeouts.append(timeout)
+        self.proxies.append(proxies)
+        return self.build_response(request, self.respond(request))
+
+    def order_ids(self) -> list[str]:
+        return sorted(str(request.headers["Idempotency-Key"]) for request in self.requests)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Send the requests of every session here."""
+        monkeypatch.setattr(
+            HTTPAdapter, "send", lambda _, request, **options: self.send(request, **options)
+        )

@@ -1,0 +1,266 @@
+"""Connecting, logging in, and what becomes of a statement when its connection breaks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pymysql
+import pytest
+from botocore.exceptions import ClientError
+
+from common import database, deadline, environment
+from common.database import Database, DatabaseUnavailable, OutcomeUnknown, RolledBack
+from tests.support.fakes import FakeClock, FakeServer, failing
+
+LOST = pymysql.OperationalError(2013, "Lost connection to database.test")
+DEADLOCK = pymysql.OperationalError(1213, "Deadlock found")
+DENIED = pymysql.OperationalError(1045, "Access denied for user 'shop_sales'")
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    server = FakeServer()
+    monkeypatch.setattr(database, "connect", server.connect)
+    monkeypatch.setattr(database, "Connection", lambda connection: connection)
+    monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "p"})
+    return server
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """Time that passes only while the code sleeps."""
+    clock = FakeClock(now=100.0)
+    monkeypatch.setattr(database, "time", clock)
+    monkeypatch.setattr(deadline, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def functions_database(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Database:
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "a-secret")
+    return Database(environment.read(environment.Restock))
+
+
+def returns(*outcomes: Any) -> Callable[[Any], Any]:
+    """Return a statement with these outcomes, one per call. An exception is raised."""
+    left = list(outcomes)
+
+    def send(connection: Any) -> Any:
+        outcome = left.pop(0)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    return send
+
+
+# --- the connection ---
+
+
+def test_connection_is_kept(functions_database: Database, server: FakeServer) -> None:
+    assert functions_database.run(returns(1)) == 1
+    assert functions_database.run(returns(2)) == 2
+    assert len(server.connections) == 1
+
+
+def test_stale_connection_is_replaced(functions_database: Database, server: FakeServer) -> None:
+    functions_database.run(returns(1))
+    server.connections[0].stale = True
+    assert functions_database.run(returns(2)) == 2
+    assert [connection.dropped for connection in server.connections] == [True, False]
+
+
+def test_broken_connection_is_dropped_after_its_result(
+    functions_database: Database, server: FakeServer
+) -> None:
+    def send(connection: Any) -> int:
+        connection.broken = True
+        return 1
+
+    assert functions_database.run(send) == 1
+    assert server.connections[0].dropped
+
+
+@pytest.mark.parametrize(
+    "error",
+    [pymysql.DataError(1406, "Data too long"), ValueError("defect"), KeyboardInterrupt()],
+    ids=lambda error: type(error).__name__,
+)
+def test_connection_is_dropped_after_any_error(
+    error: BaseException, functions_database: Database, server: FakeServer
+) -> None:
+    """It may hold half a transaction."""
+    with pytest.raises(type(error)):
+        functions_database.run(returns(error))
+    assert server.connections[0].dropped
+
+
+# --- logging in ---
+
+
+def test_secret_is_read_once(
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def secret(arn: str) -> dict[str, str]:
+        read.append(arn)
+        return {"username": "u", "password": "p"}
+
+    monkeypatch.setattr(database, "secret", secret)
+    functions_database.run(returns(1))
+    server.connections[0].stale = True
+    functions_database.run(returns(2))
+    assert read == ["a-secret"]
+    assert server.logins == [("u", "p", "shop")] * 2
+
+
+def test_secret_is_read_again_after_a_denied_login(
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.errors = [DENIED]
+    with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 1045$"):
+        functions_database.run(returns(1))
+    monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "new"})
+    assert functions_database.run(returns(1)) == 1
+    assert server.logins == [("u", "p", "shop"), ("u", "new", "shop")]
+
+
+def test_unreadable_secret_is_an_unavailable_database(
+    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ClientError({"Error": {"Code": "AccessDenied", "Message": "a-secret"}}, "Get")
+    monkeypatch.setattr(database, "secret", failing(error))
+    with pytest.raises(DatabaseUnavailable, match=r"^secret: ClientError$"):
+        functions_database.run(returns(1))
+
+
+def test_user_without_a_secret_logs_in_with_a_token(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_USER", "shop_restock")
+    assert Database(environment.read(environment.Restock)).run(returns(1)) == 1
+    ((user, token, _),) = server.logins
+    assert user == "shop_restock"
+    assert token.startswith("database.test:13306/?")
+    assert "DBUser=shop_restock" in token
+
+
+def test_failed_connect_is_an_unavailable_database(
+    functions_database: Database, server: FakeServer
+) -> None:
+    server.errors = [pymysql.OperationalError(2003, "cannot connect: database.test")]
+    with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 2003$") as failure:
+        functions_database.run(returns(1))
+    assert type(failure.value) is DatabaseUnavailable, "the statement was not sent"
+
+
+# --- errors ---
+
+MEANINGS: dict[str, tuple[pymysql.MySQLError, type[Exception]]] = {
+    "connection lost": (LOST, OutcomeUnknown),
+    "first client code": (pymysql.OperationalError(2000, ""), OutcomeUnknown),
+    "last client code": (pymysql.OperationalError(2999, ""), OutcomeUnknown),
+    "closed already": (pymysql.InterfaceError(0, ""), OutcomeUnknown),
+    "no code": (pymysql.InterfaceError("text"), OutcomeUnknown),
+    "nothing at all": (pymysql.OperationalError(), OutcomeUnknown),
+    "shutdown": (pymysql.OperationalError(1053, ""), OutcomeUnknown),
+    "killed statement": (pymysql.OperationalError(1317, ""), OutcomeUnknown),
+    "killed connection": (pymysql.OperationalError(1927, ""), OutcomeUnknown),
+    "too slow": (pymysql.OperationalError(1969, ""), OutcomeUnknown),
+    "deadlock": (DEADLOCK, RolledBack),
+    "lock wait timeout": (pymysql.OperationalError(1205, ""), DatabaseUnavailable),
+    "read-only": (pymysql.OperationalError(1290, ""), DatabaseUnavailable),
+    "internal": (pymysql.InternalError(1180, ""), DatabaseUnavailable),
+    "no schema selected": (pymysql.OperationalError(1046, ""), DatabaseUnavailable),
+    "no schema": (pymysql.OperationalError(1049, ""), DatabaseUnavailable),
+    "no table": (pymysql.ProgrammingError(1146, ""), DatabaseUnavailable),
+    "syntax": (pymysql.ProgrammingError(1064, ""), pymysql.ProgrammingError),
+    "data too long": (pymysql.DataError(1406, ""), pymysql.DataError),
+    "duplicate": (pymysql.IntegrityError(1062, ""), pymysql.IntegrityError),
+}
+
+
+@pytest.mark.parametrize(("error", "meaning"), MEANINGS.values(), ids=MEANINGS)
+def test_error_says_what_became_of_the_statement(
+    error: pymysql.MySQLError, meaning: type[Exception], functions_database: Database
+) -> None:
+    with pytest.raises(meaning) as failure:
+        functions_database.run(returns(error, error))
+    assert type(failure.value) is meaning
+
+
+def test_unavailable_database_is_described_without_the_text(functions_database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable) as failure:
+        functions_database.run(returns(LOST))
+    assert str(failure.value) == "OperationalError 2013"
+
+
+# --- sending again ---
+
+
+def test_rolled_back_statement_is_sent_again_once(
+    functions_database: Database, server: FakeServer
+) -> None:
+    assert functions_database.run(returns(DEADLOCK, 1)) == 1
+    assert len(server.connections) == 2
+    with pytest.raises(RolledBack):
+        functions_database.run(returns(DEADLOCK, DEADLOCK, 1))
+
+
+def test_statement_is_not_sent_again_when_its_outcome_is_unknown(
+    functions_database: Database,
+) -> None:
+    with pytest.raises(OutcomeUnknown):
+        functions_database.run(returns(LOST, 1))
+
+
+def test_lost_result_is_asked_for_on_a_new_connection(
+    functions_database: Database, server: FakeServer
+) -> None:
+    assert functions_database.run(returns(LOST), in_doubt=returns(2)) == 2
+    assert [connection.dropped for connection in server.connections] == [True, False]
+
+
+def test_statement_that_was_not_executed_is_not_in_doubt(functions_database: Database) -> None:
+    timeout = pymysql.OperationalError(1205, "Lock wait timeout")
+    with pytest.raises(DatabaseUnavailable) as failure:
+        functions_database.run(returns(timeout), in_doubt=returns(2))
+    assert type(failure.value) is DatabaseUnavailable
+
+
+def test_lost_result_is_asked_for_until_the_time_is_over(
+    functions_database: Database, server: FakeServer, clock: FakeClock
+) -> None:
+    down = pymysql.OperationalError(2003, "cannot connect")
+
+    def break_off(connection: Any) -> Any:
+        server.errors = [down] * 1000
+        raise LOST
+
+    with pytest.raises(OutcomeUnknown, match=r"^OperationalError 2003$"):
+        functions_database.run(break_off, in_doubt=returns())
+    tries = len(server.logins) - 1
+    end = 100 + deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+    assert tries > 10
+    assert end - 2 * deadline.RETRY_PAUSE < clock.now < end
+
+
+def test_statement_without_doubt_has_the_time_of_both_attempts(
+    functions_database: Database, server: FakeServer, clock: FakeClock
+) -> None:
+    with deadline.request():
+        clock.now += 1
+        functions_database.run(returns(1))
+    end = 100 + deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+    assert server.connections[0].until == end
+
+
+def test_statement_in_doubt_leaves_time_for_a_second_attempt(
+    functions_database: Database, server: FakeServer, clock: FakeClock
+) -> None:
+    with deadline.request():
+        clock.now += 1
+        functions_database.run(returns(LOST), in_doubt=returns(2))
+    first, second = (connection.until for connection in server.connections)
+    assert first == 100 + deadline.FIRST_ATTEMPT
+    assert second == first + deadline.SECOND_ATTEMPT

@@ -1,0 +1,58 @@
+"""The time of a request, and calls that end with it."""
+
+import threading
+import time
+
+import pytest
+
+from common import deadline
+from tests.support.fakes import FakeClock, failing
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock(now=100.0)
+    monkeypatch.setattr(deadline, "time", clock)
+    return clock
+
+
+def test_request_began_when_its_block_was_entered(clock: FakeClock) -> None:
+    with deadline.request():
+        clock.now += 3
+        assert deadline.began() == 100
+
+
+def test_request_begins_now_outside_a_block(clock: FakeClock) -> None:
+    with deadline.request():
+        pass
+    clock.now += 3
+    assert deadline.began() == 103
+
+
+def test_left_returns_the_seconds_until_the_deadline(clock: FakeClock) -> None:
+    assert deadline.left(102.5) == 2.5
+
+
+@pytest.mark.parametrize("until", [100.0, 99.0])
+def test_left_raises_when_no_time_is_left(until: float, clock: FakeClock) -> None:
+    with pytest.raises(TimeoutError, match="past the deadline"):
+        deadline.left(until)
+
+
+def test_wait_for_returns_what_the_call_returns() -> None:
+    assert deadline.wait_for(lambda: 7, until=time.monotonic() + 5) == 7
+
+
+def test_wait_for_raises_what_the_call_raises() -> None:
+    with pytest.raises(KeyError, match="wrong"):
+        deadline.wait_for(failing(KeyError("wrong")), until=time.monotonic() + 5)
+
+
+def test_wait_for_raises_when_the_call_takes_too_long() -> None:
+    release = threading.Event()
+    try:
+        with pytest.raises(TimeoutError, match="past the deadline"):
+            deadline.wait_for(lambda: release.wait(5), until=time.monotonic() + 0.05)
+        assert not release.is_set()
+    finally:
+        release.set()

@@ -1,0 +1,300 @@
+"""The store's statements, and what it makes of their results."""
+
+from typing import Any
+
+import pytest
+
+from common import deadline, environment
+from common import store as store_module
+from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.store import CheckoutResult, Store
+from tests.support.fakes import FakeClock, FakeConnection, FakeDatabase
+from tests.support.orders import ORDER
+
+CHECKOUT: dict[str, Any] = {
+    "slug": "donut",
+    "product_id": None,
+    "quantity": 5,
+    "factory_id": None,
+    "requester": "홍길동",
+    "order_id": "order-0",
+    "callback_token": "token",
+    "publish_within": 30,
+    "idempotency_key": None,
+    "request_hash": None,
+}
+"""In the order of the procedure's parameters."""
+SOLD = {"outcome": "sold", "purchased": 1, "stock": 7, "server_clock": 1100.0}
+LATE = {"outcome": "late", "server_clock": 1100.0}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock(now=100.0)
+    monkeypatch.setattr(store_module, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def connection(clock: FakeClock) -> FakeConnection:
+    """A connection with 3 s left to a server whose clock is 1000 s ahead."""
+    connection = FakeConnection(until=clock.now + 3)
+    connection.server_clock.observe(1000.0, sent=0.0, received=0.0)
+    return connection
+
+
+@pytest.fixture
+def database(connection: FakeConnection) -> FakeDatabase:
+    return FakeDatabase(connection)
+
+
+@pytest.fixture
+def store(database: FakeDatabase, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(store_module, "Database", lambda config: database)
+    return Store(environment.read(environment.Restock))
+
+
+def statements(connection: FakeConnection) -> list[str]:
+    return [sql for sql, _ in connection.statements]
+
+
+# --- checkout ---
+
+
+def test_checkout_sends_its_values_and_the_window(store: Store, connection: FakeConnection) -> None:
+    """The window begins CLOCK_TOLERANCE early and ends after half of the time left."""
+    connection.results = [[SOLD]]
+    store.checkout(**CHECKOUT)
+    ((sql, values),) = connection.statements
+    assert sql == f"CALL checkout({', '.join(['%s'] * 12)})"
+    *arguments, not_before, not_after = values
+    assert arguments == list(CHECKOUT.values())
+    assert not_before == pytest.approx(1100 - deadline.CLOCK_TOLERANCE)
+    assert not_after == pytest.approx(1100 + (3 - deadline.CLOCK_TOLERANCE) / 2)
+
+
+ROWS: dict[str, tuple[dict[str, Any], CheckoutResult]] = {
+    "sold": (
+        SOLD,
+        CheckoutResult(outcome="sold", purchased=True, stock=7, request_hash=b"hash"),
+    ),
+    "no_such_product": (
+        {"outcome": "no_such_product", "server_clock": 1100.0},
+        CheckoutResult(outcome="no_such_product", request_hash=b"hash"),
+    ),
+    "out_of_stock": (
+        {
+            "outcome": "out_of_stock",
+            "purchased": 0,
+            "stock": 3,
+            "order_id": "order-0",
+            "product_id": "a-product",
+            "slug": "donut",
+            "factory_id": "FF-1",
+            "server_clock": 1100.0,
+        },
+        CheckoutResult(
+            outcome="out_of_stock",
+            stock=3,
+            order_id="order-0",
+            product_id="a-product",
+            slug="donut",
+            factory_id="FF-1",
+            request_hash=b"hash",
+        ),
+    ),
+    "replayed": (
+        {
+            "outcome": "replayed",
+            "purchased": 0,
+            "stock": 3,
+            "order_id": "first-order",
+            "request_hash": b"first hash",
+            "server_clock": 1100.0,
+        },
+        CheckoutResult(
+            outcome="replayed", stock=3, order_id="first-order", request_hash=b"first hash"
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "result"), ROWS.values(), ids=ROWS)
+def test_checkout_returns_the_row(
+    row: dict[str, Any], result: CheckoutResult, store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[row]]
+    assert store.checkout(**CHECKOUT | {"request_hash": b"hash"}) == result
+
+
+def test_late_checkout_is_called_again_with_a_corrected_clock(
+    store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[LATE | {"server_clock": 5100.0}], [SOLD]]
+    assert store.checkout(**CHECKOUT).purchased
+    _, (_, values) = connection.statements
+    assert values[-2] == pytest.approx(5100 - deadline.CLOCK_TOLERANCE)
+
+
+def test_checkout_raises_when_it_is_late_twice(store: Store, connection: FakeConnection) -> None:
+    connection.results = [[LATE], [LATE]]
+    with pytest.raises(DatabaseUnavailable, match="late"):
+        store.checkout(**CHECKOUT)
+
+
+@pytest.mark.parametrize("seconds", [deadline.CLOCK_TOLERANCE, 0.1, -1])
+def test_checkout_is_not_sent_when_no_time_is_left(
+    seconds: float, store: Store, connection: FakeConnection, clock: FakeClock
+) -> None:
+    connection.until = clock.now + seconds
+    with pytest.raises(DatabaseUnavailable, match="no time left"):
+        store.checkout(**CHECKOUT)
+    assert connection.statements == []
+
+
+def test_lost_checkout_with_a_key_is_sent_again(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    connection.results = [[SOLD], [SOLD | {"outcome": "replayed"}]]
+    assert store.checkout(**CHECKOUT | {"idempotency_key": "key"}).outcome == "replayed"
+    first, second = statements(connection)
+    assert first == second
+
+
+def test_lost_checkout_without_a_key_is_cancelled(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    connection.results = [[SOLD], [{"outcome": "cancelled"}]]
+    with pytest.raises(DatabaseUnavailable, match="cancelled"):
+        store.checkout(**CHECKOUT)
+    assert connection.statements[1] == ("CALL cancel_checkout(%s)", ("order-0",))
+
+
+def test_lost_checkout_that_succeeded_is_not_cancelled(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    connection.results = [[SOLD], [{"outcome": "sold", "purchased": 1, "stock": 7}]]
+    assert store.checkout(**CHECKOUT).purchased
+
+
+# --- the other statements ---
+
+
+def test_restock_returns_whether_it_added_the_quantity(
+    store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[{"added": 1, "stock": 15}]]
+    result = store.restock("order-0", slug="donut", callback_token="token")
+    assert result
+    assert result.added is True
+    assert result.stock == 15
+    assert connection.statements == [
+        ("CALL restock(%s, %s, %s)", ("order-0", "donut", "token")),
+    ]
+
+
+def test_restock_returns_none_when_there_is_no_row(
+    store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[]]
+    assert store.restock("order-0", slug="donut", callback_token="token") is None
+
+
+def test_claim_counts_orders_without_a_product_as_stuck(
+    store: Store, connection: FakeConnection
+) -> None:
+    row = vars(ORDER)
+    connection.results = [[row, row | {"order_id": "order-1", "product_id": None, "slug": None}]]
+    claim = store.claim_orders("claim", publications=1, newest=True, limit=20, lease=60)
+    assert claim.orders == [ORDER]
+    assert claim.stuck == 1
+    assert claim.size == 2
+    assert connection.statements == [
+        ("CALL claim_orders(%s, %s, %s, %s, %s)", ("claim", 1, True, 20, 60)),
+    ]
+
+
+def test_changes_return_the_number_of_rows(store: Store, connection: FakeConnection) -> None:
+    connection.results = [[{"marked": 1}], [{"marked": 2}], [{"purged": 3}], [{"purged": 4}]]
+    assert store.mark_stuck(max_publications=4, limit=10) == 1
+    assert store.mark_orphans(publications=1, newest=False, limit=20) == 2
+    assert store.purge_idempotency_keys(retention=60, limit=30) == 3
+    assert store.purge_checkout_outcomes(retention=70, limit=40) == 4
+    assert connection.statements == [
+        ("CALL mark_stuck(%s, %s)", (4, 10)),
+        ("CALL mark_orphans(%s, %s, %s)", (1, False, 20)),
+        ("CALL purge_idempotency_keys(%s, %s)", (60, 30)),
+        ("CALL purge_checkout_outcomes(%s, %s)", (70, 40)),
+    ]
+
+
+def test_product_and_order_are_returned_as_text(store: Store, connection: FakeConnection) -> None:
+    connection.results = [[{"product": "{}"}], [{"production_order": "[]"}]]
+    assert store.product("donut") == "{}"
+    assert store.order("order-0") == "[]"
+    assert [values for _, values in connection.statements] == [("donut",), ("order-0",)]
+
+
+def test_missing_product_and_order_are_none(store: Store, connection: FakeConnection) -> None:
+    connection.results = [[], []]
+    assert store.product("donut") is None
+    assert store.order("order-0") is None
+
+
+def test_backlog_is_returned(store: Store, connection: FakeConnection) -> None:
+    connection.results = [[{"oldest_unpublished_seconds": 7, "stuck": 2}]]
+    backlog = store.backlog()
+    assert backlog.oldest_unpublished_seconds == 7
+    assert backlog.stuck == 2
+
+
+REPEATABLE = {
+    "product": lambda store: store.product("donut"),
+    "order": lambda store: store.order("order-0"),
+    "restock": lambda store: store.restock("order-0", slug="donut", callback_token="token"),
+    "purge_idempotency_keys": lambda store: store.purge_idempotency_keys(retention=60, limit=1),
+    "purge_checkout_outcomes": lambda store: store.purge_checkout_outcomes(retention=60, limit=1),
+    "backlog": lambda store: store.backlog(),
+}
+UNREPEATABLE = {
+    "mark_published": lambda store: store.mark_published("order-0", overdue_after=900),
+    "claim_orders": lambda store: store.claim_orders(
+        "claim", publications=0, newest=False, limit=20, lease=60
+    ),
+    "mark_stuck": lambda store: store.mark_stuck(max_publications=4, limit=10),
+    "mark_orphans": lambda store: store.mark_orphans(publications=0, newest=False, limit=10),
+}
+ROW = {
+    "product": "{}",
+    "production_order": "{}",
+    "added": 0,
+    "stock": 1,
+    "purged": 0,
+    "marked": 0,
+}
+
+
+@pytest.mark.parametrize("name", REPEATABLE)
+def test_lost_repeatable_statement_is_sent_again(
+    name: str, store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    row = {"oldest_unpublished_seconds": 0, "stuck": 0} if name == "backlog" else ROW
+    connection.results = [[row], [row]]
+    REPEATABLE[name](store)
+    first, second = connection.statements
+    assert first == second
+
+
+@pytest.mark.parametrize("send", UNREPEATABLE.values(), ids=UNREPEATABLE)
+def test_lost_unrepeatable_statement_is_not_sent_again(
+    send: Any, store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    connection.results = [[ROW]]
+    with pytest.raises(OutcomeUnknown):
+        send(store)
+    assert len(connection.statements) == 1
