@@ -1,7 +1,7 @@
 """The changes that are made to the code: mutmut's, and one of this project's own."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,60 +48,43 @@ def exception_text(node: cst.Attribute) -> Iterable[cst.BaseExpression]:
 OPERATORS = (*mutation_operators, (cst.Attribute, exception_text))
 
 
-class _Visitor(cst.CSTVisitor):
-    """Collects each changed node with its place in the file, and the lines of the statement around it."""
-
-    METADATA_DEPENDENCIES = (ByteSpanPositionProvider, PositionProvider)
-
-    def __init__(self) -> None:
-        self.found: list[tuple[slice, range, cst.CSTNode]] = []
-        self._statements: list[cst.SimpleStatementLine] = []
-
-    def on_visit(self, node: cst.CSTNode) -> bool:
-        if isinstance(node, NEVER_CHANGED) or m.matches(node, NEVER_CHANGED_CALLS):
-            return False
-        if isinstance(node, cst.SimpleStatementLine):
-            self._statements.append(node)
-        for kind, operator in OPERATORS:
-            if isinstance(node, kind):
-                self._collect(node, operator)
-        return True
-
-    def on_leave(self, original_node: cst.CSTNode) -> None:
-        if self._statements and self._statements[-1] is original_node:
-            self._statements.pop()
-
-    def _collect(
-        self, node: cst.CSTNode, operator: Callable[[cst.CSTNode], Iterable[cst.CSTNode]]
-    ) -> None:
-        span = self.get_metadata(ByteSpanPositionProvider, node)
-        statement = self._statements[-1] if self._statements else node
-        lines = self.get_metadata(PositionProvider, statement)
-        for changed in operator(node):
-            self.found.append(
-                (
-                    slice(span.start, span.start + span.length),
-                    range(lines.start.line, lines.end.line + 1),
-                    changed,
-                )
-            )
+def _changed_nodes(
+    node: cst.CSTNode, statement: cst.CSTNode | None
+) -> Iterator[tuple[cst.CSTNode, cst.CSTNode, cst.CSTNode]]:
+    """Yield each node, the statement around it, and what takes the node's place; the same for all nodes below."""
+    if isinstance(node, NEVER_CHANGED) or m.matches(node, NEVER_CHANGED_CALLS):
+        return
+    if isinstance(node, cst.SimpleStatementLine):
+        statement = node
+    for kind, operator in OPERATORS:
+        if isinstance(node, kind):
+            for changed in operator(node):
+                yield node, statement or node, changed
+    for child in node.children:
+        yield from _changed_nodes(child, statement)
 
 
 def changes(path: Path) -> Iterator[Change]:
     """Yield every change to the file that leaves it valid Python."""
     source = path.read_bytes()
-    module = cst.parse_module(source)
-    visitor = _Visitor()
-    MetadataWrapper(module, unsafe_skip_copy=True).visit(visitor)
-    for place, lines, node in visitor.found:
-        code = module.code_for_node(node).encode()
-        changed = (source[: place.start] + code + source[place.stop :]).decode()
+    module = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
+    places, lines = module.resolve(ByteSpanPositionProvider), module.resolve(PositionProvider)
+    for node, statement, changed_node in _changed_nodes(module.module, None):
+        place, around = places[node], lines[statement]
+        code = module.module.code_for_node(changed_node).encode()
+        changed = (source[: place.start] + code + source[place.start + place.length :]).decode()
         try:
             compile(changed, str(path), "exec")
         except SyntaxError:
             continue
         before, after = _difference(source.decode(), changed)
-        yield Change(path=path, lines=lines, before=before, after=after, source=changed)
+        yield Change(
+            path=path,
+            lines=range(around.start.line, around.end.line + 1),
+            before=before,
+            after=after,
+            source=changed,
+        )
 
 
 def unchanged_copy(path: Path) -> Change:
@@ -114,9 +97,9 @@ def unchanged_copy(path: Path) -> Change:
 def _difference(before: str, after: str) -> tuple[str, str]:
     """Return the lines that differ, each side on one line."""
     removed, added = [], []
-    for line in difflib.ndiff(before.splitlines(), after.splitlines()):
-        if line.startswith("- "):
-            removed.append(line[2:].strip())
-        elif line.startswith("+ "):
-            added.append(line[2:].strip())
+    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0):
+        if line.startswith("-") and not line.startswith("---"):
+            removed.append(line[1:].strip())
+        elif line.startswith("+") and not line.startswith("+++"):
+            added.append(line[1:].strip())
     return " ".join(removed), " ".join(added)

@@ -21,7 +21,7 @@ from tests.mutation.changes import Change
 
 FORK = multiprocessing.get_context("fork")
 OPTIONS = ("-x", "--tb=short", "--assert=plain", "-pno:cacheprovider")
-STARTS_NODE = ("aws_cdk", "jsii")
+STARTS_NODE = ("aws_cdk", "cdk_nag", "constructs", "jsii")
 """Not imported before a fork: the process that they start would be shared."""
 ALL_PASSED, SOME_FAILED, NOT_COLLECTED = (
     pytest.ExitCode.OK,
