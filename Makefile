@@ -136,6 +136,10 @@ chaos: install ## Let everything fail at random, at length; SEED=17 make chaos r
 snapshots: install ## Renew the templates' snapshots after a change that was meant
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
+.PHONY: checksums
+checksums: .venv/installed ## Record the checksums of new migration files; a released file must not change
+	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
+
 # --- a real account ---
 
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \

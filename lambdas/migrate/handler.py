@@ -1,20 +1,22 @@
-"""Brings the database up to date before the other functions are deployed: schema, tables, data, procedures, users.
+"""Bring the database up to date before the other functions are deployed.
 
-Numbered files in migrations/ are applied in order and once each. Files in procedures/, one per procedure, are applied
-whenever their text differs from the server's. database_users.json lists each function's user and its grants.
+Numbered files in migrations/ create tables and data. Each is applied once, in order, and never changes afterwards.
+Files in procedures/ hold one procedure each, which is created again whenever the server's differs from the file.
+database_users.json lists each function's user and its grants.
 """
 
 import json
 import logging
 import re
 import time
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pymysql
 
 from common import deadline, environment, failures
 from common.database import connect, secret
+from migrate import checksums, users
 
 FOLDER = Path(__file__).parent
 MIGRATIONS = FOLDER / "migrations"
@@ -22,62 +24,97 @@ PROCEDURES = FOLDER / "procedures"
 DATABASE_USERS = json.loads((FOLDER / "database_users.json").read_text())
 LOCK_SECONDS = 60
 MIGRATION_SECONDS = 13 * 60
-"""The function itself is stopped a minute later."""
+"""The function times out a minute later."""
 log = logging.getLogger(__name__)
 
-BOOKKEEPING = """
+# An existing schema keeps its own defaults. A new one does not depend on the server's.
+CREATE_SCHEMA = (
+    "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+)
+CREATE_BOOKKEEPING = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     file       VARCHAR(200) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    sha256     CHAR(64)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL COMMENT 'of the file, in hexadecimal',
     applied_at DATETIME(6)  NOT NULL COMMENT 'UTC'
-) ENGINE = InnoDB
+) ENGINE = InnoDB COMMENT 'migration files that were applied'
+"""
+# All that CREATE PROCEDURE records. A procedure that was created by another user, with other characteristics or under
+# other settings is left out, so that it counts as missing.
+SELECT_PROCEDURES = """
+SELECT name, param_list, security_type, sql_data_access, body
+FROM mysql.proc
+WHERE db = DATABASE() AND type = 'PROCEDURE' AND definer = CURRENT_USER() AND sql_mode = @@sql_mode
+  AND character_set_client = @@character_set_client AND collation_connection = @@collation_connection
+  AND db_collation = @@collation_database AND is_deterministic = 'NO' AND comment = ''
 """
 
 
-# What a database server of somebody else's has for defaults decides nothing here. An existing schema is left alone.
-SCHEMA = "CREATE DATABASE IF NOT EXISTS `{name}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
-
-
 class MigrationFailed(Exception):
-    """Names the file and repeats the database's message, but for data: the deployment fails with this text."""
+    """Names the file and what is wrong with it. The deployment fails with this text, so it quotes no data."""
 
 
-def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path = MIGRATIONS) -> list[str]:
-    """Apply the files that the database does not know yet; return their names.
+def check_files(directory: Path) -> None:
+    """Raise MigrationFailed if a file differs from its checksum in SHA256SUMS."""
+    if problems := checksums.problems(directory):
+        raise MigrationFailed(" ".join(problems))
 
-    Files that only the database knows belong to a newer release and are left alone.
+
+def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
+    """Apply the files that the database does not know yet, and return their names.
+
+    Files that only the database knows belong to a newer release and are left alone. Raises MigrationFailed. If a file
+    has changed since it was applied, nothing is applied.
     """
-    cursor.execute(BOOKKEEPING)
-    cursor.execute("SELECT file FROM schema_migration")
-    known = {file for (file,) in cursor.fetchall()}
-    new = [path for path in sorted(directory.glob("*.sql")) if path.name not in known]
+    applied = applied_checksums(cursor)
+    files = {path: checksums.checksum(path) for path in sorted(directory.glob("*.sql"))}
+    changed = [
+        f"{path.name} was changed after it was applied to this database: restore it,"
+        " and put the change into a new file."
+        for path, checksum in files.items()
+        if applied.get(path.name, checksum) != checksum
+    ]
+    if changed:
+        raise MigrationFailed(" ".join(changed))
+    new = [path for path in files if path.name not in applied]
     for path in new:
         execute_file(cursor, path)
-        cursor.execute("INSERT INTO schema_migration VALUES (%s, UTC_TIMESTAMP(6))", (path.name,))
+        cursor.execute(
+            "INSERT INTO schema_migration (file, sha256, applied_at) VALUES (%s, %s, UTC_TIMESTAMP(6))",
+            (path.name, files[path]),
+        )
     return [path.name for path in new]
 
 
-def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURES) -> list[str]:
-    """Create the procedures that differ on the server; return the names of their files.
+def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:
+    """Return the applied files as name → checksum. Raises MigrationFailed if the tables are from before 1.0."""
+    cursor.execute(CREATE_BOOKKEEPING)
+    cursor.execute("SHOW COLUMNS FROM schema_migration LIKE 'sha256'")
+    if not cursor.fetchall():
+        raise MigrationFailed(
+            "The data is from before 1.0 and cannot be upgraded: on your own machine, delete it with"
+            " `make clean`, then run `make up` again."
+        )
+    cursor.execute("SELECT file, sha256 FROM schema_migration")
+    return dict(cursor.fetchall())
 
-    Compared are the parameters, the body, and whose rights the procedure runs with: those of the user logged in here.
+
+def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
+    """Create the procedures that differ on the server, and return the names of their files.
+
+    The statement that would create the server's procedure is compared with the file, without the comment at its top.
+    Procedures without a file are left alone, because functions of another release may call them. Raises
+    MigrationFailed.
     """
-    cursor.execute(
-        "SELECT name, param_list, body, IF(definer = CURRENT_USER(), security_type, '') FROM mysql.proc"
-        " WHERE db = DATABASE()"
-    )
-    known = {
-        name: (parameters, body, security) for name, parameters, body, security in cursor.fetchall()
-    }
+    cursor.execute(SELECT_PROCEDURES)
+    existing = {}
+    for name, parameters, security, access, body in cursor.fetchall():
+        header = f"CREATE OR REPLACE PROCEDURE {name}(".encode() + parameters
+        options = f")\n    SQL SECURITY {security}\n    {access.replace('_', ' ')}\n".encode()
+        existing[name] = header + options + body
     changed = []
     for path in sorted(directory.glob("*.sql")):
-        text = path.read_bytes().strip()
-        parameters, body, security = known.get(path.stem, (b"", b"", ""))
-        same = (
-            b"PROCEDURE %s(%s)" % (path.stem.encode(), parameters) in text
-            and body
-            and text.endswith(body)
-        )
-        if not same or security != "DEFINER":
+        _, create, rest = path.read_bytes().strip().partition(b"CREATE OR REPLACE PROCEDURE ")
+        if existing.get(path.stem) != create + rest:
             execute_file(cursor, path)
             changed.append(path.name)
     return changed
@@ -85,7 +122,7 @@ def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path = PROCEDURE
 
 def execute_file(cursor: pymysql.cursors.Cursor, path: Path) -> None:
     """Execute the one statement in the file. Raises MigrationFailed."""
-    source = path.read_text(encoding="utf-8")
+    source = path.read_bytes().decode()
     try:
         cursor.execute(source)
     except pymysql.MySQLError as error:
@@ -95,9 +132,9 @@ def execute_file(cursor: pymysql.cursors.Cursor, path: Path) -> None:
 
 
 def without_data(message: str, source: str) -> str:
-    """Return the database's message without what it quotes, unless all of that is from the file itself.
+    """Return the database's message without its quotations, unless each of them is from the file.
 
-    Anything else may be from a customer's row: `Duplicate entry '...' for key`.
+    Any other quotation may be from a customer's row: `Duplicate entry '...' for key`.
     """
     before, quote, rest = message.partition("'")
     quoted, _, after = rest.rpartition("'")
@@ -105,68 +142,39 @@ def without_data(message: str, source: str) -> str:
     return message if not quote or known else f"{before}'…'{after}"
 
 
-def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | None) -> None:
-    """Create the user, or renew its password. With None it logs in with IAM authentication."""
-    account = account_of(cursor, user)
-    if password is None:
-        cursor.execute(
-            f"CREATE USER IF NOT EXISTS {account} IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS' REQUIRE SSL"
-        )
-        cursor.execute(f"ALTER USER {account} REQUIRE SSL")
-    else:
-        authentication = f"IDENTIFIED BY {cursor.connection.escape(password)} REQUIRE SSL"
-        cursor.execute(f"CREATE USER IF NOT EXISTS {account} {authentication}")
-        cursor.execute(f"ALTER USER {account} {authentication}")
+def read_passwords(arns: list[str]) -> dict[str, str]:
+    """Return the functions' database users with password login: user → password. Raises MigrationFailed."""
+    logins = [secret(arn, deadline.MIGRATION_SECRET) for arn in arns]
+    passwords = {login["username"]: login["password"] for login in logins}
+    for entry in DATABASE_USERS.values():
+        if (user := password_user(entry)) not in passwords:
+            raise MigrationFailed(f"no secret has the username {user}")
+    return passwords
 
 
-def set_grants(
-    cursor: pymysql.cursors.Cursor, user: str, grants: Iterable[str], *, name: str
-) -> None:
-    """Give the user exactly these grants on the schema `name`, whatever it had before. Right ones are not touched.
+def password_user(entry: dict[str, Any]) -> str:
+    """Return the name of a function's user with password login.
 
-    Only if the user has a grant too many, all its grants are revoked and then given again. That takes milliseconds, and
-    works for grants that the master user may not revoke one by one because it does not hold them itself.
+    A user with IAM authentication has another name, so that neither is ever turned into the other.
     """
-    account = account_of(cursor, user)
-    wanted = {normalized(re.sub(r"(\w+)$", rf"{name}.\1", grant)) for grant in grants}
-    cursor.execute(f"SHOW GRANTS FOR {account}")
-    lines = [
-        re.fullmatch(r"GRANT (.+?) TO .+?( WITH GRANT OPTION)?", line)
-        for (line,) in cursor.fetchall()
-    ]
-    held = {normalized(line[1]) + (line[2] or "") for line in lines if line} - {"USAGE ON *.*"}
-    if held - wanted:
-        cursor.execute(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {account}")
-        held = set()
-    for grant in sorted(wanted - held):
-        cursor.execute(f"GRANT {grant} TO {account}")
-
-
-def normalized(grant: str) -> str:
-    """Write a grant as SHOW GRANTS does, but without quotes and with its columns in alphabetical order."""
-    before, parenthesis, rest = grant.replace("`", "").partition("(")
-    columns, _, after = rest.partition(")")
-    return f"{before}({', '.join(sorted(columns.split(', ')))}){after}" if parenthesis else before
-
-
-def account_of(cursor: pymysql.cursors.Cursor, user: str) -> str:
-    return f"{cursor.connection.escape(user)}@'%'"
+    return f"{entry['user']}_password"
 
 
 @failures.guarded(MigrationFailed)
 def handler(event: object, context: object) -> None:
     """Bring the database up to date. Raises MigrationFailed and Failed."""
+    until = time.monotonic() + MIGRATION_SECONDS
     config = environment.read(environment.Migrate)
     assert config.database_secret_arn, "migrate logs in with the master secret"
     name = config.database_name
     if not re.fullmatch(r"[a-z_]+", name):
-        raise MigrationFailed(f"database name {name!r}")
-    until = time.monotonic() + MIGRATION_SECONDS
+        raise MigrationFailed(
+            f"database name {name!r} may hold lower-case letters and underscores only"
+        )
+    check_files(MIGRATIONS)
     master = secret(config.database_secret_arn, deadline.MIGRATION_SECRET)
-    # A login with a password has another user than one with IAM tokens: neither is ever turned into the other.
-    user_secret_arns = config.user_secret_arns.split(",") if config.user_secret_arns else []
-    logins = [secret(arn, deadline.MIGRATION_SECRET) for arn in user_secret_arns]
-    passwords = {login["username"]: login["password"] for login in logins}
+    arns = config.user_secret_arns
+    passwords = read_passwords(arns.split(",")) if arns else None
     connection = connect(
         config, user=master["username"], password=master["password"], name=None, until=until
     )
@@ -174,13 +182,12 @@ def handler(event: object, context: object) -> None:
         cursor.execute("SELECT GET_LOCK('migrate', %s)", (LOCK_SECONDS,))
         if cursor.fetchone() != (1,):
             raise MigrationFailed(f"another migration has held the lock for {LOCK_SECONDS} s")
-        cursor.execute(SCHEMA.format(name=name))
+        cursor.execute(CREATE_SCHEMA.format(name=name))
         cursor.execute(f"USE `{name}`")
-        applied = [*apply_migrations(cursor), *apply_procedures(cursor)]
+        applied = [*apply_migrations(cursor, MIGRATIONS), *apply_procedures(cursor, PROCEDURES)]
         for entry in DATABASE_USERS.values():
-            user = f"{entry['user']}_password" if passwords else entry["user"]
-            if passwords and user not in passwords:
-                raise MigrationFailed(f"no secret is the login of {user}")
-            create_user(cursor, user, password=passwords[user] if passwords else None)
-            set_grants(cursor, user, entry["grants"], name=name)
+            user = entry["user"] if passwords is None else password_user(entry)
+            password = None if passwords is None else passwords[user]
+            users.create_user(cursor, user, password=password)
+            users.set_grants(cursor, user, entry["grants"], schema=name)
     log.info("migrated", extra={"applied": applied})

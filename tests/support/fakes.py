@@ -269,7 +269,7 @@ class FakeConnection:
 
 @dataclass
 class FakeServer:
-    """Stands in for the database server. errors: raised by the next attempts to connect, in order."""
+    """Stands in for the database server. errors: raised by the next connects, in order."""
 
     errors: list[Exception] = field(default_factory=list)
     logins: list[tuple[str, str, str | None]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""The rights of the functions' database users, as a person would review them: written by hand, and compared exactly."""
+"""The grants of the functions' database users, written by hand for review. Tests compare the server's with them."""
 
 import re
 
@@ -23,11 +23,14 @@ GRANTS = {
         "SELECT (requested_at, status) ON production_order",
     ],
 }
-"""User → its grants on the schema `shop`. Each user also has USAGE: the right to log in, over TLS."""
+"""User → its grants on the schema `shop`. Each user also has USAGE, which lets it log in over TLS."""
 
 
 def readable(lines: list[str]) -> list[str]:
-    """Write the lines of SHOW GRANTS as GRANTS does. A line of another form, as a role's, stays as it is."""
+    """Return the lines of SHOW GRANTS in the form of GRANTS, without the USAGE that each user has.
+
+    A line of another form, for example of a role, is returned as it is.
+    """
     grants = []
     for line in lines:
         match = re.fullmatch(

@@ -239,7 +239,7 @@ def test_post_that_does_not_end_is_reported_in_time(
         done.wait(timeout=5)
 
 
-def test_response_that_arrives_in_single_bytes_ends_at_the_deadline(
+def test_response_in_single_bytes_ends_at_the_deadline(
     consumer: ModuleType, factory: FakeFactory
 ) -> None:
     body = EndlessBody(chunk=1)

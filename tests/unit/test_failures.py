@@ -109,23 +109,6 @@ def test_unavailable_database_is_raised_with_its_text(
         relay.handler({}, CONTEXT)
 
 
-def test_migration_reports_errors_without_rows(load: Callable[..., ModuleType]) -> None:
-    migrate = load("migrate")
-    source = "ALTER TABLE purchase ADD UNIQUE buyer (name); -- DOUGHNUT"
-    reported = {
-        f"Duplicate entry '{CANARY}' for key 'buyer'": "Duplicate entry '…'",
-        "Duplicate entry 'O'Brien-canary' for key 'buyer'": "Duplicate entry '…'",
-        f"Incorrect integer value: '{CANARY}' for column `shop`.`t`.`c` at row 1": (
-            "Incorrect integer value: '…' for column `shop`.`t`.`c` at row 1"
-        ),
-        "Unknown data type: 'DOUGHNUT'": "Unknown data type: 'DOUGHNUT'",
-        "Table 'purchase' has no column 'name'": "Table 'purchase' has no column 'name'",
-        "Lost connection": "Lost connection",
-    }
-    for message, expected in reported.items():
-        assert migrate.without_data(message, source) == expected, message
-
-
 @pytest.mark.usefixtures("aws")
 def test_failure_has_the_error_code_of_aws() -> None:
     with pytest.raises(ClientError) as failure:

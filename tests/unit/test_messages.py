@@ -49,7 +49,7 @@ def test_publish_uses_a_client_that_gives_up_early(
 def test_publish_uses_the_dual_stack_endpoint_of_the_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The settings' name is the one that the SDK chooses for dual stack. It is used for SNS only."""
+    """The settings have the name that the SDK chooses for dual stack. It is used for SNS only."""
     endpoint = ENVIRONMENTS["dev"].sns_endpoint
     assert endpoint
     dual_stack = boto3.client("sns", config=Config(use_dualstack_endpoint=True))

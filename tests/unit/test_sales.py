@@ -59,7 +59,7 @@ def checkout(
     *,
     headers: dict[str, str] | None = None,
 ) -> Response:
-    """Send a checkout. body: an object to serialize, the text itself, or bytes to send in Base64."""
+    """Send a checkout. body: an object to serialize, a text, or bytes to send in Base64."""
     event = {
         "routeKey": "POST /checkout",
         "headers": headers or {},

@@ -31,7 +31,7 @@ OBSERVATIONS = {
 @pytest.mark.parametrize(
     ("server_clock", "sent", "received", "lead"), OBSERVATIONS.values(), ids=OBSERVATIONS
 )
-def test_later_observation_moves_the_estimate_as_little_as_possible(
+def test_later_observation_moves_the_estimate_minimally(
     server_clock: float, sent: float, received: float, lead: float
 ) -> None:
     """lead: of the server's Unix time over the monotonic clock; 1000 before the observation."""

@@ -163,7 +163,7 @@ def test_certificate_that_breaks_rfc_5280_is_rejected(
 def test_root_with_the_extensions_of_a_shipped_root_is_accepted(
     shipped: x509.Certificate, tmp_path: Path
 ) -> None:
-    """Only RDS has the keys of the shipped roots, so a new root with the same extensions is tested."""
+    """Only RDS has the shipped roots' keys, so a new root with the same extensions is tested."""
     root = Authority(
         "root", {extension.value: extension.critical for extension in shipped.extensions}
     )

@@ -1,7 +1,7 @@
--- Finds out what became of a checkout without an Idempotency-Key, and makes that final: if it has not sold or ordered
--- anything yet, it never will, because the row inserted here makes its own insert fail. While the checkout is in the middle
--- of its transaction, this waits for its end.
--- Returns one row: outcome 'cancelled'; or 'replayed' with purchased, stock and order_id, its recorded answer.
+-- Find out what became of a checkout without an Idempotency-Key, and make that final.
+-- If the checkout has not sold or ordered anything yet, it never will: the row that this procedure inserts makes the
+-- checkout's own insert fail. If the checkout is in the middle of its transaction, this procedure waits for its end.
+-- Returns one row. Its outcome is 'cancelled', or 'replayed' with purchased, stock and order_id as they were recorded.
 CREATE OR REPLACE PROCEDURE cancel_checkout(
     IN p_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin
 )

@@ -1,26 +1,26 @@
--- Decides one checkout in one round trip and one transaction: a purchase, or a production order if the stock is too low, or
--- the first answer again if the Idempotency-Key was used before.
--- Returns one row; its columns depend on the outcome:
---   no_such_product        there is no such product
+-- Decide one checkout in one round trip and one transaction.
+-- It becomes a purchase, or a production order if the stock is too low. If the Idempotency-Key was used before,
+-- the first result is returned again.
+-- Returns one row with server_clock, in Unix time, and these columns for each outcome:
 --   sold                   purchased, stock
---   out_of_stock           purchased, stock, order_id, and for its notification product_id, slug, factory_id
+--   out_of_stock           purchased, stock, order_id; for the notification: product_id, slug, factory_id
 --   replayed               purchased, stock, order_id, request_hash
---   cancelled              `cancel_checkout` came first: nothing was sold
---   late                   the server's clock is outside the window: rolled back
--- and each with server_clock, in Unix time.
+--   no_such_product        nothing was sold
+--   cancelled              nothing was sold, because `cancel_checkout` came first
+--   late                   nothing was sold, because the server's clock was outside the window
 CREATE OR REPLACE PROCEDURE checkout(
     IN p_slug            VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
-    IN p_product_id      CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: the slug decides
+    IN p_product_id      CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: the product with p_slug
     IN p_quantity        BIGINT,
-    IN p_factory_id      VARCHAR(200) CHARACTER SET utf8mb4,                   -- NULL: the product's own
+    IN p_factory_id      VARCHAR(200) CHARACTER SET utf8mb4,                   -- NULL: the product's own factory
     IN p_requester       VARCHAR(200) CHARACTER SET utf8mb4,
     IN p_order_id        CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin,
     IN p_callback_token  VARCHAR(64)  CHARACTER SET ascii COLLATE ascii_bin,
-    IN p_publish_within  INT,                                                  -- seconds until the relay steps in
+    IN p_publish_within  INT,                                                  -- seconds until the relay publishes
     IN p_idempotency_key VARCHAR(255) CHARACTER SET ascii COLLATE ascii_bin,   -- NULL: none
     IN p_request_hash    BINARY(32),
-    IN p_not_before      DECIMAL(20, 6),   -- Unix time on this server's clock: when the call was sent, less a tolerance
-    IN p_not_after       DECIMAL(20, 6)    -- later, the client may already have been told that nothing was sold
+    IN p_not_before      DECIMAL(20, 6),   -- Unix time on the server's clock: the checkout is rolled back before this,
+    IN p_not_after       DECIMAL(20, 6)    -- or after this, when the client may have been told that nothing was sold
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
@@ -37,7 +37,8 @@ checkout: BEGIN
         ROLLBACK;
         RESIGNAL;
     END;
-    DECLARE EXIT HANDLER FOR 1062    -- the key is taken: whoever took it has committed by now
+    -- A duplicate key: the transaction that inserted the same Idempotency-Key or order id has committed by now.
+    DECLARE EXIT HANDLER FOR 1062
     BEGIN
         ROLLBACK;
         IF p_idempotency_key IS NULL THEN
@@ -53,9 +54,11 @@ checkout: BEGIN
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quantity must be at least 1';
     END IF;
     IF p_product_id IS NULL THEN
-        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE slug = p_slug;
+        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id
+        FROM product WHERE slug = p_slug;
     ELSE
-        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id FROM product WHERE product_id = p_product_id;
+        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id
+        FROM product WHERE product_id = p_product_id;
     END IF;
     IF v_product_id IS NULL THEN
         SELECT 'no_such_product' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
@@ -72,7 +75,7 @@ checkout: BEGIN
             LEAVE decide;
         END IF;
         SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
-        IF v_stock >= p_quantity THEN    -- restocked in between
+        IF v_stock >= p_quantity THEN    -- an order has arrived in between
             ITERATE decide;
         END IF;
         LEAVE decide;
@@ -83,7 +86,8 @@ checkout: BEGIN
         VALUES (p_order_id, v_sold, v_stock, UTC_TIMESTAMP(6));
     ELSE
         INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, order_id, created_at)
-        VALUES (p_idempotency_key, p_request_hash, v_sold, v_stock, IF(v_sold, NULL, p_order_id), UTC_TIMESTAMP(6));
+        VALUES (p_idempotency_key, p_request_hash, v_sold, v_stock, IF(v_sold, NULL, p_order_id),
+                UTC_TIMESTAMP(6));
     END IF;
     IF v_sold THEN
         INSERT INTO purchase (product_id, quantity, requester, purchased_at)
@@ -91,11 +95,12 @@ checkout: BEGIN
     ELSE
         INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,
                                       requested_at, next_attempt_at)
-        VALUES (p_order_id, p_callback_token, v_product_id, COALESCE(p_factory_id, v_factory_id), p_quantity, p_requester,
-                UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL p_publish_within SECOND);
+        VALUES (p_order_id, p_callback_token, v_product_id, COALESCE(p_factory_id, v_factory_id), p_quantity,
+                p_requester, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL p_publish_within SECOND);
     END IF;
+    -- Outside the window if the transaction waited for a lock, the server hung, or a clock stepped.
     SET v_clock = UNIX_TIMESTAMP(SYSDATE(6));
-    IF v_clock NOT BETWEEN p_not_before AND p_not_after THEN    -- a lock was waited for, the server hung, or a clock stepped
+    IF v_clock NOT BETWEEN p_not_before AND p_not_after THEN
         ROLLBACK;
         SELECT 'late' AS outcome, v_clock AS server_clock;
         LEAVE checkout;
@@ -105,7 +110,8 @@ checkout: BEGIN
     IF v_sold THEN
         SELECT 'sold' AS outcome, TRUE AS purchased, v_stock AS stock, v_clock AS server_clock;
     ELSE
-        SELECT 'out_of_stock' AS outcome, FALSE AS purchased, v_stock AS stock, v_clock AS server_clock, p_order_id AS order_id,
-               v_product_id AS product_id, v_slug AS slug, COALESCE(p_factory_id, v_factory_id) AS factory_id;
+        SELECT 'out_of_stock' AS outcome, FALSE AS purchased, v_stock AS stock, v_clock AS server_clock,
+               p_order_id AS order_id, v_product_id AS product_id, v_slug AS slug,
+               COALESCE(p_factory_id, v_factory_id) AS factory_id;
     END IF;
 END

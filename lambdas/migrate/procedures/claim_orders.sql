@@ -1,14 +1,15 @@
--- Leases due orders to the relay: nobody else sees them until the lease ends. The orders have been published p_publications
--- times. p_newest FALSE takes the oldest. TRUE takes the newest of those that the relay has not tried since their last
--- publication: a failed order comes due again later than a new one, and would otherwise count as newer.
--- An order whose product is gone can't be published: it becomes stuck.
+-- Lease up to p_limit due orders to one claim, so that no other claim takes them before the lease ends.
+-- Only orders that have been published p_publications times are claimed.
+-- p_newest FALSE takes the oldest. TRUE takes the newest of those that were not claimed since their last publication:
+-- an order whose publication failed comes due again later than a new order, and would otherwise count as newer.
+-- An order whose product was deleted cannot be published, so it becomes stuck.
 -- Returns one row per claimed order. slug and product_id are NULL if the order became stuck.
 CREATE OR REPLACE PROCEDURE claim_orders(
     IN p_claim        CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
     IN p_publications INT,
     IN p_newest       BOOLEAN,
     IN p_limit        INT,
-    IN p_lease        INT     -- seconds; doubles with each attempt in vain, to four times that at most
+    IN p_lease        INT     -- seconds; doubles with each claim since the last publication, up to four times
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
@@ -35,9 +36,10 @@ BEGIN
         WHERE publications = p_publications AND next_attempt_at <= v_now AND status IN ('requested', 'published')
         ORDER BY next_attempt_at LIMIT p_limit;
     END IF;
-    -- A subquery and not a join, which would wait for the lock on the product's row.
+    -- Not a join: it would wait for the lock on the product's row.
     UPDATE production_order SET status = 'stuck', next_attempt_at = NULL
-    WHERE claim = p_claim AND NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = production_order.product_id);
+    WHERE claim = p_claim
+      AND NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = production_order.product_id);
     COMMIT;
 
     SELECT order_id, callback_token, slug, product.product_id, production_order.factory_id, quantity, requester

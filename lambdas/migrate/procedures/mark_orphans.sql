@@ -1,4 +1,5 @@
--- Marks as stuck those of the p_limit due orders at one end whose product is gone; `claim_orders` says which end that is.
+-- Mark due orders whose product was deleted as stuck.
+-- It looks at p_limit due orders, the oldest or the newest as in `claim_orders`.
 -- Returns one row: the number of orders marked.
 CREATE OR REPLACE PROCEDURE mark_orphans(
     IN p_publications INT,
@@ -18,7 +19,8 @@ BEGIN
     END;
 
     START TRANSACTION;
-    -- Not one UPDATE: it would read the whole table for an IN (…), and wait for the locks on products for a join.
+    -- Not a single UPDATE: with IN (…) it would read the whole table, and with a join it would wait for the locks
+    -- on products.
     FOR orphan IN (
         SELECT order_id FROM (
             (SELECT order_id, product_id FROM production_order FORCE INDEX (production_order_due)

@@ -1,7 +1,8 @@
--- Records a publication of the order. The relay looks at it again after p_overdue_after. An order that has arrived stays arrived.
+-- Record a publication of the order. The relay publishes the order again after p_overdue_after.
+-- An order that has arrived stays arrived.
 CREATE OR REPLACE PROCEDURE mark_published(
-    IN p_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
-    IN p_overdue_after  INT    -- seconds
+    IN p_order_id      CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
+    IN p_overdue_after INT    -- seconds
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA

@@ -1,6 +1,7 @@
--- Marks up to p_limit overdue orders as stuck: those that have been published p_max_publications times or more.
--- It goes from one number of publications to the next, because only within one does the index keep the due orders apart
--- from those that are never due again, which are the whole history. Returns one row: the number of orders marked.
+-- Mark up to p_limit overdue orders as stuck: those that have been published p_max_publications times or more.
+-- Each number of publications has an UPDATE of its own. Only then does the index separate the due orders from those
+-- that are never due again, which are the whole history.
+-- Returns one row: the number of orders marked.
 CREATE OR REPLACE PROCEDURE mark_stuck(
     IN p_max_publications INT,
     IN p_limit            INT

@@ -1,4 +1,5 @@
--- Deletes up to p_limit outcomes older than the retention, oldest first. Returns one row: the number deleted.
+-- Delete up to p_limit outcomes older than p_retention, oldest first.
+-- Returns one row: the number of rows deleted.
 CREATE OR REPLACE PROCEDURE purge_checkout_outcomes(
     IN p_retention INT,    -- seconds
     IN p_limit     INT

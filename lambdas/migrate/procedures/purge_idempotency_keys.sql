@@ -1,4 +1,5 @@
--- Deletes up to p_limit keys older than the retention, oldest first. Returns one row: the number deleted.
+-- Delete up to p_limit Idempotency-Keys older than p_retention, oldest first.
+-- Returns one row: the number of rows deleted.
 CREATE OR REPLACE PROCEDURE purge_idempotency_keys(
     IN p_retention INT,    -- seconds
     IN p_limit     INT

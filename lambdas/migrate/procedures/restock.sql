@@ -1,7 +1,7 @@
--- Books the arrival of an order: the stock grows by the order's own quantity, the first time only.
--- The token must be the order's own, and the slug its product's; otherwise nothing changes. The tokens' hashes are compared,
--- so that the time which the comparison takes says nothing about the token.
--- Returns no row if it rejects the call, or one: added (boolean: this call was the order's first), stock.
+-- Book the arrival of an order: the first call adds the order's quantity to the stock, later calls add nothing.
+-- The token must be the order's own, and the slug its product's. Otherwise nothing changes.
+-- Hashes of the tokens are compared, so that the time of the comparison reveals nothing about the token.
+-- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the first), stock.
 CREATE OR REPLACE PROCEDURE restock(
     IN p_order_id       CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin,
     IN p_slug           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,

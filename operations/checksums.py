@@ -1,0 +1,38 @@
+"""Add the checksums of new migration files to SHA256SUMS. Files that have a checksum must not have changed.
+
+A file that has been neither released nor applied to a database that matters may still be edited: delete its line from
+SHA256SUMS first.
+"""
+
+import sys
+from pathlib import Path
+
+from migrate import checksums
+from settings import PROJECT
+
+MIGRATIONS = PROJECT / "lambdas/migrate/migrations"
+
+
+def add_new(directory: Path) -> list[str]:
+    """Append a line to SHA256SUMS for each file that has none, and return the names of these files.
+
+    Raises ValueError, before anything is written, if a file differs from its checksum.
+    """
+    if problems := checksums.changed(directory):
+        raise ValueError("\n".join(problems))
+    new = checksums.new(directory)
+    with (directory / checksums.FILE).open("a", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{checksums.checksum(path)}  {path.name}\n" for path in new)
+    return [path.name for path in new]
+
+
+def main() -> None:
+    try:
+        added = add_new(MIGRATIONS)
+    except ValueError as error:
+        sys.exit(str(error))
+    print("\n".join(f"{name} has a checksum now." for name in added) or "No file is new.")
+
+
+if __name__ == "__main__":
+    main()
