@@ -65,6 +65,11 @@ node_modules/installed: .venv/installed package-lock.json
 	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
 	@touch $@
 
+.venv/mutation/installed: .venv/installed tests/mutation/requirements.txt
+	rm -rf .venv/mutation
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv/mutation -r tests/mutation/requirements.txt
+	@touch $@
+
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
 HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
 	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
@@ -132,6 +137,10 @@ chaos: install ## Let everything fail at random, at length; SEED=17 make chaos r
 	.venv/bin/pytest -s tests/integration/test_cut_connections.py
 	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py
 
+.PHONY: mutate
+mutate: install .venv/mutation/installed ## Change the functions' code in every possible place and list what no test notices; ONLY=settings.py
+	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $(ONLY)
+
 .PHONY: snapshots
 snapshots: install ## Renew the templates' snapshots after a change that was meant
 	.venv/bin/pytest tests/infrastructure --snapshot-update
@@ -189,5 +198,6 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 lock: .venv/installed ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
 	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
+	$(COMPILE) --upgrade --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
 	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

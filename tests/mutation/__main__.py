@@ -4,6 +4,7 @@ import argparse
 import gc
 import importlib
 import os
+import re
 import sys
 import tempfile
 import tomllib
@@ -21,13 +22,25 @@ PATHS = sorted([*PROJECT.glob("lambdas/**/*.py"), PROJECT / "settings.py"])
 ACCEPTED = Path(__file__).with_name("accepted.toml")
 AT_LEAST = 0.9
 """The share of the changes that has to be noticed."""
-TESTS = ("tests/unit", "tests/infrastructure/test_snapshots.py")
-SECONDS = 20
-"""Of the tests that execute a changed line, the quickest are run, as many as take this long together."""
+UNIT_TESTS = ["tests/unit"]
+MORE_TESTS = {
+    "settings.py": ["tests/infrastructure/test_snapshots.py"],
+    "lambdas/common/database.py": ["tests/integration/test_connection.py"],
+    "lambdas/common/sockets.py": ["tests/integration/test_connection.py"],
+    "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
+    "lambdas/migrate/handler.py": ["tests/integration/test_migrations.py"],
+    "lambdas/migrate/users.py": ["tests/integration/test_migrations.py"],
+}
+"""What the unit tests can't see in these files: templates, what happens on sockets, and a server's answers."""
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(PROJECT))
+
+
+def tests_of(path: Path) -> list[str]:
+    """Return the files and folders with tests that may notice a change to the file."""
+    return [*UNIT_TESTS, *MORE_TESTS.get(name_of(path), [])]
 
 
 def tests_for(change: Change, learned: run.Learned) -> list[str]:
@@ -35,26 +48,23 @@ def tests_for(change: Change, learned: run.Learned) -> list[str]:
 
     A statement that is executed at import concerns each test that executes the file, or a file that imports it.
     """
-    executed = learned.executed[change.path]
+    executed, allowed = learned.executed[change.path], tests_of(change.path)
     tests = {test for line in change.lines for test in executed.get(line, ())}
     if "" in tests:
+        imports = re.compile(rf"^(from|import) .*\b{change.path.stem}\b", re.MULTILINE)
         for path in PATHS:
-            if path == change.path or change.path.stem in path.read_text():
+            if path == change.path or imports.search(path.read_text()):
                 tests.update(*learned.executed[path].values())
-    chosen, seconds = [], 0.0
-    for test in sorted(tests - {""}, key=lambda test: learned.seconds[test]):
-        seconds += learned.seconds[test]
-        if chosen and seconds > SECONDS:
-            break
-        chosen.append(test)
-    return chosen
+    chosen = [test for test in tests - {""} if test.startswith(tuple(allowed))]
+    return sorted(chosen, key=lambda test: learned.seconds[test])
 
 
-def learn(folder: Path) -> run.Learned:
-    """Run all tests without a change. Exits if one fails: then a failure says nothing about a change."""
+def learn(paths: list[Path], folder: Path) -> run.Learned:
+    """Run the files' tests without a change. Exits if one fails: then a failure says nothing about a change."""
     directory = folder / "unchanged"
     directory.mkdir(exist_ok=True)
-    learned = run.learn(PATHS, list(TESTS), directory)
+    tests = dict.fromkeys(test for path in paths for test in tests_of(path))
+    learned = run.learn(PATHS, list(tests), directory)
     if learned.exit_code != 0:
         sys.exit(f"{learned.output}\nThe tests fail without any change.")
     return learned
@@ -101,11 +111,12 @@ def report(results: dict[Change, bool], paths: list[Path]) -> bool:
         for entry in tomllib.loads(ACCEPTED.read_text())["accepted"]
         for text in entry["changes"]
     }
-    unnoticed = {(name_of(change.path), change.text) for change, noticed in results.items() if not noticed}
+    unnoticed = {
+        (name_of(change.path), change.text) for change, noticed in results.items() if not noticed
+    }
     print("\n  changes  noticed")
-    total, seen = Counter(name_of(change.path) for change in results), Counter()
-    for change, noticed in results.items():
-        seen[name_of(change.path)] += noticed
+    total = Counter(name_of(change.path) for change in results)
+    seen = Counter(name_of(change.path) for change, noticed in results.items() if noticed)
     for name, number in total.items():
         print(f"{number:9} {seen[name] / number:8.1%}  {name}")
     share = seen.total() / total.total()
@@ -123,7 +134,9 @@ def report(results: dict[Change, bool], paths: list[Path]) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make mutate", description=__doc__)
-    parser.add_argument("file", nargs="*", type=Path, help="lambdas/... or settings.py; all of them by default")
+    parser.add_argument(
+        "file", nargs="*", type=Path, help="lambdas/... or settings.py; all of them by default"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     paths = [path.resolve() for path in arguments.file] or PATHS
@@ -134,9 +147,14 @@ def main() -> None:
         folder = Path(name)
         try:
             print("running the tests without a change ...", flush=True)
-            learned = learn(folder)
+            learned = learn(paths, folder)
             import_once(learned.modules)
-            results = try_all([change for path in paths for change in changes(path)], learned, folder, jobs=arguments.jobs)
+            results = try_all(
+                [change for path in paths for change in changes(path)],
+                learned,
+                folder,
+                jobs=arguments.jobs,
+            )
         finally:
             stop_databases(folder)
     sys.exit(not report(results, paths))

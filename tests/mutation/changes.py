@@ -12,11 +12,13 @@ from mutmut.mutation.mutators import mutation_operators
 
 NEVER_CHANGED = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
 """Types are mypy's to check. A decorator says how a class or function is made, not what it does."""
+TYPE_ALIAS = m.Assign(
+    value=m.Subscript(value=m.Name("Callable") | m.Name("dict") | m.Name("tuple"))
+    | m.Call(func=m.Name("TypeVar"))
+)
 NEVER_CHANGED_CALLS = m.Call(func=m.Name("len") | m.Name("isinstance"))
 """Every change of their arguments raises TypeError."""
-TYPE_NAME = m.Attribute(
-    value=m.Call(func=m.Name("type"), args=[m.Arg()]), attr=m.Name("__name__")
-)
+TYPE_NAME = m.Attribute(value=m.Call(func=m.Name("type"), args=[m.Arg()]), attr=m.Name("__name__"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def _changed_nodes(
     node: cst.CSTNode, statement: cst.CSTNode | None
 ) -> Iterator[tuple[cst.CSTNode, cst.CSTNode, cst.CSTNode]]:
     """Yield each node, the statement around it, and what takes the node's place; the same for all nodes below."""
-    if isinstance(node, NEVER_CHANGED) or m.matches(node, NEVER_CHANGED_CALLS):
+    if isinstance(node, NEVER_CHANGED) or m.matches(node, NEVER_CHANGED_CALLS | TYPE_ALIAS):
         return
     if isinstance(node, cst.SimpleStatementLine):
         statement = node

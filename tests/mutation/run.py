@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.machinery import SourceFileLoader
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from unittest import mock
 
 import coverage
 import pytest
@@ -161,7 +161,7 @@ def _import_changed(change: Change) -> None:
             return compile(change.source, self.path, "exec", dont_inherit=True)
         return get_code(self, name)
 
-    SourceFileLoader.get_code = changed  # type: ignore[method-assign]
+    mock.patch.object(SourceFileLoader, "get_code", changed).start()
 
 
 def _keep_database(directory: Path) -> None:
@@ -177,5 +177,4 @@ def _keep_database(directory: Path) -> None:
         else:
             create(self, kept, options=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
 
-    MariaDb.__init__ = __init__  # type: ignore[method-assign]
-    MariaDb.stop = lambda self: None  # type: ignore[method-assign]
+    mock.patch.multiple(MariaDb, __init__=__init__, stop=lambda self: None).start()
