@@ -62,7 +62,9 @@ def _changed_nodes(
         if isinstance(node, kind):
             for changed in operator(node):
                 yield node, statement or node, changed
-    for child in node.children:
+    # The message of an assertion is for whoever reads a defect's stack trace.
+    children = [node.test] if isinstance(node, cst.Assert) else node.children
+    for child in children:
         yield from _changed_nodes(child, statement)
 
 

@@ -29,6 +29,10 @@ CHECKOUTS: dict[str, tuple[dict[str, Any], str]] = {
     "not an object": ({"body": "[]"}, "요청 본문이 JSON 객체가 아닙니다"),
     "no quantity": ({"body": "{}"}, QUANTITY_RANGE),
     "quantity too high": ({"body": '{"MessageAttributeProductCnt": 1001}'}, QUANTITY_RANGE),
+    "quantity with 21 digits": (
+        {"body": '{"MessageAttributeProductCnt": "000000000000000000005"}'},
+        QUANTITY_RANGE,
+    ),
     "requester not a string": ({"body": '{"requester": 1}'}, "requester는 문자열이어야 합니다"),
     "requester with a control character": (
         {"body": '{"requester": "\\u0000"}'},
@@ -126,6 +130,12 @@ def test_rejected_callback_says_so(load: Load, monkeypatch: pytest.MonkeyPatch) 
     assert json.loads(response["body"]) == {"message": "입고 권한이 없습니다"}
 
 
+def test_message_is_sent_as_utf_8(load: Load) -> None:
+    """JSON's escapes (`\\uc0c1`) mean the same, but nobody can read them."""
+    response = load("sales").handler({"routeKey": "POST /checkout"}, None)
+    assert "요청 본문이 올바른 JSON이 아닙니다" in response["body"]
+
+
 @pytest.mark.parametrize("missing", ["order", "token"])
 def test_callback_without_a_parameter_is_not_looked_up(
     missing: str, load: Load, monkeypatch: pytest.MonkeyPatch
@@ -135,3 +145,17 @@ def test_callback_without_a_parameter_is_not_looked_up(
     query = {name: "a" for name in ("order", "token") if name != missing}
     restock.handler({"pathParameters": {"slug": "donut"}, "queryStringParameters": query}, None)
     assert store.looked_up == []
+
+
+@pytest.mark.parametrize(("name", "length"), [("order", 36), ("token", 64)])
+def test_callback_parameter_may_be_as_long_as_its_column(
+    name: str, length: int, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer one is not looked up."""
+    restock, store = load("restock"), FakeRestockStore()
+    monkeypatch.setattr(restock, "store", store)
+    for excess in (0, 1):
+        query = {"order": "a", "token": "a", name: "a" * (length + excess)}
+        event = {"pathParameters": {"slug": "donut"}, "queryStringParameters": query}
+        restock.handler(event, None)
+    assert len(store.looked_up) == 1
