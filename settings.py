@@ -1,18 +1,24 @@
-"""All that differs between environments. Imports nothing from the CDK, so that local tools can read it too."""
+"""Everything that differs between environments, and every physical name.
+
+The CDK is not imported here, so that local tools and operators' commands can use this module too.
+"""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
+PROJECT = Path(__file__).resolve().parent
 REGION = "ap-northeast-2"
 PREFIX = "donut-shop"
-"""Physical names begin with it, but for topics and queues, whose names the contract gives."""
+"""The beginning of all physical names but those of topics and queues, which the contract gives."""
 DIFF_ROLE_NAME = f"{PREFIX}-diff"
-"""The role of GitHub's jobs for pull requests; an account has one."""
+"""The role of GitHub's jobs for pull requests. An account has one for all environments."""
+GITHUB_STACK_NAME = f"{PREFIX}-github"
+"""The stack of what GitHub's jobs for all environments of an account share."""
 
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
@@ -22,15 +28,17 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
     "wait_timeout": "3600",
     "require_secure_transport": "1",
 }
-"""The database's parameter group. RDS's own defaults are latin1 and REPEATABLE READ. Times in seconds."""
+"""The database's parameter group; times are in seconds.
 
-PROJECT = Path(__file__).resolve().parent
+RDS's own defaults are latin1 and REPEATABLE READ.
+"""
+
 DATABASE_USERS_FILE = PROJECT / "lambdas/migrate/database_users.json"
 DATABASE_USERS: Mapping[str, str] = {
     function: entry["user"]
     for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
 }
-"""Function → its own user of the database. The migration reads the same file, and creates these users."""
+"""Function → its own database user. The migration creates these users from the same file."""
 
 Login = Literal["iam", "secret"]
 
@@ -40,11 +48,36 @@ MAX_CONNECTIONS: Mapping[str, int] = {
     "t4g.medium": 170,
     "t4g.large": 340,
 }
-"""What RDS's default formula gives on each class's memory, rounded down."""
+"""What RDS's default formula gives for the memory of each instance class, rounded down."""
 SPARE_CONNECTIONS = 10
-"""For people and the migration."""
+"""Connections that are left to people and to the migration."""
 REQUEST_SECONDS = 0.25
-"""How long a request holds its connection while the database is well. When it is not, the answer is 503 anyway."""
+"""How long a request holds its connection while the database is well.
+
+While it is not, requests end with 503 anyway.
+"""
+
+LOG_RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+)
+"""The periods that CloudWatch Logs accepts."""
+
+OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
+"""The settings that `-c name=value` on the command line overrides.
+
+`database_login` is the login of a managed database: the machine decides which one the local
+database supports.
+"""
+
+
+def pascal_case(function: str) -> str:
+    """Return the name of a function's folder in Pascal case: `stock_check` becomes `StockCheck`.
+
+    This is the function's construct id, the name of its class in common/environment.py, and the
+    beginning of its alarms' ids, such as `StockCheckErrors`.
+    """
+    return "".join(word.capitalize() for word in function.split("_"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,18 +90,22 @@ class ManagedDatabase:
     backup_days: int = 7
     deletion_protection: bool = False
     snapshot: str | None = None
-    """Restore from this snapshot. Once set it must stay set: without it the instance is replaced by an empty one."""
+    """Restore the database from this snapshot.
+
+    Once set it must stay set: without it the instance is replaced by an empty one.
+    """
     login: Login = "iam"
-    """How the functions log in: with IAM tokens, or with passwords in Secrets Manager, one per function."""
+    """How functions log in: with IAM tokens, or with a password each, kept in Secrets Manager."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExistingDatabase:
-    """A MariaDB 10.11 server that exists already. README.md lists the rights that its owner has to grant.
+    """A MariaDB 10.11 server that exists already.
 
-    The functions run in the server's VPC. The migration creates the schema `shop` with its tables and procedures, and
-    on the server one user per function, named after DATABASE_USERS with `_password` appended
-    (`shop_sales_password`); the passwords are kept in Secrets Manager, in one new secret per function.
+    README.md lists the rights that its owner has to grant. The functions run in the server's VPC.
+    The migration creates the schema `shop` with its tables and procedures, and on the server one
+    user per function, named as in DATABASE_USERS with `_password` appended
+    (`shop_sales_password`). The passwords are kept in Secrets Manager, one new secret per function.
     """
 
     host: str
@@ -76,19 +113,19 @@ class ExistingDatabase:
     secret_arn: str
     """Secret with `username` and `password` of the user that the migration logs in as.
 
-    It must be allowed to create tables, procedures and users, to grant rights on the schema, and to read `mysql.proc`.
-    The procedures run with the rights of this user, so it must be kept.
+    This user must be allowed to create tables, procedures and users, to grant rights on the schema,
+    and to read `mysql.proc`. The procedures run with its rights, so it must be kept.
     """
     vpc_id: str
     subnet_ids: tuple[str, ...]
-    """One for each of the environment's availability_zones."""
+    """One for each of the environment's `availability_zones`."""
     security_group_id: str
-    """A group that may reach the database."""
+    """A group whose members may reach the database."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throttle:
-    """Requests a second, and how many may come at once."""
+    """A limit on requests: `rate` per second, with bursts of `burst` at once."""
 
     rate: int
     burst: int
@@ -96,64 +133,84 @@ class Throttle:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """One environment. Times in seconds unless the name says otherwise."""
+    """One environment. Times are in seconds unless the name says otherwise."""
 
     name: str
     database: ManagedDatabase | ExistingDatabase
     availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}c")
-    """Not ap-northeast-2b, which lacks several instance families."""
+    """ap-northeast-2b is left out because it lacks several instance families."""
     endpoint_zones: int = 1
-    """How many availability zones have interface endpoints, each to one topic and this shop's secrets. 0: none; the
-    functions reach SNS and Secrets Manager by IPv6 through an egress-only internet gateway, which costs nothing."""
+    """In how many availability zones there are interface endpoints for SNS and Secrets Manager.
+
+    An endpoint lets through one topic and this shop's secrets only. With 0 there are none: the
+    functions reach both services by IPv6, through an egress-only internet gateway, which is free.
+    """
     dual_stack_sns: bool = True
-    """Where the functions have IPv6 only, publish to SNS's dual-stack host name; see `sns_endpoint`. False: the
-    functions get the addresses of all services from the machine that they run on."""
+    """Publish to SNS's dual-stack host name where the functions have IPv6 only: `sns_endpoint`.
+
+    False in the local cloud, whose functions get one address for all services from the machine.
+    """
     database_ca_file: str = f"common/rds-ca-{REGION}.pem"
-    """Roots that the database's certificate is verified against, relative to the function's code or absolute."""
+    """PEM file of the roots that the database's certificate is verified against.
+
+    The path is absolute, or relative to the function's code.
+    """
 
     factory_url: str = "http://project3-factory.coz-devops.click/api/manufactures"
-    allow_http_factory: bool = False
+    allow_http_factory: bool
+    """Whether `factory_url` may be plain http, as the default one is."""
     factory_deadline: float = 13
-    """For one whole call to the factory, connecting and reading included."""
+    """Limit on one whole call to the factory, connecting and reading included."""
     public_url: str | None = None
     """The base of the callback URLs; None: the API's own endpoint."""
 
     max_quantity: int = 1000
+    """The largest quantity of a checkout."""
     publish_within: int = 30
-    """Until the relay publishes an order that `sales` could not."""
+    """Time after which the relay publishes an order that `sales` could not publish."""
     overdue_after: int = 15 * 60
-    """From publication until an order that has not arrived is asked for again."""
+    """Time from publication after which an order that has not arrived gets a reminder."""
     max_reminders: int = 3
-    """How often an overdue order is asked for again before it is stuck."""
+    """Number of reminders that an overdue order gets before it is marked stuck."""
     idempotency_retention: int = 48 * 3600
-    """How long an Idempotency-Key is remembered at least; the contract promises 24 hours."""
+    """Least time for which an Idempotency-Key is remembered; the contract promises 24 hours."""
     retry_delay: int = 90
-    """Before a message the factory did not take is tried again; doubles with each receive: 22 minutes in all."""
+    """Delay before the consumer tries to place an order again after its first failure.
+
+    It doubles with each receive. With the default, five receives take 22 minutes.
+    """
     consumer_timeout: int = 20
     consumer_concurrency: int = 5
     reserved_concurrency: Mapping[str, int] = field(default_factory=dict)
-    """Function → reservation. Empty where the account's quota is small: a new one's 10 refuses any reservation."""
+    """Function → reserved concurrency.
+
+    Empty where the account's quota is small: a new account's quota of 10 leaves nothing to reserve.
+    """
 
     throttle: Throttle = Throttle(rate=200, burst=400)
     callback_throttle: Throttle = Throttle(rate=50, burst=100)
-    """The factory's own, so that a rush of customers can't starve it."""
+    """A limit of the factory's own, so that a rush of customers can't block its callbacks."""
     alarm_email: str | None = None
-    """Who gets the alarms, and has to confirm the subscription; None: nobody."""
+    """The address that alarms are sent to; its owner has to confirm the subscription."""
     requires_alarm_email: bool = False
-    """True: `make deploy` refuses to deploy the environment without an alarm_email. Synthesis works without."""
+    """Whether `make deploy` requires an `alarm_email`; synthesis works without one."""
     smoke_test_orders: bool = True
-    """False: an order is real, donuts are baked; `make smoke` orders nothing unless it is told to."""
+    """Whether `make smoke` places an order. Where orders are real it does so with ORDER=1 only."""
     log_retention_days: int = 30
     retain_data: bool = True
-    """A final snapshot of a database that is removed; else it goes with its stack."""
+    """Whether a final snapshot is kept of a database that is removed."""
     termination_protection: bool = False
 
     def __post_init__(self) -> None:
-        for problem in self._problems():
-            raise ValueError(f"environment {self.name}: {problem}")
+        if problems := list(self._problems()):
+            raise ValueError(f"environment {self.name}: {'; '.join(problems)}")
+
+    def variables(self, *names: str) -> dict[str, str]:
+        """Return these settings as variables of a function, under their own names in upper case."""
+        return {name.upper(): str(getattr(self, name)) for name in names}
 
     def stack_name(self, part: str) -> str:
-        """Return the name of a stack. part: data, messaging, service or monitoring."""
+        """Return the name of a stack. part: data, messaging, service, monitoring or github."""
         return f"{PREFIX}-{part}-{self.name}"
 
     def function_name(self, function: str) -> str:
@@ -161,20 +218,27 @@ class Settings:
         return f"{PREFIX}-{function}-{self.name}"
 
     def function_of(self, function_name: str) -> str:
-        """Return the folder of the function with this physical name; the inverse of `function_name`."""
+        """Return the folder of the function with this physical name; inverse of `function_name`."""
         return function_name.removeprefix(f"{PREFIX}-").removesuffix(f"-{self.name}")
 
+    def log_group(self, function: str) -> str:
+        """Return the name of a function's log group. function: the name of its folder."""
+        return f"/{PREFIX}/{self.name}/{function}"
+
     def message_name(self, resource: str) -> str:
-        """Return the name of a topic or a queue. resource: stock_empty, stock_queue, stock_dlq or ops."""
+        """Return the name of a topic or a queue.
+
+        resource: stock_empty, stock_queue, stock_dlq or donut_shop_ops.
+        """
         return f"{resource}_{self.name}"
 
     def alarm_name(self, alarm: str) -> str:
-        """Return the name of an alarm. alarm: its construct id, which is also its heading in the runbook."""
+        """Return the name of an alarm. alarm: its construct id, also its heading in the runbook."""
         return f"{PREFIX}-{self.name}-{alarm}"
 
     @property
     def shop_name(self) -> str:
-        """Return the name of what an environment has one of: the API and the dashboard."""
+        """Return the name of the API and of the dashboard; an environment has one of each."""
         return f"{PREFIX}-{self.name}"
 
     @property
@@ -184,9 +248,10 @@ class Settings:
 
     @property
     def access_log_group(self) -> str:
-        """Return the log group of the API's access logs.
+        """Return the name of the log group of the API's access logs.
 
-        One line of the account's resource policy, limited to 5,120 characters, covers this prefix.
+        One line of the account's resource policy, which is limited to 5,120 characters, covers all
+        log groups with the prefix `/aws/vendedlogs`.
         """
         return f"/aws/vendedlogs/{self.shop_name}"
 
@@ -197,10 +262,11 @@ class Settings:
 
     @property
     def sns_endpoint(self) -> str | None:
-        """Return the URL that the functions publish to; None: the SDK's own choice.
+        """Return the URL that the functions publish to, or None if the SDK chooses it.
 
-        The ordinary name, `sns.REGION.amazonaws.com`, has been seen with IPv4 addresses only. Where the functions have
-        no IPv4 route they need the dual-stack name. An interface endpoint answers for the ordinary name only.
+        Only IPv4 addresses have been seen under the ordinary name, `sns.REGION.amazonaws.com`, so
+        functions without an IPv4 route need the dual-stack name. An interface endpoint replaces
+        the ordinary name only.
         """
         if (
             self.dual_stack_sns
@@ -212,89 +278,31 @@ class Settings:
 
     @property
     def snapshot(self) -> str | None:
-        """Return the name of the snapshot that the database is restored from; None: it never was."""
+        """Return the snapshot that the database is restored from, or None if it is not."""
         return self.database.snapshot if isinstance(self.database, ManagedDatabase) else None
 
-    def most_connections(self) -> float:
-        """Return how many connections to the database there may be at once.
+    def peak_connections(self) -> float:
+        """Return how many connections to the database may be open at once."""
+        return SPARE_CONNECTIONS + sum(self._peak_concurrency().values())
 
-        A deployment leaves the connections of the old functions open for a while, so a reservation counts twice. A
-        function without one runs as often as its throttle admits requests while the first of them still runs.
+    def _peak_concurrency(self) -> dict[str, float]:
+        """Return how often each function with a database may run at once.
+
+        A function without a reservation runs as often as its throttle admits requests while the
+        first of them is still running. A deployment leaves the old functions' connections open for
+        a while, so a reservation counts twice.
         """
         throttles = {"sales": self.throttle, "restock": self.callback_throttle}
         unreserved = {
-            name: throttle.burst + throttle.rate * REQUEST_SECONDS
-            for name, throttle in throttles.items()
+            function: throttle.burst + throttle.rate * REQUEST_SECONDS
+            for function, throttle in throttles.items()
         }
-        unreserved["relay"] = 2  # one run each minute, and one that a deployment has not ended
-        return SPARE_CONNECTIONS + sum(
-            2 * self.reserved_concurrency[name] if name in self.reserved_concurrency else count
-            for name, count in unreserved.items()
-        )
-
-    def _problems(self) -> list[str]:
-        factory = urlsplit(self.factory_url)
-        problems = []
-        if factory.scheme not in ("http", "https") or not factory.hostname:
-            problems.append(f"factory_url {self.factory_url!r} is not an http or https URL")
-        if factory.scheme == "http" and not self.allow_http_factory:
-            problems.append("factory_url is plain http: set allow_http_factory to allow it")
-        if self.public_url is not None and (
-            urlsplit(self.public_url).scheme not in ("http", "https")
-            or self.public_url.endswith("/")
-        ):
-            problems.append(
-                f"public_url {self.public_url!r} is not an http or https URL without a trailing slash"
-            )
-        if self.factory_deadline >= self.consumer_timeout:
-            problems.append("factory_deadline must be shorter than consumer_timeout")
-        if not 0 <= self.endpoint_zones <= len(self.availability_zones):
-            problems.append("endpoint_zones must be between 0 and the number of availability_zones")
-        if len(self.availability_zones) < 2:
-            problems.append("an RDS subnet group needs two availability_zones")
-        if self.idempotency_retention < 24 * 3600:
-            problems.append(
-                "idempotency_retention must be at least 24 hours, as the contract promises"
-            )
-        if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
-            problems.append(
-                f"reserved_concurrency names {', '.join(sorted(unknown))}, not a function with a database"
-            )
-        if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
-            problems.append(f"alarm_email {self.alarm_email!r} is not an e-mail address")
-        problems += self._database_problems()
-        if not 1 <= self.max_quantity <= 1_000_000:
-            problems.append("max_quantity must be between 1 and 1,000,000")
-        return problems
-
-    def _database_problems(self) -> list[str]:
-        database = self.database
-        if isinstance(database, ExistingDatabase):
-            if len(database.subnet_ids) != len(self.availability_zones):
-                return [
-                    "an existing database needs one of subnet_ids for each of availability_zones"
-                ]
-            return []
-        if database.instance_class not in MAX_CONNECTIONS:
-            return [
-                f"instance_class {database.instance_class!r} is not one of {', '.join(MAX_CONNECTIONS)}"
-            ]
-        connections = self.most_connections()
-        if connections >= MAX_CONNECTIONS[database.instance_class]:
-            return [
-                f"the functions may open {connections:.0f} connections, too many for {database.instance_class}: "
-                "reserve less, or lower the throttles"
-            ]
-        if database.login not in get_args(Login):
-            return [
-                f"the database's login {database.login!r} is not one of {', '.join(get_args(Login))}"
-            ]
-        if not 1 <= database.backup_days <= 35:
-            return ["backup_days must be between 1 and 35"]
-        return []
+        unreserved["relay"] = 2  # one run per minute, and one that a deployment has not ended
+        reserved = {function: 2 * count for function, count in self.reserved_concurrency.items()}
+        return unreserved | reserved
 
     def override(self, context: Mapping[str, str]) -> "Settings":
-        """The same environment with the settings that may be given on the command line, as `-c name=value`."""
+        """Return a copy with the OVERRIDABLE settings of the context. Raises ValueError."""
         overrides: dict[str, Any] = {
             name: context[name] for name in OVERRIDABLE if context.get(name)
         }
@@ -306,12 +314,65 @@ class Settings:
             overrides["database"] = replace(self.database, login=login)
         return replace(self, **overrides)
 
+    def _problems(self) -> Iterator[str]:
+        """Yield a sentence for each setting that is wrong."""
+        factory = urlsplit(self.factory_url)
+        if factory.scheme not in ("http", "https") or not factory.hostname:
+            yield f"factory_url {self.factory_url!r} is not an http or https URL"
+        elif factory.scheme == "http" and not self.allow_http_factory:
+            yield "factory_url is plain http: set allow_http_factory to allow it"
+        if self.public_url is not None and not re.fullmatch(r"https?://\S*[^/\s]", self.public_url):
+            yield (
+                f"public_url {self.public_url!r} is not an http or https URL "
+                "without a trailing slash"
+            )
+        if self.factory_deadline >= self.consumer_timeout:
+            yield "factory_deadline must be shorter than consumer_timeout"
+        if len(self.availability_zones) < 2:
+            yield "an RDS subnet group needs two availability_zones"
+        if not 0 <= self.endpoint_zones <= len(self.availability_zones):
+            yield "endpoint_zones must be between 0 and the number of availability_zones"
+        if not 1 <= self.max_quantity <= 1_000_000:
+            yield "max_quantity must be between 1 and 1,000,000"
+        if self.idempotency_retention < 24 * 3600:
+            yield "idempotency_retention must be at least 24 hours, as the contract promises"
+        if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
+            names = ", ".join(sorted(unknown))
+            yield f"reserved_concurrency names {names}, not a function with a database"
+        if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
+            yield f"alarm_email {self.alarm_email!r} is not an e-mail address"
+        if self.log_retention_days not in LOG_RETENTION_DAYS:
+            periods = ", ".join(map(str, LOG_RETENTION_DAYS))
+            yield f"log_retention_days {self.log_retention_days} is not one of {periods}"
+        if isinstance(self.database, ManagedDatabase):
+            yield from self._managed_database_problems(self.database)
+        elif len(self.database.subnet_ids) != len(self.availability_zones):
+            yield "an existing database needs one of subnet_ids for each of availability_zones"
 
-OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
-"""database_login: the managed database's; which one the local database knows is for the machine to say."""
+    def _managed_database_problems(self, database: ManagedDatabase) -> Iterator[str]:
+        available = MAX_CONNECTIONS.get(database.instance_class)
+        needed = self.peak_connections()
+        if available is None:
+            classes = ", ".join(MAX_CONNECTIONS)
+            yield f"instance_class {database.instance_class!r} is not one of {classes}"
+        elif needed >= available:
+            yield (
+                f"the functions may open {needed:.0f} connections, too many for "
+                f"{database.instance_class}: reserve less, or lower the throttles"
+            )
+        if uncounted := DATABASE_USERS.keys() - self._peak_concurrency().keys():
+            names = ", ".join(sorted(uncounted))
+            yield f"_peak_concurrency does not say how often {names} may run at once"
+        if database.login not in get_args(Login):
+            logins = ", ".join(get_args(Login))
+            yield f"the database's login {database.login!r} is not one of {logins}"
+        if not 1 <= database.backup_days <= 35:
+            yield "backup_days must be between 1 and 35"
 
-SMALL_THROTTLE, SMALL_CALLBACK_THROTTLE = Throttle(rate=20, burst=15), Throttle(rate=5, burst=5)
-"""What the 40 connections of a t4g.micro bear without a reservation, if every request takes REQUEST_SECONDS."""
+
+SMALL_THROTTLE = Throttle(rate=20, burst=15)
+SMALL_CALLBACK_THROTTLE = Throttle(rate=5, burst=5)
+"""What the 40 connections of a t4g.micro allow without reserved concurrency."""
 
 ENVIRONMENTS: Mapping[str, Settings] = {
     settings.name: settings

@@ -1,1 +1,4 @@
-"""The machine as a cloud: MariaDB as RDS, an AWS emulator, a stand-in factory. Nothing that is deployed imports it."""
+"""Run the shop on this machine: MariaDB as RDS, an AWS emulator and a stand-in factory.
+
+Nothing that is deployed imports this package.
+"""

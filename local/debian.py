@@ -1,4 +1,7 @@
-"""Files taken out of Debian's packages without installing them: nothing outside the project changes."""
+"""Read files from Debian's packages without installing them.
+
+Nothing outside the project changes.
+"""
 
 import io
 import os
@@ -10,15 +13,18 @@ from pathlib import Path
 
 
 def unpacked(package: str, *, ending: str) -> bytes | None:
-    """Return the file of the package whose path ends so. None: this is not Debian or its kin, or it is offline."""
+    """Return the package's file whose path has this ending.
+
+    Return None if the system is not Debian or derived from it, or if the package cannot be
+    downloaded.
+    """
     if not shutil.which("apt-get"):
         return None
     with tempfile.TemporaryDirectory() as directory:
         download = ["apt-get", "download", "-qq", package]
         done = subprocess.run(download, cwd=directory, capture_output=True, check=False)
-        if (
-            done.returncode and os.getuid() == 0
-        ):  # the machine may never have fetched its package lists
+        if done.returncode and os.getuid() == 0:
+            # A new machine has no package lists yet.
             subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False)
             subprocess.run(download, cwd=directory, capture_output=True, check=False)
         for archive in Path(directory).glob("*.deb"):

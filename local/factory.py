@@ -1,6 +1,7 @@
-"""A stand-in for the factory: takes a production order, works through its stages, then delivers to the CallbackUrl.
+"""Run a stand-in for the factory, which takes a production order, works on it and calls back.
 
-As the real one: the whole payload goes back unchanged, once, unsigned; nothing is repeated.
+Like the real factory, it sends the whole payload back, unchanged and unsigned, and it calls back
+only once.
 """
 
 import argparse
@@ -21,42 +22,57 @@ PATH = "/api/manufactures"
 STAGES = 5
 CALLBACK_TIMEOUT = 30.0
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Opens URLs on this machine: the proxy that the environment names could not reach them."""
+"""Opens URLs on this machine, which the proxy that the process's variables name could not reach."""
 
 
 @dataclass(kw_only=True)
 class Order:
-    """One request as it arrived, and what became of it. Times are seconds since the epoch."""
+    """A request that the factory received, and what became of it.
+
+    Times are in seconds since the epoch.
+    """
 
     id: str
     payload: Any
     headers: dict[str, str]
     received_at: float
     stage: int = 0
-    delivered_at: float | None = None
+    called_back_at: float | None = None
+    """When the attempt to call back ended, whether it succeeded or not."""
     callback_status: int | None = None
-    callback_answer: str | None = None
-    """The callback's body, or what kept it from being answered."""
+    """None until there is a response."""
+    callback_response: str | None = None
+    """The body of the callback's response, or the error if there is no response."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class FactoryResponse:
+    """The response to a production order."""
+
     status: int = HTTPStatus.CREATED
     delay: float = 0
-    """Seconds before it is sent."""
+    """Seconds before the response is sent."""
     body: Any = None
-    """None: the real factory's."""
-    deliver: bool = True
-    """Whether the order is made and delivered."""
+    """None stands for the body that the real factory sends."""
+    calls_back: bool = True
+    """Whether the factory works on the order and calls back."""
+
+
+def accept(order: Order) -> FactoryResponse:
+    """Respond as the real factory does."""
+    return FactoryResponse()
 
 
 @dataclass(kw_only=True)
 class Factory:
-    """Listens from `start` to `stop`, or as a context manager. Set `answer` to have it answer otherwise."""
+    """A factory that listens between `start` and `stop`, or during a `with` block.
+
+    Assign a function to `respond` to change what it responds.
+    """
 
     port: int = 0
     stage_seconds: float = 1.0
-    answer: Callable[[Order], Answer] = lambda order: Answer()
+    respond: Callable[[Order], FactoryResponse] = accept
     received: list[Order] = field(default_factory=list)
 
     def start(self) -> "Factory":
@@ -70,6 +86,7 @@ class Factory:
         return self
 
     def stop(self) -> None:
+        """Stop listening, and abandon the orders that have not gone through all stages."""
         self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
@@ -84,43 +101,41 @@ class Factory:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
-    def take(self, payload: Any, headers: dict[str, str]) -> tuple[Order, Answer]:
+    def take(self, payload: Any, headers: dict[str, str]) -> tuple[Order, FactoryResponse]:
+        """Receive a request. Return it as an order, and the response that is due."""
         order = Order(
             id=str(uuid.uuid4()), payload=payload, headers=headers, received_at=time.time()
         )
-        answer = self.answer(order)
+        response = self.respond(order)
         self.received.append(order)
-        if answer.deliver:
+        if response.calls_back:
             threading.Thread(target=self._make, args=(order,), daemon=True).start()
-        return order, answer
+        return order, response
 
     def _make(self, order: Order) -> None:
+        """Take an order through its stages, and call back."""
         for order.stage in range(1, STAGES + 1):
             if self._stopped.wait(self.stage_seconds):
                 return
         url = order.payload.get("CallbackUrl") if isinstance(order.payload, dict) else None
         if url:
-            self._deliver(order, str(url))
+            self._call_back(order, str(url))
 
-    def _deliver(self, order: Order, url: str) -> None:
+    def _call_back(self, order: Order, url: str) -> None:
+        """Send the order's payload to the URL, and note the response."""
+        body = json.dumps(order.payload).encode()
+        headers = {"Content-Type": "application/json"}
         try:
-            body = json.dumps(order.payload).encode()
-            request = urllib.request.Request(
-                url, body, {"Content-Type": "application/json"}, method="POST"
-            )
+            request = urllib.request.Request(url, body, headers, method="POST")
             with DIRECTLY.open(request, timeout=CALLBACK_TIMEOUT) as response:
-                order.callback_status, order.callback_answer = (
-                    response.status,
-                    response.read().decode(),
-                )
-        except urllib.error.HTTPError as refusal:
-            order.callback_status, order.callback_answer = (
-                refusal.code,
-                refusal.read().decode(errors="replace"),
-            )
+                order.callback_status = response.status
+                order.callback_response = response.read().decode()
+        except urllib.error.HTTPError as error:
+            order.callback_status = error.code
+            order.callback_response = error.read().decode(errors="replace")
         except (OSError, ValueError) as error:
-            order.callback_answer = str(error)
-        order.delivered_at = time.time()
+            order.callback_response = str(error)
+        order.called_back_at = time.time()
 
 
 class _Server(ThreadingHTTPServer):
@@ -135,36 +150,37 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        self._answer(HTTPStatus.OK, [asdict(order) for order in list(self.server.factory.received)])
+        """List the orders that the factory has received."""
+        orders = [asdict(order) for order in list(self.server.factory.received)]
+        self._send(HTTPStatus.OK, orders)
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path != PATH:
-            return self._answer(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
+            return self._send(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
         try:
             payload = json.loads(text)
         except ValueError:
-            return self._answer(HTTPStatus.BAD_REQUEST, {"message": "not JSON"})
-        order, answer = self.server.factory.take(
-            payload, {name.lower(): value for name, value in self.headers.items()}
-        )
-        time.sleep(answer.delay)
+            return self._send(HTTPStatus.BAD_REQUEST, {"message": "not JSON"})
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        order, response = self.server.factory.take(payload, headers)
+        time.sleep(response.delay)
         requester = payload.get("MessageAttributeRequester") if isinstance(payload, dict) else None
-        # "reqestor" is the real one's spelling.
+        # The real factory spells it "reqestor".
         usual = {"data": {"id": order.id, "reqestor": requester, "data": payload}}
-        self._answer(answer.status, usual if answer.body is None else answer.body)
+        self._send(response.status, usual if response.body is None else response.body)
 
-    def _answer(self, status: int, body: Any) -> None:
+    def _send(self, status: int, body: Any) -> None:
         content = json.dumps(body, ensure_ascii=False).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
-        with suppress(ConnectionError):  # whoever asked may have hung up
+        with suppress(ConnectionError):  # the client may have closed the connection
             self.end_headers()
             self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        pass  # requests are what GET / shows; a callback's token belongs in no log
+        """Log nothing: a payload holds the callback's token. GET / lists the requests."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and read-only directories, unpacked from archives as Lambda does it."""
+"""Write files whole or not at all, and unpack archives into read-only directories."""
 
 import os
 import shutil
@@ -15,19 +15,25 @@ _unpacking = threading.Lock()
 
 
 def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a file, and its directory where it is missing. Whoever reads it meanwhile finds the old text or the new."""
+    """Write a file, and create its directory if needed.
+
+    A concurrent reader sees the old text or the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)  # its mode may be another
-    with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(text)
-    temporary.replace(path)
+    temporary.unlink(missing_ok=True)  # `mode` applies to new files only
+    try:
+        with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def unpack(archives: Sequence[bytes], *, under: Path) -> Path:
-    """Unpack ZIP archives over each other into a read-only directory, and return it.
+    """Unpack ZIP archives over each other into a read-only directory, and return its path.
 
-    The same archives always give the same directory, which is written only once.
+    The same archives always get the same directory, which is written only once.
     """
     digest = sha256(b"".join(sha256(archive).digest() for archive in archives)).hexdigest()
     directory = under / digest[:32]
@@ -46,7 +52,10 @@ def unpack(archives: Sequence[bytes], *, under: Path) -> Path:
 
 
 def delete_tree(directory: Path) -> None:
-    """Delete a directory with everything in it. Read-only directories are no obstacle, nor is a missing one."""
+    """Delete a directory and its content, read-only directories included.
+
+    Do nothing if it does not exist.
+    """
     for folder, _, _ in os.walk(directory):
         with suppress(OSError):
             os.chmod(folder, 0o700)

@@ -1,4 +1,8 @@
-"""Background processes that outlive the command that started them, remembered by process id and start time."""
+"""Run processes in the background that outlive the command which started them.
+
+A record in a file tells the next command which process to look at or to stop. It holds the process
+id and the start time, because the system reuses process ids.
+"""
 
 import json
 import os
@@ -18,17 +22,22 @@ import psutil
 
 from local.files import write_whole
 
+RECORD_VARIABLE = "LOCAL_PROCESS_RECORD"
+"""A variable of every background process. Its value is the path of the process's record."""
 CLOCK_TOLERANCE = 2.0
-"""Seconds between two readings of a process's wall-clock start time, by which older versions recognized processes."""
+"""Seconds that two readings of one process's wall-clock start time may differ.
+
+Records of older versions hold it.
+"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class LocalError(Exception):
-    """What went wrong, in words for whoever typed the command."""
+    """A command failed. The message is for the person who typed it."""
 
 
 class Background:
-    """One such process. `stop` never touches a process other than the one that `start` started."""
+    """A background process. `stop` never ends a process that `start` did not start."""
 
     def __init__(self, *, name: str, directory: Path) -> None:
         self.name = name
@@ -38,7 +47,10 @@ class Background:
 
     @property
     def process(self) -> psutil.Process | None:
-        """The process, if it is running and still the one that was recorded."""
+        """Return the process that `start` started, or None if it is not running.
+
+        Without a complete record, the process is found by the variable that `start` has set.
+        """
         self._reap()
         record = self._read_record()
         try:
@@ -47,19 +59,21 @@ class Background:
                 same = record["identity"] == _identity(process)
             else:
                 same = abs(process.create_time() - record["started"]) < CLOCK_TOLERANCE
-        except (OSError, ValueError, TypeError, KeyError, psutil.Error):
+        except (ValueError, TypeError, KeyError):
+            return self._find_by_variable()
+        except (OSError, psutil.Error):
             return None
-        return process if same and _lives(process) else None
+        return process if same and _is_alive(process) else None
 
     @property
     def pid(self) -> int | None:
         return self.process.pid if self.process else None
 
     def is_current(self, command: Sequence[str], *sources: Path) -> bool:
-        """Whether it runs, and was started with this command from these sources."""
-        return self.process is not None and self._read_record().get("version") == _version(
-            command, sources
-        )
+        """Return whether the process runs and was started with this command from these sources."""
+        if self.process is None:
+            return False
+        return self._read_record().get("version") == _version(command, sources)
 
     def start(
         self,
@@ -68,12 +82,16 @@ class Background:
         env: Mapping[str, str],
         directory: Path | None = None,
     ) -> subprocess.Popen[bytes]:
+        """Start the process and record it.
+
+        Raises LocalError if the record cannot be written. Then the process does not run either.
+        """
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._reap()
         with self.log.open("wb") as log, _signals_deferred():
             child = self._child = subprocess.Popen(
                 command,
-                env=env,
+                env={**env, RECORD_VARIABLE: self._record_path()},
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -82,38 +100,53 @@ class Background:
             )
             identity = _identity(psutil.Process(child.pid))
             record = {"pid": child.pid, "identity": identity, "version": _version(command, sources)}
-            write_whole(self.record, json.dumps(record))
+            try:
+                write_whole(self.record, json.dumps(record))
+            except OSError as error:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                raise LocalError(
+                    f"{self.name} was ended again, because it could not be recorded: {error}"
+                ) from error
         return child
 
     def wait_until(self, ready: Callable[[], bool], *, within: float) -> None:
+        """Wait until the process is ready.
+
+        Raises LocalError after `within` seconds, or if the process ends.
+        """
         deadline = time.monotonic() + within
         while not ready():
             if self.process is None:
-                raise LocalError(f"{self.name} ended before it was ready:\n{self.last_words()}")
+                raise LocalError(f"{self.name} ended before it was ready:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 raise LocalError(
-                    f"{self.name} was not ready within {within:.0f} s:\n{self.last_words()}"
+                    f"{self.name} was not ready within {within:.0f} s:\n{self.log_tail()}"
                 )
             time.sleep(0.05)
 
-    def last_words(self, lines: int = 25) -> str:
+    def log_tail(self, lines: int = 25) -> str:
+        """Return the last lines of the log."""
         try:
             return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
         except OSError:
             return "(it wrote nothing)"
 
     def stop(self, *, within: float = 15) -> None:
-        """End it and everything it started, by force if it has not ended by then."""
+        """End the process and its children.
+
+        Kill those that have not ended after `within` seconds.
+        """
         process = self.process
         if process is not None:
             family = [process, *process.children(recursive=True)]
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
-            _survivors([process], within=within)
-            for survivor in _survivors(family, within=1):
+            _wait_for_end([process], within=within)
+            for survivor in _wait_for_end(family, within=1):
                 with suppress(psutil.NoSuchProcess):
                     survivor.kill()
-            _survivors(family, within=5)
+            _wait_for_end(family, within=5)
             self._reap()
         self.record.unlink(missing_ok=True)
 
@@ -125,30 +158,55 @@ class Background:
             return {}
         return record if isinstance(record, dict) else {}
 
+    def _record_path(self) -> str:
+        return os.path.realpath(self.record)
+
+    def _find_by_variable(self) -> psutil.Process | None:
+        """Return the process that has this record's path among its variables, or None.
+
+        Its children inherit the variable, but only the process itself leads a session.
+        """
+        for process in psutil.process_iter():
+            try:
+                if (
+                    os.getsid(process.pid) == process.pid
+                    and process.environ().get(RECORD_VARIABLE) == self._record_path()
+                    and _is_alive(process)
+                ):
+                    return process
+            except (psutil.Error, OSError):
+                continue
+        return None
+
     def _reap(self) -> None:
-        """Python warns of children that end unnoticed."""
+        """Poll the child so that it is reaped. Otherwise Python emits a ResourceWarning."""
         if self._child:
             self._child.poll()
 
 
 def _identity(process: psutil.Process) -> str:
-    """Return what tells the process from any other that has had, or will have, its id.
+    """Return a text that no other process with the same id has, before or after.
 
-    Linux counts a start time in clock ticks since boot, so the boot's id belongs to it. psutil adds the boot time,
-    which moves with the wall clock. Elsewhere the kernel keeps the start time itself as wall-clock time.
+    Linux counts the start time in clock ticks since boot, so the boot's id is part of the text.
+    psutil's start time
+    is not used there: it follows the wall clock. Other systems keep the start time as wall-clock
+    time.
     Raises OSError or psutil.Error if the process has ended.
     """
     if sys.platform != "linux":
         return str(process.create_time())
     boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
-    fields = (
-        Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    )  # the 3rd and the following
-    return f"{boot} {fields[19]}"
+    stat = Path(f"/proc/{process.pid}/stat").read_text()
+    fields_from_3rd = stat.rpartition(")")[2].split()  # the 2nd field, the name, may contain spaces
+    start_ticks = fields_from_3rd[22 - 3]
+    return f"{boot} {start_ticks}"
 
 
-def _lives(process: psutil.Process) -> bool:
-    """Whether any of its threads runs: the first one's end alone makes it look like a zombie."""
+def _is_alive(process: psutil.Process) -> bool:
+    """Return whether any thread of the process runs.
+
+    A process whose first thread has ended has a zombie's status while others still run.
+    """
     try:
         return process.is_running() and (
             process.status() != psutil.STATUS_ZOMBIE or process.num_threads() > 1
@@ -157,18 +215,24 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _survivors(processes: Sequence[psutil.Process], *, within: float) -> list[psutil.Process]:
-    """Those that have not ended by then. (psutil's own wait counts the dead that nobody has collected yet.)"""
+def _wait_for_end(processes: Sequence[psutil.Process], *, within: float) -> list[psutil.Process]:
+    """Wait until the processes have ended, and return those that have not after `within` seconds.
+
+    psutil.wait_procs is not used: it also waits until an ended process is reaped by its parent.
+    """
     deadline = time.monotonic() + within
-    while (
-        living := [process for process in processes if _lives(process)]
-    ) and time.monotonic() < deadline:
+    while True:
+        alive = [process for process in processes if _is_alive(process)]
+        if not alive or time.monotonic() >= deadline:
+            return alive
         time.sleep(0.02)
-    return living
 
 
 def stop_orphans(directory: Path) -> None:
-    """End what lives in `directory` without a parent: the workers of an emulator that was killed outright."""
+    """Kill the processes without a parent whose working directory is below `directory`.
+
+    These are the workers of an emulator that was killed.
+    """
     for process in psutil.process_iter():
         try:
             if process.ppid() == 1 and Path(process.cwd()).is_relative_to(directory):
@@ -178,22 +242,25 @@ def stop_orphans(directory: Path) -> None:
 
 
 def claim_port(directory: Path, *, name: str, preferred: int, taken: bool) -> int:
-    """Return the port that `name` had last time, or the preferred one, or any that is free.
+    """Choose a port, remember it under `name` and return it.
 
-    taken: whether `name` itself is listening on its last port.
+    The port is the one that `name` had last time, else the preferred one, else any free port.
+    taken: whether `name` itself listens on its last port, so that it need not be free.
     """
     last = read_port(directory, name)
     if last and taken:
         return last
-    port = (
-        next((port for port in (last, preferred) if port and _is_free(port)), None) or _any_port()
-    )
+    free = (port for port in (last, preferred) if port and _is_free(port))
+    port = next(free, None) or _any_port()
     write_whole(port_file(directory, name), str(port))
     return port
 
 
 def read_port(directory: Path, name: str) -> int | None:
-    """Return the port that `name` claimed. None if it has claimed none, or if the file is incomplete."""
+    """Return the port that `name` claimed.
+
+    None if it has claimed none, or if the file is incomplete.
+    """
     try:
         port = int(port_file(directory, name).read_text())
     except (OSError, ValueError):
@@ -202,7 +269,7 @@ def read_port(directory: Path, name: str) -> int | None:
 
 
 def port_file(directory: Path, name: str) -> Path:
-    """Where the port that `name` claimed is remembered."""
+    """Return the path of the file that holds the port of `name`."""
     return directory / "ports" / name
 
 
@@ -236,7 +303,11 @@ def _version(command: Sequence[str], sources: Sequence[Path]) -> str:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Ctrl-C between starting a process and remembering it would lose the process: let it wait that long."""
+    """Hold back SIGINT and SIGTERM until the end of the block.
+
+    Ctrl-C between the start of a process and its record would leave a process that no command can
+    stop.
+    """
     held: list[int] = []
 
     def hold(number: int, frame: FrameType | None) -> None:
@@ -246,7 +317,7 @@ def _signals_deferred() -> Iterator[None]:
         previous = {
             number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)
         }
-    except ValueError:  # not the main thread, which is the one that signals interrupt
+    except ValueError:  # This is not the main thread. Signals interrupt the main thread only.
         previous = {}
     try:
         yield

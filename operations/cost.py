@@ -1,6 +1,7 @@
-"""What an environment costs a month, from its synthesized templates and the dated prices in prices.toml.
+"""Print what environments cost per month, from their templates and the dated prices in prices.toml.
 
-Not counted: data transfer (the first 100 GB out are free), backups larger than the database, the assets' bucket, tax.
+Not counted: data transfer (the first 100 GB out are free), backups larger than the database, the
+bucket of the assets, tax.
 """
 
 import argparse
@@ -8,10 +9,12 @@ import json
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from settings import ENVIRONMENTS, Settings
 
 PRICES = Path(__file__).with_name("prices.toml")
 HOURS = 730
@@ -23,7 +26,7 @@ FREE = frozenset(
         "AWS::ApiGatewayV2::Route",
         "AWS::ApiGatewayV2::Stage",
         "AWS::EC2::EgressOnlyInternetGateway",
-        "AWS::EC2::FlowLog",  # by log volume, and rejected traffic is next to none
+        "AWS::EC2::FlowLog",  # by log volume, and there is hardly any rejected traffic
         "AWS::EC2::Route",
         "AWS::EC2::RouteTable",
         "AWS::EC2::SecurityGroup",
@@ -53,54 +56,84 @@ FREE = frozenset(
         "Custom::Trigger",
     }
 )
-"""Types that cost nothing for being there. One that is neither here nor in `standing` is refused."""
+"""Resource types without a fixed monthly cost. A type that is neither here nor in `fixed_usage` is
+rejected."""
 
-SECONDS = {"sales": 0.02, "restock": 0.02, "relay": 0.05, "consumer": 0.5, "migrate": 0}
-"""Each function's mean duration; assumed. Migrations run at deployments only."""
-LINE = 400 / 1e9
+LOG_LINE = 400 / 1e9
 """GB of one log line; assumed."""
-LINES = 3
-"""Of one invocation: the function's own, `platform.start` and `platform.report`."""
+LOG_LINES = 3
+"""Lines per invocation: the function's own, `platform.start` and `platform.report`."""
 LONG_POLLS = 5 * 3 * MINUTES
-"""Lambda waits at a queue with five connections, 20 seconds each."""
+"""Receives per month: Lambda polls a queue with five connections, for 20 seconds each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
+    """One entry of prices.toml; its comments explain the fields."""
+
     usd: float
     unit: str
     seen: str
     source: str
     free: float = 0
-    """What an account has each month for nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """One month's."""
+    """The traffic of one month."""
 
     checkouts: int = 0
     reads: float = 1
-    """Of the product, for each checkout."""
+    """Reads of the product per checkout."""
     out_of_stock: float = 0.02
-    """Share of the checkouts that end in a production order."""
+    """Share of the checkouts that end in a production order; assumed."""
+
+    @property
+    def orders(self) -> int:
+        """Return the number of production orders."""
+        return math.ceil(self.checkouts * self.out_of_stock)
+
+    @property
+    def purchases_and_reads(self) -> int:
+        """Return the number of requests of customers."""
+        return math.ceil(self.checkouts * (1 + self.reads))
 
 
 IDLE, MILLION = Traffic(), Traffic(checkouts=1_000_000)
 
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How often a function runs, and for how long."""
+
+    seconds: float
+    """Mean duration of an invocation; assumed."""
+    invocations: Callable[[Traffic], int]
+    """Returns the number of invocations per month."""
+
+
+WORK = {
+    "sales": Work(seconds=0.02, invocations=lambda traffic: traffic.purchases_and_reads),
+    "restock": Work(seconds=0.02, invocations=lambda traffic: traffic.orders),
+    "relay": Work(seconds=0.05, invocations=lambda traffic: MINUTES),
+    "consumer": Work(seconds=0.5, invocations=lambda traffic: traffic.orders),
+    "migrate": Work(seconds=0, invocations=lambda traffic: 0),  # runs at deployments only
+}
+"""Function → its work. Every function of the templates is here."""
+
 Usage = Counter[str]
-"""How much of what, by the names in prices.toml."""
+"""How much is used of each item of prices.toml."""
 
 
 def read_prices() -> tuple[str, dict[str, Price]]:
-    """Date and region of the list, and the prices by name."""
+    """Return the date and the region of the price list, and the prices by item."""
     content = tomllib.loads(PRICES.read_text())
     prices = {name: Price(**price) for name, price in content["prices"].items()}
     return f"{content['date']}, {content['region']}", prices
 
 
-def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
-    """What a resource uses up in a month by being there. Raises ValueError for a type that nobody has priced."""
+def fixed_usage(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return what a resource uses per month without any traffic. Raises ValueError for an unknown type."""
     match kind:
         case "AWS::RDS::DBInstance":
             copies = 2 if properties.get("MultiAZ") else 1
@@ -114,7 +147,7 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
         case "AWS::SecretsManager::Secret":
             return {"Secret": 1}
         case "AWS::CloudWatch::Alarm":
-            # An alarm on a formula is billed for each metric in it.
+            # An alarm on a formula is billed per metric of the formula.
             return {
                 "CloudWatch alarm": sum(
                     "MetricStat" in metric for metric in properties.get("Metrics", ())
@@ -130,61 +163,65 @@ def standing(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
     raise ValueError(f"{kind} has no price: give it one in operations/cost.py, or list it as free")
 
 
-def moving(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
-    """What a month's traffic uses up. memory_mib: by function. Raises ValueError for an unknown one."""
-    if unknown := memory_mib.keys() - SECONDS.keys():
+def usage_from_traffic(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
+    """Return what a month's traffic uses. memory_mib: by function. Raises ValueError for a function without WORK."""
+    if unknown := memory_mib.keys() - WORK.keys():
         raise ValueError(
-            f"no traffic is assumed for {', '.join(sorted(unknown))}: do so in operations/cost.py"
+            f"no traffic is assumed for {', '.join(sorted(unknown))}: add it to WORK in operations/cost.py"
         )
-    orders = math.ceil(traffic.checkouts * traffic.out_of_stock)
-    requests = math.ceil(traffic.checkouts * (1 + traffic.reads)) + orders
-    invocations = {
-        "sales": requests - orders,
-        "restock": orders,
-        "consumer": orders,
-        "relay": MINUTES,
-    }
+    if removed := WORK.keys() - memory_mib.keys():
+        raise ValueError(
+            f"there is no function {', '.join(sorted(removed))}: remove it from WORK in operations/cost.py"
+        )
+    requests = traffic.purchases_and_reads + traffic.orders
+    invocations = {name: work.invocations(traffic) for name, work in WORK.items()}
     return Counter(
         {
             "Lambda requests": sum(invocations.values()),
             "Lambda arm64": sum(
-                count * SECONDS[name] * memory_mib[name] / 1024
+                count * WORK[name].seconds * memory_mib[name] / 1024
                 for name, count in invocations.items()
             ),
             "HTTP API requests": requests,
-            "SNS requests": orders,
-            "SQS requests": LONG_POLLS + 3 * orders,
-            "CloudWatch logs": LINE * (LINES * sum(invocations.values()) + requests),
+            "SNS requests": traffic.orders,
+            "SQS requests": LONG_POLLS + 3 * traffic.orders,
+            "CloudWatch logs": LOG_LINE * (LOG_LINES * sum(invocations.values()) + requests),
         }
     )
 
 
-def usage(resources: Iterable[Mapping[str, Any]], traffic: Traffic) -> Usage:
-    """All that an environment uses up in a month. resources: as in its templates."""
+def usage(resources: Iterable[Mapping[str, Any]], traffic: Traffic, settings: Settings) -> Usage:
+    """Return all that an environment uses per month. resources: those of its templates. Raises ValueError."""
     total: Usage = Counter()
     memory_mib = {}
     for resource in resources:
         properties = resource.get("Properties", {})
-        total.update(standing(resource["Type"], properties))
+        total.update(fixed_usage(resource["Type"], properties))
         if resource["Type"] == "AWS::Lambda::Function" and "FunctionName" in properties:
-            memory_mib[properties["FunctionName"].split("-")[2]] = properties["MemorySize"]
-    total.update(moving(traffic, memory_mib=memory_mib))
+            function = settings.function_of(properties["FunctionName"])
+            memory_mib[function] = properties["MemorySize"]
+    total.update(usage_from_traffic(traffic, memory_mib=memory_mib))
     return +total
 
 
 def cost(used: Usage, prices: Mapping[str, Price], *, free: bool) -> float:
-    """USD. free: in an account whose monthly allowance nothing else uses. Raises KeyError for what has no price."""
+    """Return the cost in USD. Raises KeyError for an item without a price.
+
+    free: subtract what each account has for nothing, as in an account that nothing else uses.
+    """
     return sum(
         max(0, quantity - (prices[name].free if free else 0)) * prices[name].usd
         for name, quantity in used.items()
     )
 
 
-def table(name: str, resources: Iterable[Mapping[str, Any]], prices: Mapping[str, Price]) -> str:
-    """An environment's costs as text: what a month without customers uses up, and one with a million checkouts."""
+def table(
+    resources: Iterable[Mapping[str, Any]], prices: Mapping[str, Price], settings: Settings
+) -> str:
+    """Return the costs as text: of a month without customers, and of one with a million checkouts."""
     resources = list(resources)
-    idle, million = usage(resources, IDLE), usage(resources, MILLION)
-    rows = [f"{name:28}{'idle month':>26}{'a million checkouts':>26}"]
+    idle, million = (usage(resources, traffic, settings) for traffic in (IDLE, MILLION))
+    rows = [f"{settings.name:28}{'idle month':>26}{'a million checkouts':>26}"]
     for item in sorted(million, key=lambda item: -idle[item] * prices[item].usd):
         price = prices[item]
         label = item + (" (?)" if price.seen == "unverified" else "")
@@ -199,11 +236,11 @@ def table(name: str, resources: Iterable[Mapping[str, Any]], prices: Mapping[str
     return "\n".join(rows)
 
 
-def resources_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
-    """Raises FileNotFoundError if the environment is not in the assembly."""
-    templates = list(assembly.glob(f"donut-shop-*-{environment}.template.json"))
+def resources_of(assembly: Path, settings: Settings) -> list[dict[str, Any]]:
+    """Return the resources of an environment. Raises FileNotFoundError if the assembly does not contain it."""
+    templates = list(assembly.glob(f"{settings.stack_name('*')}.template.json"))
     if not templates:
-        raise FileNotFoundError(f"{assembly} has no templates of {environment}")
+        raise FileNotFoundError(f"{assembly} has no templates of {settings.name}")
     return [
         resource
         for path in templates
@@ -213,19 +250,21 @@ def resources_of(assembly: Path, environment: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.cost", description=__doc__)
-    parser.add_argument("assembly", type=Path, help="what `cdk synth` wrote")
-    parser.add_argument("environments", nargs="+")
+    parser.add_argument("assembly", type=Path, help="the directory that `cdk synth` wrote")
+    parser.add_argument("environments", nargs="+", choices=ENVIRONMENTS)
     arguments = parser.parse_args()
     listed, prices = read_prices()
-    print(f"USD a month, by the prices of {listed}; (?): the price is unverified.")
+    print(f"USD per month, by the prices of {listed}; (?): the price is unverified.")
     print(
-        f"{MILLION.reads:g} read of the product for each checkout; {MILLION.out_of_stock:.0%} are out of stock."
+        f"Assumed: {MILLION.reads:g} read of the product per checkout, and {MILLION.out_of_stock:.0%} of the"
+        " checkouts are out of stock."
     )
     print(
-        "In an account of its own: less what each has for nothing (10 alarms, 10 metrics, 3 dashboards, ...)."
+        "In an account of its own: without what each account has for nothing (10 alarms, 10 metrics, ...)."
     )
     for environment in arguments.environments:
-        print(f"\n{table(environment, resources_of(arguments.assembly, environment), prices)}")
+        settings = ENVIRONMENTS[environment]
+        print(f"\n{table(resources_of(arguments.assembly, settings), prices, settings)}")
 
 
 if __name__ == "__main__":

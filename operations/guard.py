@@ -1,4 +1,4 @@
-"""Stop a command for an account that must not, or can't, go on: before anything is synthesized or changed."""
+"""Check a command for an account before it synthesizes or changes anything, and stop it if needed."""
 
 import argparse
 import json
@@ -16,11 +16,11 @@ TERMINAL = "/dev/tty"
 
 
 class Stop(Exception):
-    """Says in one sentence why the command does not go on."""
+    """The reason why the command stops, in one sentence."""
 
 
 def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, Any]:
-    """Return whose credentials they are, as STS does. Raises Stop."""
+    """Return the caller's identity, as STS does. Raises Stop if there are no valid credentials."""
     try:
         return dict(client("sts").get_caller_identity())
     except (BotoCoreError, ClientError) as error:
@@ -33,7 +33,10 @@ def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, 
 
 
 def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -> None:
-    """Raise Stop if alarms would reach nobody. assembly: what `cdk synth` wrote, if that is what is deployed."""
+    """Raise Stop if the alarms would reach nobody.
+
+    assembly: the directory that `cdk synth` wrote, if this is what is deployed.
+    """
     if not settings.requires_alarm_email or (
         has_address(settings, assembly) if assembly else settings.alarm_email
     ):
@@ -50,7 +53,7 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
-    """Return whether the synthesized template of the alarms sends them by e-mail. Raises OSError, ValueError."""
+    """Return whether the synthesized template sends the alarms by e-mail. Raises OSError and ValueError."""
     template = json.loads(
         (assembly / f"{settings.stack_name('monitoring')}.template.json").read_text()
     )
@@ -62,12 +65,15 @@ def has_address(settings: Settings, assembly: Path) -> bool:
 
 
 def require_confirmation(settings: Settings) -> None:
-    """Have a person at a terminal type the environment's name. Input from a pipe does not count. Raises Stop."""
+    """Ask for the environment's name at the terminal, not on standard input. Raises Stop."""
     name = settings.name
     try:
         with open(TERMINAL, "w") as prompt, open(TERMINAL) as keyboard:
             print(
-                f"This destroys {name}. Type its name to go on: ", end="", file=prompt, flush=True
+                f"This destroys {name}. Type its name to continue: ",
+                end="",
+                file=prompt,
+                flush=True,
             )
             typed = keyboard.readline().strip()
     except OSError:
@@ -81,7 +87,7 @@ def require_confirmation(settings: Settings) -> None:
 
 
 def guard(command: str, environments: list[Settings], *, assembly: Path | None) -> None:
-    """Raises Stop."""
+    """Check whether the command may run in these environments. Raises Stop, OSError and ValueError."""
     for settings in environments:
         if command == "deploy":
             require_alarm_address(settings, assembly=assembly)

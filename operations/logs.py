@@ -1,8 +1,7 @@
-"""Follow the functions' logs of an environment, from a quarter of an hour ago."""
+"""Print the functions' log lines of the last 15 minutes, and follow them until Ctrl-C."""
 
 import argparse
 import json
-import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -12,36 +11,29 @@ from typing import Any
 from botocore.config import Config
 
 from operations import aws
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT, Settings
 
 BACK_SECONDS = 15 * 60
+"""How far back the first lines are."""
 LATE_SECONDS = 60
-"""How late an event may show up, by its own time."""
+"""How much later than its own timestamp an event may become visible."""
 PAUSE_SECONDS = 0.5
-"""After each request: an account has 5 FilterLogEvents requests per second, and two people may follow at once."""
+"""Pause after each request.
+
+An account has 5 FilterLogEvents requests per second, and two people may follow the logs at once.
+"""
 PLATFORM = ("START ", "END ", "REPORT ")
-"""How Lambda's own lines begin where the log format is not JSON, as in the local cloud."""
+"""The beginnings of Lambda's own lines where the log format is not JSON, as in the local cloud."""
 
 
-def groups(logs: Any, *, environment: str) -> dict[str, str]:
-    """Return the log groups of the functions, each with its function's name.
-
-    CloudFormation names them after their stack, `donut-shop-service-dev-SalesLogs564C5980-…`; the local cloud does so
-    with slashes, `/aws/cloudformation/donut-shop-service-local/SalesLogs564C5980`.
-    """
-    stack = ENVIRONMENTS[environment].stack_name("service")
-    found = {}
-    for prefix in (f"{stack}-", f"/aws/cloudformation/{stack}/"):
-        for page in logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
-            for group in page["logGroups"]:
-                name = group["logGroupName"]
-                if match := re.match(r"(\w+)Logs[0-9A-F]{8}", name.removeprefix(prefix)):
-                    found[name] = match[1]
-    return found
+def log_groups(settings: Settings) -> dict[str, str]:
+    """Return the name of each function's log group, with the function's name."""
+    functions = sorted(path.parent.name for path in (PROJECT / "lambdas").glob("*/handler.py"))
+    return {settings.log_group(function): function for function in functions}
 
 
 def is_routine(message: str) -> bool:
-    """Say whether Lambda itself wrote this line, about an invocation that did not fail."""
+    """Return whether Lambda itself wrote this line, about an invocation that did not fail."""
     if message.startswith(PLATFORM):
         return True
     try:
@@ -54,8 +46,11 @@ def is_routine(message: str) -> bool:
     return not isinstance(record, dict) or record.get("status", "success") == "success"
 
 
-def lines(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
-    """Yield the function's name and what it logged, without end."""
+def follow(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
+    """Yield each line with its function's name in front, without end.
+
+    Raises botocore's errors, among them `ResourceNotFoundException` if a log group does not exist.
+    """
     since, seen = time.time() - BACK_SECONDS, set[tuple[object, ...]]()
     while True:
         now, known, seen = time.time(), seen, set()
@@ -76,16 +71,16 @@ def lines(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.logs", description=__doc__)
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    environment = parser.parse_args().environment
+    settings = ENVIRONMENTS[parser.parse_args().environment]
     # If others use up the quota nevertheless, slow down instead of giving up.
     config = Config(retries={"mode": "adaptive", "max_attempts": 10})
     with suppress(KeyboardInterrupt), aws.errors_as_sentences():
         client = aws.client("logs", config=config)
-        found = groups(client, environment=environment)
-        if not found:
-            sys.exit(f"{environment} has no log groups: deploy it first")
-        for line in lines(client, found):
-            print(line, flush=True)
+        try:
+            for line in follow(client, log_groups(settings)):
+                print(line, flush=True)
+        except client.exceptions.ResourceNotFoundException:
+            sys.exit(f"{settings.name} has no log groups of the functions: deploy it first")
 
 
 if __name__ == "__main__":

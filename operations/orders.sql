@@ -1,4 +1,4 @@
--- Production orders by state and age, then those that want a person's eye.
+-- Lists production orders by status and age, then those that need attention.
 SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity,
        TIMESTAMPDIFF(SECOND, MIN(requested_at), UTC_TIMESTAMP()) AS oldest_seconds
 FROM production_order GROUP BY status;

@@ -1,4 +1,4 @@
-"""What an account still lacks before an environment can be deployed to it."""
+"""Check what an account still lacks before an environment can be deployed to it."""
 
 import argparse
 import sys
@@ -12,17 +12,17 @@ from settings import DIFF_ROLE_NAME, ENVIRONMENTS, REGION, ManagedDatabase, Sett
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
-"""The oldest that can serve all that the CDK CLI does with our stacks."""
+"""The oldest version that supports everything that the CDK CLI does with our stacks."""
 UNRESERVED = 100
-"""How much of an account's Lambda concurrency AWS keeps from being reserved."""
+"""The part of an account's Lambda concurrency that AWS does not allow to be reserved."""
 FREE_TIER_REGION = "us-east-1"
-"""The only one where the Free Tier API answers."""
+"""The only region with an endpoint of the Free Tier API."""
 FREE_PLAN_BACKUP_DAYS = 1
 FREE_PLAN_SIZE = "micro"
 ENGINE, ENGINE_VERSION, STORAGE_TYPE = "mariadb", "10.11.19", "gp3"
 """As in the data stack; a test compares them with its template."""
 VPC_QUOTA = "L-F678F1CE"
-"""VPCs per Region."""
+"""The quota `VPCs per Region`."""
 RDS_ROLE = "AWSServiceRoleForRDS"
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -32,14 +32,15 @@ class Client(Protocol):
 
 
 class Missing(Exception):
-    """Says what is missing, and what helps."""
+    """Something is missing. The text says what, and what to do."""
 
 
 class Note(Exception):
-    """Says what a person should know, though nothing is missing."""
+    """Nothing is missing, but the text is worth knowing."""
 
 
 def credentials(client: Client, settings: Settings) -> str:
+    """Check that there are valid credentials."""
     try:
         identity = require_credentials(client)
     except Stop as stop:
@@ -48,7 +49,10 @@ def credentials(client: Client, settings: Settings) -> str:
 
 
 def account_plan(client: Client, settings: Settings) -> str:
-    """Find what the Free plan, which a new account begins with, refuses: RDS fails with FreeTierRestrictionError."""
+    """Check the settings against the Free plan, which a new account has.
+
+    What it does not allow fails in RDS with FreeTierRestrictionError.
+    """
     try:
         plan = client("freetier", region=FREE_TIER_REGION).get_account_plan_state()[
             "accountPlanType"
@@ -75,6 +79,7 @@ def account_plan(client: Client, settings: Settings) -> str:
 
 
 def region(client: Client, settings: Settings) -> str:
+    """Check that the availability zones of the settings are available."""
     zones = client("ec2").describe_availability_zones()["AvailabilityZones"]
     open_zones = {zone["ZoneName"] for zone in zones if zone["State"] == "available"}
     if closed := set(settings.availability_zones) - open_zones:
@@ -85,6 +90,7 @@ def region(client: Client, settings: Settings) -> str:
 
 
 def bootstrap(client: Client, settings: Settings) -> str:
+    """Check the version of the CDK's bootstrap stack."""
     remedy = f"run ENV={settings.name} make bootstrap"
     try:
         version = int(client("ssm").get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"])
@@ -100,7 +106,10 @@ def bootstrap(client: Client, settings: Settings) -> str:
 
 
 def concurrency(client: Client, settings: Settings) -> str:
-    """Compare the reservations with what nobody has reserved, and what this environment's functions hold already."""
+    """Check that the settings' reservations fit what can be reserved.
+
+    What this environment's functions have reserved already is available to them.
+    """
     lambda_ = client("lambda")
     limit = lambda_.get_account_settings()["AccountLimit"]
     quota, unreserved = (
@@ -122,6 +131,7 @@ def concurrency(client: Client, settings: Settings) -> str:
 
 
 def _held(lambda_: Any, function: str) -> int:
+    """Return a function's reservation; 0 if it has none or does not exist."""
     try:
         return int(
             lambda_.get_function_concurrency(FunctionName=function).get(
@@ -135,6 +145,7 @@ def _held(lambda_: Any, function: str) -> int:
 
 
 def vpcs(client: Client, settings: Settings) -> str:
+    """Check that the region's quota has room for the environment's VPC, unless it exists already."""
     quota = int(
         client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"][
             "Value"
@@ -158,7 +169,7 @@ def vpcs(client: Client, settings: Settings) -> str:
 
 
 def database(client: Client, settings: Settings) -> str:
-    """Find out whether RDS offers the instance class and the engine version in the zones of the settings."""
+    """Check that RDS offers the instance class and the engine version in the zones of the settings."""
     managed = settings.database
     if not isinstance(managed, ManagedDatabase):
         return "an existing one"
@@ -197,7 +208,10 @@ def database(client: Client, settings: Settings) -> str:
 
 
 def service_linked_role(client: Client, settings: Settings) -> str:
-    """An account's first database creates this role, and may fail because the role is not usable at once."""
+    """Check that RDS's role exists.
+
+    An account's first database creates it, and may fail because the role can't be used at once.
+    """
     if not isinstance(settings.database, ManagedDatabase):
         return "not needed"
     if not _role_exists(client("iam"), RDS_ROLE):
@@ -209,7 +223,10 @@ def service_linked_role(client: Client, settings: Settings) -> str:
 
 
 def github(client: Client, settings: Settings) -> str:
-    """An account has one provider for GitHub. Where it is not the GitHub stack's own, the stack has to be told."""
+    """Check whether something else created the account's identity provider for GitHub.
+
+    An account can have only one, so the GitHub stack must then be given its ARN.
+    """
     iam = client("iam")
     providers = [
         provider["Arn"]
@@ -236,6 +253,7 @@ def _role_exists(iam: Any, name: str) -> bool:
 
 
 def alarms(client: Client, settings: Settings) -> str:
+    """Check that the alarms reach somebody, where the settings require it."""
     try:
         require_alarm_address(settings)
     except Stop as stop:
@@ -259,12 +277,13 @@ CHECKS = {
     "GitHub": github,
     "alarms": alarms,
 }
+"""Each check returns what it found, or raises Missing, Note or one of botocore's errors."""
 
 
 def preflight(client: Client, settings: Settings) -> bool:
-    """Print what is there, what is missing and what could not be found out. Return whether all is there.
+    """Print one line per check. Return whether nothing is missing or unknown.
 
-    Without credentials, nothing else can be known.
+    Without credentials no other check is possible.
     """
     complete = True
     for name, check in CHECKS.items():
@@ -277,11 +296,9 @@ def preflight(client: Client, settings: Settings) -> bool:
             complete = False
             if check is credentials:
                 break
-        except Exception as error:  # whatever AWS answers: one check must not hide the others
+        except Exception as error:  # an unexpected response must not hide the other checks
             known = isinstance(error, BotoCoreError | ClientError)
-            reason = (
-                aws.sentence(error) if known else f"an answer that was not expected ({error!r})"
-            )
+            reason = aws.sentence(error) if known else f"unexpected response ({error!r})"
             print(f"UNKNOWN  {name}: not known: {reason}")
             complete = False
     return complete

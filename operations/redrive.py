@@ -1,7 +1,7 @@
-"""Bring the dead-letter queue's messages back to the queue: receive, send, delete.
+"""Move the messages of the dead-letter queue back to the queue: receive, send, delete.
 
-SQS's own StartMessageMoveTask serves no queue that SNS feeds. A message is deleted only once it has been sent, so that
-an interruption may repeat one and loses none.
+SQS's own StartMessageMoveTask does not support a queue that SNS sends to. A message is deleted only
+after it has been sent, so an interruption may send a message twice but never loses one.
 """
 
 import argparse
@@ -14,7 +14,7 @@ WAIT_SECONDS = 2
 
 
 def redrive(sqs: Any, *, source_url: str, target_url: str) -> int:
-    """How many messages moved. Returns when a receive answers none."""
+    """Move messages until a receive returns none. Return the number of messages moved."""
     moved = 0
     while messages := sqs.receive_message(
         QueueUrl=source_url, MaxNumberOfMessages=10, WaitTimeSeconds=WAIT_SECONDS

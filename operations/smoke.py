@@ -1,8 +1,8 @@
-"""Prove that a deployed shop works, all the way round: checkout, outbox, SNS, queue, consumer, factory, callback.
+"""Check a deployed shop from end to end: checkout, outbox, SNS, queue, consumer, factory, callback.
 
-Where an order costs nobody anything, one is placed for more than there is in stock, and followed until it arrives. In
-prod nothing is ordered, unless `--order` says so: there, the relay's metric and the dead-letter queue tell. What fails
-is named by its hop, as far as that can be told from outside.
+Where an order is not real, place one for more than the stock and follow it until it arrives. In prod,
+order nothing unless `--order` is given; check the relay's metric and the dead-letter queue instead.
+A failure names its hop, as far as that can be told from outside.
 """
 
 import argparse
@@ -30,15 +30,20 @@ T = TypeVar("T")
 
 REQUESTER = "smoke"
 AWAKE_WITHIN = 60
+"""Seconds until the first response, which may have to wait for a cold start."""
 ARRIVES_WITHIN = {"local": 60.0}
 ARRIVES_WITHIN_ON_AWS = 300.0
-"""The factory takes a minute. An order that sales could not publish waits up to two for the relay."""
+"""Seconds. The factory takes one minute, and the relay up to two more for an order that sales did not publish."""
 METRIC_WITHIN = 180.0
-"""Seconds until CloudWatch shows what the relay logged."""
+"""Seconds until CloudWatch has the metric of what the relay logged."""
 RELAY_WITHIN = timedelta(minutes=2)
+"""How long ago the relay's last run may have ended."""
 PAUSE = 1.0
+"""Seconds between two attempts."""
 TIMEOUT = 10
+"""Seconds per request."""
 TRIES = 3
+"""Attempts to order more than the stock, which may grow in between."""
 
 QUEUE_DEPTH = (
     "ApproximateNumberOfMessages",
@@ -48,59 +53,65 @@ QUEUE_DEPTH = (
 
 
 class Failed(Exception):
-    """Names the hop that does not work, in one sentence."""
+    """The shop does not work. The text names the hop, in one sentence."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
+    """A production order, with the checkout that it comes from."""
+
     order_id: str
     quantity: int
     key: str
-    answer: dict[str, Any]
+    response: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Shop:
-    """A deployed shop, as its clients and its factory see it."""
+    """The HTTP API of a deployed shop."""
 
     url: str
+    open: Callable[..., Any] = urllib.request.urlopen
 
     def call(
         self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
-        """Return the response's status and its JSON. Raises OSError, and ValueError if it is not a JSON object."""
+        """Send a request, and return the response's status and JSON.
+
+        Raises OSError, and ValueError if the response is not a JSON object.
+        """
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers or {}, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            with self.open(request, timeout=TIMEOUT) as response:
                 status, content = response.status, response.read()
         except urllib.error.HTTPError as error:
             status, content = error.code, error.read()
         except http.client.HTTPException as error:
             raise OSError(f"no complete response: {error!r}") from error
-        answer = json.loads(content)
-        if not isinstance(answer, dict):
-            raise ValueError(f"{answer!r} is not an object")
-        return status, answer
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError(f"{value!r} is not an object")
+        return status, value
 
     def stock(self) -> int:
         """Return the product's stock. Raises Failed, OSError and ValueError."""
         status, product = self.call("GET", "/product/donut")
         stock = product.get("stock")
         if status != 200:
-            raise Failed(f"GET /product/donut answers {status}")
+            raise Failed(f"GET /product/donut returns {status}")
         if not isinstance(stock, int) or stock < 0:
-            raise Failed(f"GET /product/donut answers no stock: {product}")
+            raise Failed(f"GET /product/donut returns no stock: {product}")
         return stock
 
 
 def wait_until_awake(shop: Shop, *, within: float) -> int:
-    """Return the stock as soon as the shop answers. Raises Failed with its last problem."""
+    """Wait until the shop responds, and return the stock. Raises Failed with the last problem."""
     return _tried(shop.stock, hop="API → sales → database", within=within)
 
 
 def place_order(shop: Shop, *, max_quantity: int) -> Order:
-    """Ask for one more than there is. Nothing is ordered if that is above max_quantity. Raises Failed."""
+    """Ask for one more than the stock. Raises Failed, also if that is above max_quantity."""
     for _ in range(TRIES):
         quantity = wait_until_awake(shop, within=TIMEOUT) + 1
         if quantity > max_quantity:
@@ -108,71 +119,74 @@ def place_order(shop: Shop, *, max_quantity: int) -> Order:
                 f"nothing was ordered: it takes {quantity} to exceed the stock, and max_quantity is {max_quantity}"
             )
         key = str(uuid.uuid4())
-        answer = _checkout(shop, quantity=quantity, key=key)
-        if answer.get("purchased") is False and isinstance(answer.get("order_id"), str):
-            return Order(order_id=answer["order_id"], quantity=quantity, key=key, answer=answer)
-        if answer.get("purchased") is not True:
-            raise Failed(f"checkout: it names no production order: {answer}")
+        response = _checkout(shop, quantity=quantity, key=key)
+        order_id = response.get("order_id")
+        if response.get("purchased") is False and isinstance(order_id, str):
+            return Order(order_id=order_id, quantity=quantity, key=key, response=response)
+        if response.get("purchased") is not True:
+            raise Failed(f"checkout: the response names no production order: {response}")
     raise Failed(
-        f"checkout: {TRIES} times there was more in stock than a moment before, so nothing could be ordered"
+        f"checkout: the stock grew during each of {TRIES} attempts, so nothing could be ordered"
     )
 
 
 def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
-    """Return what a checkout answers. Safe to try again: the key makes the same request of it. Raises Failed."""
+    """Check out, and return the response. Repeats failed requests, which the key makes safe. Raises Failed."""
     body = {"MessageAttributeProductCnt": quantity, "requester": REQUESTER}
 
     def checkout() -> dict[str, Any]:
-        status, answer = shop.call("POST", "/checkout", body, {"Idempotency-Key": key})
+        status, response = shop.call("POST", "/checkout", body, {"Idempotency-Key": key})
         if status != 200:
-            raise Failed(f"POST /checkout answers {status} {answer}")
-        return answer
+            raise Failed(f"POST /checkout returns {status} {response}")
+        return response
 
     return _tried(checkout, hop="checkout", within=2 * TIMEOUT)
 
 
-def require_same_answer(shop: Shop, order: Order) -> None:
-    """Repeat the request with its Idempotency-Key. Raises Failed."""
+def require_same_response(shop: Shop, order: Order) -> None:
+    """Repeat the checkout with its Idempotency-Key. Raises Failed if the response differs."""
     repeated = _checkout(shop, quantity=order.quantity, key=order.key)
-    if repeated != order.answer:
+    if repeated != order.response:
         raise Failed(
-            f"checkout: a repeat of the Idempotency-Key is answered {repeated} instead of {order.answer}"
+            f"checkout: a repeated Idempotency-Key returns {repeated} instead of {order.response}"
         )
 
 
 def require_rejection(shop: Shop, *, order_id: str) -> None:
-    """Call back for the order with a token that is not its own. Raises Failed."""
+    """Call back with a wrong token. Raises Failed if that is not rejected."""
 
     def forge() -> int:
-        status, answer = shop.call(
-            "POST", f"/product/donut?order={order_id}&token={secrets.token_urlsafe(24)}", {}
-        )
+        token = secrets.token_urlsafe(24)
+        status, response = shop.call("POST", f"/product/donut?order={order_id}&token={token}", {})
         if status >= 500:
-            raise Failed(f"POST /product/donut answers {status} {answer}")
+            raise Failed(f"POST /product/donut returns {status} {response}")
         return status
 
     if (status := _tried(forge, hop="callback", within=2 * TIMEOUT)) != 403:
-        raise Failed(f"callback: a forged one is answered {status} instead of 403")
+        raise Failed(f"callback: a forged one returns {status} instead of 403")
 
 
-def follow(shop: Shop, order: Order, *, environment: str, within: float) -> None:
-    """Wait until the order has arrived. Raises Failed with the hop at which it stands."""
-    deadline, status = time.monotonic() + within, "unknown"
-    while status != "arrived":
-        try:
-            code, answer = shop.call("GET", f"/order/{order.order_id}")
-            status = (
-                str(answer.get("status")) if code == 200 else f"unknown: GET /order answers {code}"
-            )
-        except (OSError, ValueError) as error:
-            status = f"unknown: {error}"
-        if status == "stuck" or (status != "arrived" and time.monotonic() > deadline):
-            raise Failed(_where(status, order.order_id, environment=environment, within=within))
-        time.sleep(0 if status == "arrived" else PAUSE)
+def follow(shop: Shop, order_id: str, *, settings: Settings, within: float) -> None:
+    """Wait until the order has arrived. Raises Failed with the hop at which it is."""
+    deadline = time.monotonic() + within
+    while (status := _status(shop, order_id)) != "arrived":
+        if status == "stuck" or time.monotonic() > deadline:
+            raise Failed(_where(status, order_id, settings=settings, within=within))
+        time.sleep(PAUSE)
 
 
-def _where(status: str, order_id: str, *, environment: str, within: float) -> str:
-    make = "make" if environment == "local" else f"ENV={environment} make"
+def _status(shop: Shop, order_id: str) -> str:
+    """Return the order's status, or `unknown` and why."""
+    try:
+        code, order = shop.call("GET", f"/order/{order_id}")
+    except (OSError, ValueError) as error:
+        return f"unknown: {error}"
+    return str(order.get("status")) if code == 200 else f"unknown: GET /order returns {code}"
+
+
+def _where(status: str, order_id: str, *, settings: Settings, within: float) -> str:
+    """Return the hop at which an order with this status is, and where to look."""
+    make = "make" if settings.name == "local" else f"ENV={settings.name} make"
     match status:
         case "requested":
             return (
@@ -182,24 +196,26 @@ def _where(status: str, order_id: str, *, environment: str, within: float) -> st
         case "published":
             return (
                 f"queue → consumer → factory → callback: order {order_id} is still `published` after {within:.0f} s"
-                f"{_depths(environment)}: look for `not placed` in `{make} logs`, and at the dead-letter queue"
+                f"{_depths(settings)}: look for `not placed` in `{make} logs`, and at the dead-letter queue"
             )
         case "stuck":
             return f"factory → callback: order {order_id} is `stuck`, because the factory never called back"
     return f"order: the status of {order_id} is {status}"
 
 
-def _depths(environment: str) -> str:
-    """Say how many messages wait in the queue and in the dead-letter queue, if that may be known."""
+def _depths(settings: Settings) -> str:
+    """Return how many messages are in the queue and in the dead-letter queue, or nothing if AWS does not say."""
     with suppress(BotoCoreError, ClientError):
         sqs = aws.client("sqs")
-        queue, dead = (depth(sqs, f"{name}_{environment}") for name in ("stock_queue", "stock_dlq"))
+        queue, dead = (
+            depth(sqs, settings.message_name(name)) for name in ("stock_queue", "stock_dlq")
+        )
         return f" ({queue} message(s) in the queue, {dead} in the dead-letter queue)"
     return ""
 
 
 def depth(sqs: Any, name: str) -> int:
-    """Return how many messages a queue holds, in flight or not. Raises botocore's errors."""
+    """Return the number of messages in a queue, in flight or not. Raises botocore's errors."""
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))[
         "Attributes"
@@ -208,13 +224,16 @@ def depth(sqs: Any, name: str) -> int:
 
 
 def buy_what_arrived(shop: Shop, order: Order) -> None:
-    """Leave the stock as it was: else each deployment would double it, until it is above max_quantity."""
+    """Buy the order's quantity, so that the stock is what it was.
+
+    Otherwise each deployment would double the stock, until it is above max_quantity.
+    """
     if shop.stock() >= order.quantity:
         _checkout(shop, quantity=order.quantity, key=str(uuid.uuid4()))
 
 
 def require_relay(cloudwatch: Any, *, settings: Settings, within: float) -> None:
-    """Wait until CloudWatch knows of a run of the relay, minutes ago, that left nothing unpublished. Raises Failed."""
+    """Wait until CloudWatch has a recent run of the relay that left nothing unpublished. Raises Failed."""
     deadline = time.monotonic() + within
     while problem := _relay_problem(cloudwatch, settings):
         if time.monotonic() > deadline:
@@ -223,6 +242,7 @@ def require_relay(cloudwatch: Any, *, settings: Settings, within: float) -> None
 
 
 def _relay_problem(cloudwatch: Any, settings: Settings) -> str | None:
+    """Return what is wrong with the relay's last run, or None."""
     now = datetime.now(UTC)
     runs = cloudwatch.get_metric_statistics(
         Namespace=settings.metric_namespace,
@@ -234,15 +254,18 @@ def _relay_problem(cloudwatch: Any, settings: Settings) -> str | None:
     )["Datapoints"]
     last = max(runs, key=lambda run: run["Timestamp"], default=None)
     if last is None:
-        return "outbox → relay: CloudWatch knows of no run of the relay in a quarter of an hour"
+        return "outbox → relay: CloudWatch has no run of the relay within 15 minutes"
     if (ended := last["Timestamp"] + timedelta(minutes=1)) < now - RELAY_WITHIN:
-        return f"outbox → relay: the relay's last run that CloudWatch knows of was before {ended:%H:%M} UTC"
+        return (
+            f"outbox → relay: the last run of the relay in CloudWatch was before {ended:%H:%M} UTC"
+        )
     if last["Maximum"] > 0:
         return f"outbox → SNS: an order has waited {last['Maximum']:.0f} s to be published"
     return None
 
 
 def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
+    """Raise Failed if the dead-letter queue is not empty."""
     if dead := depth(sqs, settings.message_name("stock_dlq")):
         raise Failed(
             f"queue → consumer → factory: {dead} message(s) in the dead-letter queue: see docs/runbook.md, "
@@ -251,7 +274,7 @@ def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
 
 
 def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
-    """Return what the attempt returns, as soon as it does not fail. Raises Failed with its last problem."""
+    """Repeat the attempt until it does not fail, and return its result. Raises Failed with the last problem."""
     deadline = time.monotonic() + within
     while True:
         try:
@@ -263,25 +286,27 @@ def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
 
 
 def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
-    """Return what was proved. Raises Failed, and botocore's errors."""
-    environment = settings.name
+    """Check the shop, and return what was found. Raises Failed, and botocore's errors."""
     wait_until_awake(shop, within=AWAKE_WITHIN)
     if not (settings.smoke_test_orders or order):
         require_rejection(shop, order_id=str(uuid.uuid4()))
         require_no_dead_letters(aws.client("sqs"), settings=settings)
         require_relay(aws.client("cloudwatch"), settings=settings, within=METRIC_WITHIN)
-        return "the product is read, a forged callback rejected, nothing is unpublished or dead; nothing was ordered"
+        return (
+            "the product can be read, a forged callback was rejected, no order is unpublished, and the"
+            " dead-letter queue is empty; nothing was ordered"
+        )
     placed = place_order(shop, max_quantity=settings.max_quantity)
-    require_same_answer(shop, placed)
+    require_same_response(shop, placed)
     require_rejection(shop, order_id=placed.order_id)
-    follow(shop, placed, environment=environment, within=within)
+    follow(shop, placed.order_id, settings=settings, within=within)
     if settings.smoke_test_orders:
         buy_what_arrived(shop, placed)
-    return f"order {placed.order_id} arrived, a repeat got the same answer, a forged callback was rejected"
+    return f"order {placed.order_id} arrived, its repetition got the same response, a forged callback was rejected"
 
 
 def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
-    """Return the URL that `make up`, or the last deployment from here, wrote down. Raises Failed, ValueError."""
+    """Return the URL that `make up` or the last deployment wrote. Raises Failed, OSError and ValueError."""
     if endpoint:
         url = endpoint.read_text().strip() if endpoint.exists() else ""
         if not url:
@@ -290,9 +315,7 @@ def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
     stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}
     if stack not in written:
-        raise Failed(
-            f"{stack} was not the last that was deployed from here: ENV={environment} make deploy"
-        )
+        raise Failed(f"{outputs} has no outputs of {stack}: run ENV={environment} make deploy")
     return str(written[stack]["ApiUrl"]).rstrip("/")
 
 
@@ -305,22 +328,22 @@ def main() -> None:
         "--outputs", type=Path, default=Path("cdk.outputs.json"), help="written by cdk deploy"
     )
     parser.add_argument(
-        "--endpoint", type=Path, help="a file with the API's URL, instead of the outputs"
+        "--endpoint", type=Path, help="file with the API's URL, instead of the outputs"
     )
-    parser.add_argument("--order", action="store_true", help="order in prod, too")
-    parser.add_argument("--within", type=float, help="seconds until the order has to have arrived")
+    parser.add_argument("--order", action="store_true", help="order also in prod")
+    parser.add_argument("--within", type=float, help="seconds within which the order must arrive")
     arguments = parser.parse_args()
     environment = arguments.environment
     within = arguments.within or ARRIVES_WITHIN.get(environment, ARRIVES_WITHIN_ON_AWS)
     with aws.errors_as_sentences():
         try:
             url = url_of(environment, outputs=arguments.outputs, endpoint=arguments.endpoint)
-            proved = smoke(
+            result = smoke(
                 Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within
             )
         except (Failed, OSError, ValueError) as error:
             sys.exit(f"{environment} does not work: {error}")
-    print(f"{url} works: {proved}")
+    print(f"{url} works: {result}")
 
 
 if __name__ == "__main__":

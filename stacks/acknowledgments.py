@@ -1,11 +1,11 @@
-"""Findings that are accepted, each with its reason."""
+"""How findings of cdk-nag are accepted, each with its reason."""
 
 import aws_cdk as cdk
 from constructs import Construct
 
 
 def acknowledge(construct: Construct, rule: str, reason: str) -> None:
-    """Accept a finding of cdk-nag's AwsSolutions pack, for a reason that docs/decisions.md repeats."""
+    """Accept a finding of the AwsSolutions pack, for a reason that docs/decisions.md repeats."""
     cdk.Validations.of(construct).acknowledge(
         cdk.Acknowledgment(id=f"AwsSolutions::AwsSolutions-{rule}", reason=reason)
     )

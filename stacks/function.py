@@ -1,8 +1,9 @@
-"""The one place where Lambda defaults live."""
+"""The defaults of every Lambda function, and the layer that all of them import from."""
 
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -10,45 +11,54 @@ import jsii
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from settings import Settings
+from settings import Settings, pascal_case
 from stacks.acknowledgments import acknowledge
+from stacks.log_group import LogGroup
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
-DEFAULT_MEMORY_MIB = 256
 RUNTIME = lambda_.Runtime.PYTHON_3_14
+DEFAULT_MEMORY_MIB = 256
+MEMORY_MIB: Mapping[str, int] = {"sales": 1024, "relay": 1024, "migrate": 512}
+"""Function → memory, where it is not DEFAULT_MEMORY_MIB.
+
+The share of a processor grows with the memory, and the first use of boto3 is bound by the
+processor: a cold function published after 2.5 s with 256 MiB, and after 0.6 s with 1,024 MiB.
+"""
+VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
 
 
 @jsii.implements(cdk.ILocalBundling)
 class PipInstall:
-    """Installs lambdas/requirements.txt without Docker: pure Python wheels, the same bytes for every processor."""
+    """Installs lambdas/requirements.txt without Docker.
+
+    Only pure Python wheels are accepted, so the layer is the same on every processor.
+    """
 
     def try_bundle(
         self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object
     ) -> bool:
+        """Install the packages into the layer's directory. Raises CalledProcessError."""
         options = [
             "--require-hashes",
             "--only-binary=:all:",
             "--platform=any",
             "--implementation=py",
+            f"--python-version={RUNTIME.name.removeprefix('python')}",
             "--no-deps",
-        ]
-        options += [
             "--no-compile",
             "--quiet",
             "--disable-pip-version-check",
             f"--target={output_dir}/python",
+            f"--requirement={LAMBDAS / 'requirements.txt'}",
         ]
-        options += [f"--python-version={RUNTIME.name.removeprefix('python')}"]
-        requirements = f"--requirement={LAMBDAS / 'requirements.txt'}"
-        subprocess.run([sys.executable, "-m", "pip", "install", *options, requirements], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", *options], check=True)
         return True
 
 
 class Dependencies(lambda_.LayerVersion):
-    """What the functions import besides boto3, which Lambda brings."""
+    """The packages that functions import, except boto3, which Lambda provides."""
 
     def __init__(self, scope: Construct, id: str) -> None:
         super().__init__(
@@ -65,68 +75,84 @@ class Dependencies(lambda_.LayerVersion):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """Where the functions that use the database run."""
+
+    vpc: ec2.IVpc
+    subnets: ec2.SubnetSelection
+    security_group: ec2.ISecurityGroup
+    has_ipv6: bool = False
+
+
 class Function(lambda_.Function):
-    """lambdas/<name>/handler.py, with a role and a log group of its own. timeout: seconds."""
+    """A function with a role and a log group of its own."""
 
     def __init__(
         self,
         scope: Construct,
-        id: str,
+        folder: str,
         *,
-        name: str,
         settings: Settings,
-        environment: Mapping[str, str],
         layer: lambda_.ILayerVersion,
+        variables: Mapping[str, str],
         timeout: int,
-        log_retention: logs.RetentionDays,
-        memory_mib: int = DEFAULT_MEMORY_MIB,
-        reserved_concurrency: int | None = None,
-        vpc: ec2.IVpc | None = None,
-        subnets: ec2.SubnetType | None = None,
-        security_group: ec2.ISecurityGroup | None = None,
+        network: Network | None = None,
     ) -> None:
-        log_group = logs.LogGroup(
-            scope, f"{id}Logs", retention=log_retention, removal_policy=cdk.RemovalPolicy.DESTROY
+        """Create the function whose code is lambdas/<folder>/handler.py.
+
+        The folder also gives the construct its id; see `pascal_case`.
+
+        layer: what the code imports.
+        timeout: in seconds.
+        network: None for a function that runs outside the VPC.
+        """
+        id = pascal_case(folder)
+        log_group = LogGroup(
+            scope,
+            f"{id}Logs",
+            name=settings.log_group(folder),
+            retention_days=settings.log_retention_days,
         )
         role = iam.Role(scope, f"{id}Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        if vpc:  # CDK adds these permissions to roles of its own making only
-            role.add_managed_policy(
-                iam.ManagedPolicy.from_aws_managed_policy_name(
-                    "service-role/AWSLambdaVPCAccessExecutionRole"
-                )
-            )
-            acknowledge(
-                role,
-                "IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole]",
-                "AWS's own policy for functions in a VPC: network interfaces take no narrower resource",
-            )
+        if network:
+            _allow_network_interfaces(role)
         super().__init__(
             scope,
             id,
-            function_name=settings.function_name(name),
+            function_name=settings.function_name(folder),
             runtime=RUNTIME,
             architecture=lambda_.Architecture.ARM_64,
-            handler=f"{name}.handler.handler",
+            handler=f"{folder}.handler.handler",
             code=lambda_.Code.from_asset(
                 str(LAMBDAS),
-                exclude=["/*", f"!/{name}", "!/common", "__pycache__"],
+                exclude=["/*", f"!/{folder}", "!/common", "__pycache__"],
                 ignore_mode=cdk.IgnoreMode.GIT,
             ),
             layers=[layer],
-            environment=dict(environment),
+            environment=dict(variables),
             timeout=cdk.Duration.seconds(timeout),
-            memory_size=memory_mib,
-            reserved_concurrent_executions=reserved_concurrency,
+            memory_size=MEMORY_MIB.get(folder, DEFAULT_MEMORY_MIB),
+            reserved_concurrent_executions=settings.reserved_concurrency.get(folder),
             role=role,
             log_group=log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             application_log_level_v2=lambda_.ApplicationLogLevel.INFO,
             system_log_level_v2=lambda_.SystemLogLevel.INFO,
-            vpc=vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=subnets) if subnets else None,
-            ipv6_allowed_for_dual_stack=True
-            if subnets == ec2.SubnetType.PRIVATE_WITH_EGRESS
-            else None,
-            security_groups=[security_group] if security_group else None,
+            vpc=network.vpc if network else None,
+            vpc_subnets=network.subnets if network else None,
+            security_groups=[network.security_group] if network else None,
+            ipv6_allowed_for_dual_stack=True if network and network.has_ipv6 else None,
         )
+        self.folder = folder
         log_group.grant_write(role)
+
+
+def _allow_network_interfaces(role: iam.Role) -> None:
+    """Let a function run in a VPC. The CDK does so only for roles that it creates itself."""
+    role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(VPC_POLICY))
+    acknowledge(
+        role,
+        f"IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{VPC_POLICY}]",
+        "AWS's own policy for functions in a VPC: network interfaces take no narrower resource",
+    )

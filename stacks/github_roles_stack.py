@@ -1,7 +1,8 @@
-"""What GitHub Actions may do in an account. Deployed by hand, once per environment: `make deploy-github-roles`.
+"""What GitHub Actions may do in an account.
 
-All that a role may do is assume the CDK's own roles and, in the job that deploys, ask AWS what `make smoke` asks. Each
-environment's role is in a stack of its own, so that deploying one environment's stack can't delete another's role.
+`make deploy-github-roles` deploys these stacks by hand, once per environment. A role may assume the
+CDK's own roles and, if it deploys, ask AWS what `make smoke` asks. Each environment's role is in a
+stack of its own, so that a deployment for one environment can't delete another environment's role.
 """
 
 import re
@@ -18,18 +19,15 @@ ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
 QUALIFIER = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
 DEPLOY = ("deploy", "file-publishing", "lookup")
-"""The roles of CDK's bootstrap that a deployment assumes. No image-publishing: nothing here is an image."""
+"""The CDK's bootstrap roles that a deployment assumes. There are no images to publish."""
 DIFF = ("lookup",)
+"""The bootstrap role that `cdk diff` assumes."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
 PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
 
 
 class GitHubStack(cdk.Stack):
-    """What an account's environments share: GitHub as an identity provider, and the role for pull requests.
-
-    repository: as GitHub spells it in the subject of its tokens, `OWNER/NAME` or `OWNER@ID/NAME@ID`. provider_arn: of
-    the identity provider, if the account has GitHub's already; there can't be two. Raises ValueError.
-    """
+    """GitHub as an identity provider, and the role for pull requests. An account has one of each."""
 
     def __init__(
         self,
@@ -40,14 +38,21 @@ class GitHubStack(cdk.Stack):
         provider_arn: str | None = None,
         env: cdk.Environment,
     ) -> None:
+        """Create the stack. Raises ValueError.
+
+        repository: as GitHub spells it in the subject of its tokens, `OWNER/NAME` or
+        `OWNER@ID/NAME@ID`.
+        provider_arn: the identity provider for GitHub, if the account has it already; there can be
+        only one.
+        """
         if not REPOSITORY.fullmatch(repository):
             raise ValueError(
                 f"github_repository {repository!r} is neither OWNER/NAME nor OWNER@ID/NAME@ID"
             )
         if provider_arn and not PROVIDER_ARN.fullmatch(provider_arn):
             raise ValueError(
-                f"github_oidc_provider_arn {provider_arn!r} is not the ARN of GitHub's identity provider, "
-                f"which ends in oidc-provider/{ISSUER}"
+                f"github_oidc_provider_arn {provider_arn!r} is not the ARN of GitHub's identity "
+                f"provider, which ends in oidc-provider/{ISSUER}"
             )
         super().__init__(
             scope, id, env=env, description="Donut shop: GitHub's access to this account"
@@ -73,7 +78,7 @@ class GitHubStack(cdk.Stack):
 
 
 class DeploymentRoleStack(cdk.Stack):
-    """The role that GitHub's jobs for one environment assume."""
+    """The role that GitHub's jobs assume to deploy one environment."""
 
     def __init__(
         self,
@@ -104,10 +109,11 @@ class DeploymentRoleStack(cdk.Stack):
         self._allow_smoke_test(role, settings)
 
     def _allow_smoke_test(self, role: iam.Role, settings: Settings) -> None:
-        """Allow what operations/smoke.py asks AWS.
+        """Allow the requests that operations/smoke.py sends to AWS.
 
-        Where it orders, that is how many messages wait if the order does not arrive. Where it does not, it is whether
-        the dead-letter queue is empty and the relay has published everything.
+        Where the smoke test places an order, it asks how many messages wait if the order does not
+        arrive. Where it does not, it asks whether the dead-letter queue is empty and the relay has
+        published everything.
         """
         queues = ["stock_queue", "stock_dlq"] if settings.smoke_test_orders else ["stock_dlq"]
         role.add_to_policy(
@@ -129,7 +135,7 @@ class DeploymentRoleStack(cdk.Stack):
 
 
 class GitHubRole(iam.Role):
-    """A role for GitHub's jobs with exactly this subject. session: how long a job may keep it."""
+    """A role for GitHub's jobs with exactly one subject, which may assume some of the CDK's roles."""
 
     def __init__(
         self,
@@ -142,6 +148,7 @@ class GitHubRole(iam.Role):
         assumes: Sequence[str],
         session: cdk.Duration,
     ) -> None:
+        """Create the role. session: how long a job may keep it, at most."""
         super().__init__(
             scope,
             id,

@@ -1,4 +1,4 @@
-"""Stateful: topic → queue → dead-letter queue."""
+"""The stateful way of a production order to the factory: topic → queue → dead-letter queue."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
@@ -9,11 +9,14 @@ from constructs import Construct
 from settings import Settings
 
 MAX_RECEIVES = 5
+"""How often the consumer receives a message before it is moved to the dead-letter queue."""
 VISIBILITY_FACTOR = 6
-"""Visibility timeout / consumer timeout: AWS's own advice for event source mappings."""
+"""Visibility timeout divided by the consumer's timeout, as AWS advises for event source mappings."""
 
 
 class MessagingStack(cdk.Stack):
+    """The resources, in the order in which they depend on each other."""
+
     def __init__(
         self, scope: Construct, id: str, *, settings: Settings, env: cdk.Environment
     ) -> None:

@@ -1,4 +1,7 @@
-"""Alarms, the topic they go to, and the dashboard. docs/runbook.md has a section for each alarm."""
+"""The alarms, the topic that they go to, and the dashboard.
+
+docs/runbook.md has a section for each alarm.
+"""
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -9,8 +12,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from settings import MAX_CONNECTIONS, ManagedDatabase, Settings
-from stacks.data_stack import DataStack
+from settings import MAX_CONNECTIONS, Settings
+from stacks.data_stack import DataStack, Instance
 from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
@@ -18,11 +21,15 @@ from stacks.service_stack import ServiceStack
 MINUTE = cdk.Duration.minutes(1)
 FIVE_MINUTES = cdk.Duration.minutes(5)
 GIB = 1024**3
+AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
+BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 FEWEST_RESPONSES = 20
-"""Below this number in five minutes, the share of 5xx says nothing."""
+"""With fewer responses in five minutes, the share of 5xx is not meaningful."""
 
 
 class MonitoringStack(cdk.Stack):
+    """What tells an operator how the shop is doing."""
+
     def __init__(
         self,
         scope: Construct,
@@ -36,15 +43,21 @@ class MonitoringStack(cdk.Stack):
     ) -> None:
         super().__init__(scope, id, env=env, description="Donut shop: alarms and dashboard")
         self._settings = settings
-        self._ops = self._ops_topic(settings.alarm_email)
-        self._alarm_on_orders(settings, messaging, service)
+        self._ops = self._add_ops_topic(settings.alarm_email)
+        self._stuck_orders = self._relay_metric(service, "stuck")
+        self._alarm_on_orders(messaging, service)
         self._alarm_on_api(service)
         self._alarm_on_functions(service)
-        self._alarm_on_database(settings, data)
-        self._dashboard(messaging, service)
+        if data.database.instance:
+            self._alarm_on_database(data.database.instance)
+        self._add_dashboard(messaging, service)
 
-    def _ops_topic(self, email: str | None) -> sns.Topic:
-        """enforce_ssl alone leaves a policy of one Deny, and no alarm would ever arrive: let CloudWatch publish."""
+    def _add_ops_topic(self, email: str | None) -> sns.Topic:
+        """Add the topic that alarms are published to.
+
+        `enforce_ssl` adds a policy that only denies, which replaces the default policy. Without a
+        statement of its own CloudWatch could not publish, and no alarm would reach the topic.
+        """
         topic = sns.Topic(
             self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True
         )
@@ -61,9 +74,7 @@ class MonitoringStack(cdk.Stack):
             topic.add_subscription(subscriptions.EmailSubscription(email))
         return topic
 
-    def _alarm_on_orders(
-        self, settings: Settings, messaging: MessagingStack, service: ServiceStack
-    ) -> None:
+    def _alarm_on_orders(self, messaging: MessagingStack, service: ServiceStack) -> None:
         self._alarm(
             "StockDlqNotEmpty",
             "Production orders could not be placed at the factory.",
@@ -84,25 +95,26 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "OldestUnpublishedOrder",
-            "Production orders wait in the outbox: neither sales nor the relay can reach the topic.",
+            "Production orders wait in the outbox: neither sales nor the relay can publish them.",
             run="orders",
             metric=self._relay_metric(service, "oldest_unpublished_seconds"),
             threshold=5 * 60,
         )
         self._alarm(
             "StuckOrders",
-            f"The factory never called back, though it was asked {1 + settings.max_reminders} times.",
+            "The factory never called back, though the order was placed "
+            f"{1 + self._settings.max_reminders} times.",
             run="orders",
-            metric=self._relay_metric(service, "stuck"),
+            metric=self._stuck_orders,
             threshold=1,
         )
         self._alarm(
             "RelaySilent",
-            "The relay has not run for 5 minutes: orders may wait unseen.",
+            "The relay has not run for 5 minutes: orders may wait unpublished.",
             run="logs",
             metric=service.relay.metric_invocations(period=MINUTE, statistic="Sum"),
             threshold=1,
-            operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            operator=BELOW,
             periods=5,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
@@ -113,19 +125,19 @@ class MonitoringStack(cdk.Stack):
             f"One response in twenty is a 5xx, of at least {FEWEST_RESPONSES} in five minutes.",
             run="logs",
             metric=cloudwatch.MathExpression(
-                expression=f"IF(answers >= {FEWEST_RESPONSES}, 100 * errors / answers, 0)",
+                expression=f"IF(responses >= {FEWEST_RESPONSES}, 100 * errors / responses, 0)",
                 label="5xx, percent",
                 period=FIVE_MINUTES,
                 using_metrics={
                     "errors": service.api.metric_server_error(statistic="Sum"),
-                    "answers": service.api.metric_count(statistic="Sum"),
+                    "responses": service.api.metric_count(statistic="Sum"),
                 },
             ),
             threshold=5,
         )
         self._alarm(
             "Latency",
-            "One answer in a hundred takes 3 seconds or more.",
+            "One response in a hundred takes 3 seconds or more.",
             run="logs",
             metric=service.api.metric_latency(period=FIVE_MINUTES, statistic="p99"),
             threshold=3000,
@@ -149,17 +161,17 @@ class MonitoringStack(cdk.Stack):
                 threshold=1,
             )
 
-    def _alarm_on_database(self, settings: Settings, data: DataStack) -> None:
-        """An existing database is its owner's to watch."""
-        if not (data.database and isinstance(settings.database, ManagedDatabase)):
-            return
-        # The instance's name is another stack's output, which CloudFormation reads only when this stack changes.
-        restored = f" Restored from {settings.snapshot}." if settings.snapshot else ""
+    def _alarm_on_database(self, instance: Instance) -> None:
+        # The instance's name is another stack's output, which CloudFormation reads only when this
+        # stack changes. A restore changes the snapshot's name, and so these descriptions.
+        snapshot = instance.settings.snapshot
+        restored = f" Restored from {snapshot}." if snapshot else ""
+        database = instance.construct
         self._alarm(
             "DatabaseCpu",
             f"The database has been busy at 80 % for a quarter of an hour.{restored}",
             run="mysql",
-            metric=data.database.metric_cpu_utilization(period=FIVE_MINUTES),
+            metric=database.metric_cpu_utilization(period=FIVE_MINUTES),
             threshold=80,
             periods=3,
         )
@@ -167,22 +179,20 @@ class MonitoringStack(cdk.Stack):
             "DatabaseStorage",
             f"Less than a tenth of the database's storage is free.{restored}",
             run="mysql",
-            metric=data.database.metric_free_storage_space(
-                period=FIVE_MINUTES, statistic="Minimum"
-            ),
-            threshold=settings.database.storage_gib * GIB / 10,
-            operator=cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD,
+            metric=database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
+            threshold=instance.settings.storage_gib * GIB / 10,
+            operator=BELOW,
         )
         self._alarm(
             "DatabaseConnections",
-            f"Four fifths of the database's connections are taken.{restored}",
+            f"Four fifths of the database's connections are in use.{restored}",
             run="mysql",
-            metric=data.database.metric_database_connections(period=MINUTE, statistic="Maximum"),
-            threshold=MAX_CONNECTIONS[settings.database.instance_class] * 4 // 5,
+            metric=database.metric_database_connections(period=MINUTE, statistic="Maximum"),
+            threshold=MAX_CONNECTIONS[instance.settings.instance_class] * 4 // 5,
         )
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
-        """A number of the relay's closing log line. Its highest value a minute."""
+        """Return the highest value per minute of a field in the relay's closing log line."""
         return self._log_metric(
             service.relay, field, {"message": "relay"}, value=f"$.{field}"
         ).with_(statistic="Maximum", period=MINUTE)
@@ -190,7 +200,7 @@ class MonitoringStack(cdk.Stack):
     def _log_metric(
         self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
     ) -> cloudwatch.Metric:
-        """The log lines with these fields, as a metric; their count, unless `value` names a field."""
+        """Add a metric of the log lines with these fields: their number, or the field `value`."""
         pattern = logs.FilterPattern.all(
             *(
                 logs.FilterPattern.boolean_value(f"$.{field}", expected)
@@ -218,16 +228,18 @@ class MonitoringStack(cdk.Stack):
         run: str,
         metric: cloudwatch.IMetric,
         threshold: float,
-        operator: cloudwatch.ComparisonOperator = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+        operator: cloudwatch.ComparisonOperator = AT_LEAST,
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
-        """run: the make target to begin with."""
+        """Add an alarm with a section of its own in the runbook. run: the make target to start with."""
         alarm = cloudwatch.Alarm(
             self,
             id,
             alarm_name=self._settings.alarm_name(id),
-            alarm_description=f"{description} Run: ENV={self._settings.name} make {run}. docs/runbook.md: {id}",
+            alarm_description=(
+                f"{description} Run: ENV={self._settings.name} make {run}. docs/runbook.md: {id}"
+            ),
             metric=metric,
             threshold=threshold,
             comparison_operator=operator,
@@ -237,27 +249,19 @@ class MonitoringStack(cdk.Stack):
         alarm.add_alarm_action(actions.SnsAction(self._ops))
         alarm.add_ok_action(actions.SnsAction(self._ops))
 
-    def _dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
-        """From left to right: what customers do, what is asked of the factory, what comes back."""
+    def _add_dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
+        """Add the dashboard, with an order's steps from left to right in its first row."""
         sold = self._log_metric(service.sales, "sold", {"message": "checkout", "outcome": "sold"})
         out_of_stock = self._log_metric(
             service.sales, "out_of_stock", {"message": "checkout", "outcome": "out_of_stock"}
         )
         published = [
-            self._log_metric(
-                function, f"published_by_{function.node.id.lower()}", {"message": "published"}
-            )
+            self._log_metric(function, f"published_by_{function.folder}", {"message": "published"})
             for function in (service.sales, service.relay)
         ]
         placed = self._log_metric(service.consumer, "placed", {"message": "placed"})
         arrived = self._log_metric(
             service.restock, "arrived", {"message": "restock", "added": True}
-        )
-        stuck = cloudwatch.Metric(
-            namespace=self._settings.metric_namespace,
-            metric_name="stuck",
-            statistic="Maximum",
-            period=FIVE_MINUTES,
         )
         queue, dlq = messaging.stock_queue, messaging.stock_dlq
         steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
@@ -273,7 +277,7 @@ class MonitoringStack(cdk.Stack):
             ),
             ("Placed at the factory", [placed]),
             ("Arrived", [arrived]),
-            ("Stuck", [stuck]),
+            ("Stuck", [self._stuck_orders.with_(period=FIVE_MINUTES)]),
         ]
         dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._settings.shop_name)
         dashboard.add_widgets(

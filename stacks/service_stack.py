@@ -1,4 +1,4 @@
-"""Stateless: functions, routes, grants, event source, migration trigger."""
+"""The stateless part of the shop: functions, the HTTP API, and what invokes the functions."""
 
 import aws_cdk as cdk
 import jsii
@@ -12,10 +12,11 @@ from aws_cdk import triggers
 from aws_cdk.aws_apigatewayv2_integrations import HttpLambdaIntegration
 from constructs import Construct
 
-from settings import DATABASE_USERS, Settings
+from settings import Settings, Throttle
 from stacks.acknowledgments import acknowledge
 from stacks.data_stack import DATABASE_NAME, DataStack
-from stacks.function import DEFAULT_MEMORY_MIB, Dependencies, Function
+from stacks.function import Dependencies, Function
+from stacks.log_group import LogGroup
 from stacks.messaging_stack import MAX_RECEIVES, MessagingStack
 
 ACCESS_LOG_FIELDS = {
@@ -28,16 +29,16 @@ ACCESS_LOG_FIELDS = {
     "integrationError": "$context.integrationErrorMessage",
     "latency": "$context.responseLatency",
 }
-"""No path and no query string: the callback's token is in it."""
-MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512}
-"""Function → memory, where it is not Function's default. The share of a processor grows with it, and the first use of
-boto3 needs one: a cold function published after 2.5 s with 256 MiB, after 0.6 s with 1,024."""
-RETENTION = {1: logs.RetentionDays.ONE_DAY, 7: logs.RetentionDays.ONE_WEEK}
-RETENTION |= {30: logs.RetentionDays.ONE_MONTH, 90: logs.RetentionDays.THREE_MONTHS}
+"""Neither a path nor a query string, because the callback's token is in the latter."""
+CALLBACK_PATH = "/product/{slug}"
+REQUEST_TIMEOUT = 10
+"""Seconds: time for a cold start, and for the 5 that a request may take."""
 
 
 @jsii.implements(apigatewayv2.IAccessLogSettings)
-class AccessLog:
+class AccessLogSettings:
+    """The access log of a stage. The CDK has only the interface, and no class that implements it."""
+
     def __init__(self, log_group: logs.ILogGroup) -> None:
         self._log_group = log_group
 
@@ -53,6 +54,8 @@ class AccessLog:
 
 
 class ServiceStack(cdk.Stack):
+    """The functions, created in the order in which they depend on each other."""
+
     def __init__(
         self,
         scope: Construct,
@@ -65,134 +68,113 @@ class ServiceStack(cdk.Stack):
     ) -> None:
         super().__init__(scope, id, env=env, description="Donut shop: functions and HTTP API")
         self._settings = settings
-        self._data = data
-        self._log_retention = RETENTION[settings.log_retention_days]
-        self._dependencies = Dependencies(self, "Dependencies")
-        self.functions: list[Function] = []
+        self._database = data.database
+        self._messaging = messaging
+        self._layer = Dependencies(self, "Dependencies")
+        self._migration = self._add_migration()
 
-        migration = self._migration()
-        self.sales = self._database_function(
-            "Sales",
-            name="sales",
-            environment={
-                **self._publisher_variables(messaging),
-                "MAX_QUANTITY": str(settings.max_quantity),
-                "PUBLISH_WITHIN": str(settings.publish_within),
-                "OVERDUE_AFTER": str(settings.overdue_after),
+        self.sales = self._add_database_function(
+            "sales",
+            variables={
+                **self._publisher_variables(),
+                **settings.variables("max_quantity", "publish_within", "overdue_after"),
             },
+            timeout=REQUEST_TIMEOUT,
         )
         messaging.stock_empty.grant_publish(self.sales)
-        self.restock = self._database_function("Restock", name="restock", environment={})
-        self.relay = self._relay(messaging)
-        migration.execute_before(self.sales, self.restock, self.relay)
-
-        self.api = self._api()
-        self.consumer = self._consumer(messaging)
+        self.restock = self._add_database_function("restock", variables={}, timeout=REQUEST_TIMEOUT)
+        self.relay = self._add_relay()
+        self.api = self._add_api()
+        self.consumer = self._add_consumer()
         cdk.CfnOutput(self, "ApiUrl", value=self.api.api_endpoint)
 
-    def _function(
-        self, id: str, *, name: str, environment: dict[str, str], timeout: int, in_vpc: bool
-    ) -> Function:
+    @property
+    def functions(self) -> list[Function]:
+        """Return the shop's functions. The CDK adds one of its own, which runs the trigger."""
+        return [child for child in self.node.children if isinstance(child, Function)]
+
+    def _add_migration(self) -> triggers.Trigger:
+        """Run the migration when its code changes, of which the SQL files are a part."""
+        database = self._database
+        user_secret_arns = ",".join(secret.secret_arn for secret in database.login_secrets.values())
         function = Function(
             self,
-            id,
-            name=name,
+            "migrate",
             settings=self._settings,
-            environment=environment,
-            layer=self._dependencies,
-            timeout=timeout,
-            log_retention=self._log_retention,
-            memory_mib=MEMORY_MIB.get(name, DEFAULT_MEMORY_MIB),
-            reserved_concurrency=self._settings.reserved_concurrency.get(name),
-            vpc=self._data.vpc if in_vpc else None,
-            subnets=self._data.function_subnets if in_vpc else None,
-            security_group=self._data.client_security_group if in_vpc else None,
-        )
-        self.functions.append(function)
-        return function
-
-    def _database_variables(self) -> dict[str, str]:
-        """Return what every function needs to reach the database.
-
-        Its address comes from another stack's output, which CloudFormation reads only when this stack changes. The
-        snapshot's name is that change, and makes the migration run on the restored database.
-        """
-        snapshot = self._settings.snapshot
-        return {
-            "DATABASE_HOST": self._data.host,
-            "DATABASE_PORT": self._data.port,
-            "DATABASE_NAME": DATABASE_NAME,
-            "DATABASE_CA_FILE": self._settings.database_ca_file,
-            **({"DATABASE_GENERATION": snapshot} if snapshot else {}),
-        }
-
-    def _publisher_variables(self, messaging: MessagingStack) -> dict[str, str]:
-        """Return what a function needs to publish. The SDK itself reads the endpoint."""
-        endpoint = self._settings.sns_endpoint
-        return {
-            "STOCK_EMPTY_TOPIC_ARN": messaging.stock_empty.topic_arn,
-            **({"AWS_ENDPOINT_URL_SNS": endpoint} if endpoint else {}),
-        }
-
-    def _login_variables(self, name: str) -> dict[str, str]:
-        """Return what the function logs in with: its own secret, or its own user with IAM authentication."""
-        if self._data.login_secrets:
-            return {"DATABASE_SECRET_ARN": self._data.login_secrets[name].secret_arn}
-        return {"DATABASE_USER": DATABASE_USERS[name]}
-
-    def _database_function(
-        self, id: str, *, name: str, environment: dict[str, str], timeout: int = 10
-    ) -> Function:
-        """Create a function that logs in to the database as its own user."""
-        function = self._function(
-            id,
-            name=name,
-            environment={
+            layer=self._layer,
+            variables={
                 **self._database_variables(),
-                **self._login_variables(name),
-                **environment,
-            },
-            timeout=timeout,
-            in_vpc=True,
-        )
-        self._data.grant_login(function, name)
-        return function
-
-    def _migration(self) -> triggers.Trigger:
-        """Runs when its code (the SQL files too) changes, before the functions that need the schema."""
-        login_secrets = self._data.login_secrets.values()
-        user_secret_arns = ",".join(secret.secret_arn for secret in login_secrets)
-        function = self._function(
-            "Migrate",
-            name="migrate",
-            environment={
-                **self._database_variables(),
-                "DATABASE_SECRET_ARN": self._data.master_secret.secret_arn,
+                "DATABASE_SECRET_ARN": database.master_secret.secret_arn,
                 **({"USER_SECRET_ARNS": user_secret_arns} if user_secret_arns else {}),
             },
             timeout=14 * 60,
-            in_vpc=True,
+            network=database.network,
         )
-        for secret in (self._data.master_secret, *login_secrets):
+        for secret in (database.master_secret, *database.login_secrets.values()):
             secret.grant_read(function)
         return triggers.Trigger(
             self, "Migration", handler=function, timeout=cdk.Duration.minutes(15)
         )
 
-    def _relay(self, messaging: MessagingStack) -> Function:
-        relay = self._database_function(
-            "Relay",
-            name="relay",
-            environment={
-                **self._publisher_variables(messaging),
-                "OVERDUE_AFTER": str(self._settings.overdue_after),
-                "MAX_REMINDERS": str(self._settings.max_reminders),
-                "IDEMPOTENCY_RETENTION": str(self._settings.idempotency_retention),
+    def _add_database_function(
+        self, folder: str, *, variables: dict[str, str], timeout: int
+    ) -> Function:
+        """Add a function that logs in to the database as its own user, after the migration."""
+        function = Function(
+            self,
+            folder,
+            settings=self._settings,
+            layer=self._layer,
+            variables={
+                **self._database_variables(),
+                **self._database.login_variables(folder),
+                **variables,
+            },
+            timeout=timeout,
+            network=self._database.network,
+        )
+        self._database.allow_login(function)
+        self._migration.execute_before(function)
+        return function
+
+    def _database_variables(self) -> dict[str, str]:
+        """Return what a function needs to reach the database.
+
+        The address comes from another stack's output, which CloudFormation reads only when this
+        stack changes. A restore changes the snapshot's name, so that variable makes the change, and
+        with it the migration runs on the restored database.
+        """
+        snapshot = self._settings.snapshot
+        return {
+            "DATABASE_HOST": self._database.host,
+            "DATABASE_PORT": self._database.port,
+            "DATABASE_NAME": DATABASE_NAME,
+            **self._settings.variables("database_ca_file"),
+            **({"DATABASE_GENERATION": snapshot} if snapshot else {}),
+        }
+
+    def _publisher_variables(self) -> dict[str, str]:
+        """Return what a function needs to publish. The AWS SDK itself reads the endpoint."""
+        endpoint = self._settings.sns_endpoint
+        return {
+            "STOCK_EMPTY_TOPIC_ARN": self._messaging.stock_empty.topic_arn,
+            **({"AWS_ENDPOINT_URL_SNS": endpoint} if endpoint else {}),
+        }
+
+    def _add_relay(self) -> Function:
+        relay = self._add_database_function(
+            "relay",
+            variables={
+                **self._publisher_variables(),
+                **self._settings.variables(
+                    "overdue_after", "max_reminders", "idempotency_retention"
+                ),
             },
             timeout=55,
         )
-        messaging.stock_empty.grant_publish(relay)
-        # EventBridge invokes asynchronously: Lambda itself would repeat a failed run twice, and a late one for 6 hours.
+        self._messaging.stock_empty.grant_publish(relay)
+        # EventBridge invokes the function asynchronously. By default, Lambda would repeat a failed
+        # run twice and start a delayed one up to six hours later.
         relay.configure_async_invoke(retry_attempts=0, max_event_age=cdk.Duration.seconds(60))
         events.Rule(
             self,
@@ -202,7 +184,7 @@ class ServiceStack(cdk.Stack):
         )
         return relay
 
-    def _api(self) -> apigatewayv2.HttpApi:
+    def _add_api(self) -> apigatewayv2.HttpApi:
         sales = HttpLambdaIntegration("SalesIntegration", self.sales)
         restock = HttpLambdaIntegration("RestockIntegration", self.restock)
         api = apigatewayv2.HttpApi(
@@ -214,13 +196,23 @@ class ServiceStack(cdk.Stack):
         )
         get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
         api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
-        callback_routes = api.add_routes(
-            path="/product/{slug}", methods=[post], integration=restock
-        )
+        callback_routes = api.add_routes(path=CALLBACK_PATH, methods=[post], integration=restock)
         api.add_routes(path="/checkout", methods=[post], integration=sales)
         api.add_routes(path="/order/{order_id}", methods=[get], integration=sales)
         acknowledge(api, "APIG4", "a public shop; the callback route checks the order's own token")
-        throttle, callback_throttle = self._settings.throttle, self._settings.callback_throttle
+        self._add_stage(api, callback_routes)
+        return api
+
+    def _add_stage(
+        self, api: apigatewayv2.HttpApi, callback_routes: list[apigatewayv2.HttpRoute]
+    ) -> None:
+        throttle = self._settings.throttle
+        log_group = LogGroup(
+            self,
+            "AccessLogs",
+            name=self._settings.access_log_group,
+            retention_days=self._settings.log_retention_days,
+        )
         stage = apigatewayv2.HttpStage(
             self,
             "Stage",
@@ -229,51 +221,43 @@ class ServiceStack(cdk.Stack):
             throttle=apigatewayv2.ThrottleSettings(
                 rate_limit=throttle.rate, burst_limit=throttle.burst
             ),
-            access_log_settings=AccessLog(
-                logs.LogGroup(
-                    self,
-                    "AccessLogs",
-                    log_group_name=self._settings.access_log_group,
-                    retention=self._log_retention,
-                    removal_policy=cdk.RemovalPolicy.DESTROY,
-                )
-            ),
+            access_log_settings=AccessLogSettings(log_group),
         )
-        stage.node.add_dependency(
-            *callback_routes
-        )  # route settings name a route that must be there
+        # Route settings name a route, which must exist before the stage.
+        stage.node.add_dependency(*callback_routes)
         cfn_stage = stage.node.default_child
         assert isinstance(cfn_stage, apigatewayv2.CfnStage)
         cfn_stage.route_settings = {
-            "POST /product/{slug}": {
-                "ThrottlingRateLimit": callback_throttle.rate,
-                "ThrottlingBurstLimit": callback_throttle.burst,
-            }
+            f"POST {CALLBACK_PATH}": _route_settings(self._settings.callback_throttle)
         }
-        return api
 
-    def _consumer(self, messaging: MessagingStack) -> Function:
-        """Outside the VPC: it needs the internet, and no database."""
-        consumer = self._function(
-            "Consumer",
-            name="consumer",
-            environment={
-                "FACTORY_URL": self._settings.factory_url,
-                "FACTORY_DEADLINE": str(self._settings.factory_deadline),
-                "PUBLIC_URL": self._settings.public_url or self.api.api_endpoint,
-                "STOCK_QUEUE_URL": messaging.stock_queue.queue_url,
-                "RETRY_DELAY": str(self._settings.retry_delay),
+    def _add_consumer(self) -> Function:
+        """Add the consumer outside the VPC: it needs the internet, and no database."""
+        settings, queue = self._settings, self._messaging.stock_queue
+        consumer = Function(
+            self,
+            "consumer",
+            settings=settings,
+            layer=self._layer,
+            variables={
+                **settings.variables("factory_url", "factory_deadline", "retry_delay"),
+                "PUBLIC_URL": settings.public_url or self.api.api_endpoint,
+                "STOCK_QUEUE_URL": queue.queue_url,
                 "MAX_RECEIVES": str(MAX_RECEIVES),
             },
-            timeout=self._settings.consumer_timeout,
-            in_vpc=False,
+            timeout=settings.consumer_timeout,
         )
         consumer.add_event_source(
             event_sources.SqsEventSource(
-                messaging.stock_queue,
+                queue,
                 batch_size=10,
                 report_batch_item_failures=True,
-                max_concurrency=self._settings.consumer_concurrency,
+                max_concurrency=settings.consumer_concurrency,
             )
         )
         return consumer
+
+
+def _route_settings(throttle: Throttle) -> dict[str, int]:
+    """Return a route's throttle as CloudFormation spells it."""
+    return {"ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst}

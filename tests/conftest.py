@@ -1,6 +1,25 @@
-"""Fixtures that more than one folder uses."""
+"""Fixtures and options that more than one folder uses.
 
-from collections.abc import Callable, Iterator
+A test belongs to the folder that names what it needs. `unit` needs nothing but Python: it opens no
+socket, and its modules mirror lambdas/ and settings.py. `operations` tests the operators' commands
+with AWS replaced. `infrastructure` reads the CloudFormation templates and the files around them:
+the Makefile, the workflows, the documentation. `integration` runs the functions' own code against
+a real MariaDB, and the consumer's HTTP client against a real server. `local` tests the local
+cloud: the emulator, its processes and the stand-in for the factory. `e2e` deploys the shop to the
+local cloud, and uses it as clients, the factory and operators do. A test that fits two folders
+belongs to the first of them in this order.
+
+What several modules need is in tests/support. Nothing is imported from a conftest.py or from a
+test module.
+"""
+
+import faulthandler
+import random
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import boto3
@@ -8,7 +27,113 @@ import pytest
 from moto import mock_aws
 
 from common.aws import client
+from settings import ENVIRONMENTS
 from tests.support.pipe import Pipe, session
+from tests.support.polling import eventually
+
+if TYPE_CHECKING:
+    from tests.support.assembly import Assembly
+
+EXIT_WITHIN = 30
+"""Seconds that the process may take to end after the last test."""
+THREADS_END_WITHIN = 20
+"""Seconds after a test: longer than a request may take, to the shop or to the factory."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options = parser.getgroup("donut shop", "random tests, which `make chaos` runs at length")
+    options.addoption("--seed", type=int, help="replay the one random run that has this seed")
+    options.addoption("--seeds", type=int, default=60, help="runs of the simulation")
+    options.addoption("--cuts", type=int, default=36, help="connections cut at random points")
+    options.addoption("--inputs", type=int, help="bad inputs, other ones each time; else 1,000")
+    options.addoption("--chaos-seeds", type=int, default=1, help="runs of the end-to-end chaos")
+    options.addoption("--chaos-seconds", type=float, default=12, help="how long each run lasts")
+    parser.addoption(
+        "--accept-replacements",
+        action="store_true",
+        help="accept that stateful resources are replaced: tests/infrastructure/test_replacements.py",
+    )
+
+
+def _seeds(config: pytest.Config, option: str) -> Sequence[int]:
+    """Return the seeds of as many runs as the option says, or the one of `--seed`."""
+    seed: int | None = config.getoption("seed")
+    return range(config.getoption(option)) if seed is None else [seed]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that has a parameter `chaos_seed` once per seed."""
+    if "chaos_seed" in metafunc.fixturenames:
+        metafunc.parametrize("chaos_seed", _seeds(metafunc.config, "chaos_seeds"))
+
+
+def pytest_unconfigure() -> None:
+    """Make the process end with an error if a thread keeps it from ending.
+
+    The traceback of every thread is printed.
+    """
+    assert sys.__stderr__
+    faulthandler.dump_traceback_later(EXIT_WITHIN, file=sys.__stderr__, exit=True)
+
+
+@pytest.fixture(autouse=True)
+def _threads_end() -> Iterator[None]:
+    """Fail a test that leaves a thread which would keep the process from ending."""
+    before = threading.enumerate()
+    yield
+
+    def ended() -> None:
+        left = [
+            thread.name
+            for thread in threading.enumerate()
+            if not thread.daemon and thread not in before
+        ]
+        assert not left, f"{left} still run {THREADS_END_WITHIN} seconds after the test"
+
+    eventually(ended, within=THREADS_END_WITHIN)
+
+
+@pytest.fixture(scope="session")
+def assembly_of(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Assembly]":
+    """Return a function from an environment's name to its assembly, synthesized once per session."""
+    from tests.support.assembly import synth  # starts the CDK, which takes seconds
+
+    return cache(lambda name: synth(ENVIRONMENTS[name], tmp_path_factory.mktemp(f"cdk.out-{name}")))
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def assembly(
+    request: pytest.FixtureRequest, assembly_of: "Callable[[str], Assembly]"
+) -> "Assembly":
+    """Return the assembly of each environment in turn."""
+    return assembly_of(request.param)
+
+
+@pytest.fixture
+def seeds(pytestconfig: pytest.Config) -> Callable[[str], Sequence[int]]:
+    """Return a function from the name of an option to the seeds of so many runs."""
+    return lambda option: _seeds(pytestconfig, option)
+
+
+@pytest.fixture
+def chaos_seconds(pytestconfig: pytest.Config) -> float:
+    return float(pytestconfig.getoption("chaos_seconds"))
+
+
+@pytest.fixture
+def input_count(pytestconfig: pytest.Config) -> int:
+    """Return how many bad inputs to try, beside those around the limits."""
+    count: int | None = pytestconfig.getoption("inputs")
+    return 1000 if count is None else count
+
+
+@pytest.fixture
+def input_seed(pytestconfig: pytest.Config) -> int:
+    """Return the seed of the bad inputs, which are always the same unless an option is given."""
+    seed: int | None = pytestconfig.getoption("seed")
+    if seed is not None:
+        return seed
+    return 0 if pytestconfig.getoption("inputs") is None else random.randrange(2**32)
 
 
 @pytest.fixture
@@ -27,6 +152,9 @@ def pipe(aws: None) -> Pipe:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
-    """All that was logged so far, at the functions' own level: messages, tracebacks and extra fields."""
+    """Return a function to all that was logged so far: messages, tracebacks and extra fields.
+
+    The level is that of the deployed functions.
+    """
     caplog.set_level("INFO")
     return lambda: "\n".join([caplog.text, *(repr(vars(record)) for record in caplog.records)])

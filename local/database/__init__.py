@@ -1,1 +1,1 @@
-"""A MariaDB server that behaves as RDS's."""
+"""A MariaDB server on this machine that behaves as one of RDS does."""

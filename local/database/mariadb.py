@@ -1,4 +1,7 @@
-"""A private MariaDB server that behaves as RDS's does: its own files, socket and port, nobody else's configuration."""
+"""Run a private MariaDB server that behaves as one of RDS does.
+
+It has files, a socket and a port of its own, and reads no option files of the machine.
+"""
 
 import hashlib
 import os
@@ -38,25 +41,30 @@ INSTALLERS = {
     "brew": (["brew", "install", "--quiet", "mariadb"],),
 }
 OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
-"""Where a parameter's name (RDS's parameter group) is not that of the server's option."""
+"""The server's options whose names differ from those of the parameters in RDS's parameter group."""
 
-PREFERRED_PORT = 13306
 LONGEST_SOCKET_PATH = 100
+"""Bytes. The limit of Linux is 107, that of macOS 103."""
 START_SECONDS = 60
 OWNER_ONLY = 0o600
 
 
 class MariaDb:
-    """A server in `directory`. Its data survives `stop`; `start` does not restart a running server."""
+    """A server in `directory`.
+
+    Its data survives `stop`. `start` does not restart a server that is up to date.
+    """
 
     def __init__(
         self,
         directory: Path,
         *,
+        preferred_port: int = 0,
         options: tuple[str, ...] = (),
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory.resolve()
+        self.preferred_port = preferred_port
         self.options = options
         self.variables = {"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TZ": "UTC"} | dict(
             variables or {}
@@ -74,12 +82,19 @@ class MariaDb:
 
     @property
     def takes_iam_tokens(self) -> bool:
-        loaded = "SELECT 1 FROM information_schema.plugins WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        """Return whether the server runs with the plugin for logins with IAM tokens."""
+        loaded = (
+            "SELECT 1 FROM information_schema.plugins"
+            " WHERE plugin_name = 'pam' AND plugin_status = 'ACTIVE'"
+        )
         return self.background.process is not None and bool(run_sql(self.mysql_cnf, loaded))
 
     @property
     def socket(self) -> Path:
-        """In the directory, or in a short one: the system takes no socket path beyond some hundred bytes."""
+        """Return the socket's path.
+
+        It is in the system's temporary directory if it would be too long in ours.
+        """
         path = self.files / "mysql.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
             return path
@@ -87,20 +102,21 @@ class MariaDb:
         return Path(tempfile.gettempdir()) / f"mariadb-{digest}" / "mysql.sock"
 
     def start(self) -> None:
+        """Start the server, or restart it if its options have changed. Raises LocalError."""
         install()
         pam_plugin.install()
         self._create_data()
         self._write_certificate()
         running = self.background.process is not None
         self.port = claim_port(
-            self.directory, name="mariadb", preferred=PREFERRED_PORT, taken=running
+            self.directory, name="mariadb", preferred=self.preferred_port, taken=running
         )
-        if not (self.background.is_current(self._command()) and self._answers()):
+        if not (self.background.is_current(self._command()) and self._accepts_connections()):
             self.background.stop()
             self._write_login()
             self._own_socket_directory()
             self.background.start(self._command(), env=self.variables)
-            self.background.wait_until(self._answers, within=START_SECONDS)
+            self.background.wait_until(self._accepts_connections, within=START_SECONDS)
         self._create_iam_users()
 
     def stop(self) -> None:
@@ -109,9 +125,10 @@ class MariaDb:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
 
     def _create_iam_users(self) -> None:
-        """Create the functions' users on a running server, too: the list may have grown since it was started.
+        """Create the functions' users that do not exist yet.
 
-        Users that have left the list stay in an older data directory: no role may log in as them any more.
+        A server that was running already may lack some of them.
+        Users that are no longer in the list remain in older data. No role may log in as them.
         """
         if self.takes_iam_tokens:
             for user in DATABASE_USERS.values():
@@ -145,29 +162,34 @@ class MariaDb:
             *self.options,
         ]
 
-    def _answers(self) -> bool:
-        """On both ways in: the socket's file outlives a server that was killed."""
+    def _accepts_connections(self) -> bool:
+        """Return whether the server listens on its socket and its port. Both have to be tried.
+
+        The socket's file remains when the server is killed.
+        """
         with socket.socket(socket.AF_UNIX) as probe:
             return probe.connect_ex(str(self.socket)) == 0 and accepts_connections(self.port)
 
     def _create_data(self) -> None:
+        """Create the data directory if it does not exist. Raises LocalError."""
         data = self.files / "data"
         (self.files / "tmp").mkdir(parents=True, exist_ok=True)
         if data.exists():
             return
         unfinished = self.files / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
-        # A relative path: the script splits one with spaces.
+        # The path is relative because the script does not support spaces in it.
         command = [
             *_program("mariadb-install-db"),
             f"--datadir=./{unfinished.name}",
             "--skip-test-db",
         ]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
-        # Not the system's: a server that starts there removes every other's temporary tables.
-        environment = os.environ | {"TMPDIR": str(self.files / "tmp")}
+        # The system's temporary directory must not be used: a server that starts there deletes the
+        # temporary tables of every other server.
+        variables = os.environ | {"TMPDIR": str(self.files / "tmp")}
         done = subprocess.run(
-            command, cwd=self.files, env=environment, capture_output=True, text=True, check=False
+            command, cwd=self.files, env=variables, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise LocalError(
@@ -176,24 +198,27 @@ class MariaDb:
         unfinished.rename(data)
 
     def _write_login(self) -> None:
-        """A new password for the server's owner at each start, set before the first connection is taken."""
+        """Choose a new password for root. The server sets it before it accepts connections."""
         password = secrets.token_urlsafe(24)
         login = self.files / "login.sql"
         write_whole(
             login,
-            "DELETE FROM mysql.global_priv WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
+            "DELETE FROM mysql.global_priv"
+            " WHERE User IN ('', 'root') AND NOT (User = 'root' AND Host = 'localhost');\n"
             "FLUSH PRIVILEGES;\n"
             f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n",
             mode=OWNER_ONLY,
         )
         write_whole(
             self.mysql_cnf,
-            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\ndefault-character-set=utf8mb4\n\n"
+            f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\n"
+            "default-character-set=utf8mb4\n\n"
             "[mysql]\ndatabase=shop\n",
             mode=OWNER_ONLY,
         )
 
     def _write_certificate(self) -> None:
+        """Create a certificate authority and the server's certificate, once."""
         if self.ca_file.exists():
             return
         authority = trustme.CA()
@@ -207,15 +232,19 @@ class MariaDb:
         authority.cert_pem.write_to_path(str(self.ca_file))
 
     def _own_socket_directory(self) -> None:
+        """Create the socket's directory. Raises LocalError if it belongs to another user."""
         self.socket.parent.mkdir(mode=0o700, exist_ok=True)
         if self.socket.parent.stat().st_uid != os.getuid():
             raise LocalError(
-                f"{self.socket.parent} belongs to somebody else: move the project to a shorter path."
+                f"{self.socket.parent} belongs to another user: move the project to a shorter path."
             )
 
 
 def install() -> None:
-    """Install MariaDB where it is missing, with the machine's package manager. Starts no service."""
+    """Install MariaDB with the machine's package manager if it is missing.
+
+    Start no service. Raises LocalError.
+    """
     missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
     if not missing:
         return
@@ -223,17 +252,21 @@ def install() -> None:
     needs_root = manager != "brew"
     if manager is None or (needs_root and os.getuid() != 0):
         raise LocalError(
-            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version 10.11 if there is"
-            " a choice; on Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
+            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version"
+            " 10.11 if there is a choice."
+            " On Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
         )
     for command in INSTALLERS[manager]:
-        environment = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
-        if subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode:
+        variables = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
+        if subprocess.run(command, env=variables, stdout=sys.stderr, check=False).returncode:
             raise LocalError(f"Installing MariaDB failed: {' '.join(command)}")
 
 
 def _program(name: str) -> list[str]:
-    """A server program without anybody's option files, as whoever runs this: root must say so explicitly."""
+    """Return the command for a server program, without option files and as the current user.
+
+    The server refuses to run as root unless it is told to. Raises LocalError.
+    """
     path = shutil.which(name, path=SEARCH_PATH)
     if path is None:
         raise LocalError(f"{name} is not on the PATH, though MariaDB was installed.")

@@ -1,6 +1,9 @@
-"""What MariaDB's PAM plugin runs to decide on a login: its protocol on stdin and stdout, the emulator's answer.
+"""Decide on a login for MariaDB's PAM plugin, which runs this program.
 
-The plugin hands over the user's authentication string: the path of the file with the emulator's port.
+The plugin talks to it on stdin and stdout.
+
+The decision is the emulator's. The plugin passes the user's authentication string, which is the
+path of the file with the emulator's port.
 """
 
 import http.client
@@ -14,9 +17,12 @@ PASSWORD_PROMPT = b"\x04Password:"
 
 def main() -> None:
     if os.fork():
-        os._exit(0)  # The plugin collects a child that has ended, and waits for none.
-    # The server's, with the ends of other logins' pipes among them: were they open here, two logins could keep each
-    # other from reading the end of their input when the server is killed.
+        os._exit(
+            0
+        )  # The plugin reaps a child that has ended, and does not wait for one that has not.
+    # Close the file descriptors that were inherited from the server. Among them are the ends of
+    # other logins' pipes. With them open, two helpers could keep each other from reading the end of
+    # their input when the server is killed.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     _read(1)  # flags
     user, port_file = _read_text(), _read_text()
@@ -26,11 +32,11 @@ def main() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", int(file.read()), timeout=SECONDS)
     connection.request("POST", PATH, body=token, headers={"Database-User": user})
     if connection.getresponse().status == http.HTTPStatus.NO_CONTENT:
-        _write(b"E")  # anything else is a refusal
+        _write(b"E")  # Without it, the plugin rejects the login.
 
 
 def _read(length: int) -> bytes:
-    """Read so many bytes. The server's end, or its giving up the login, ends this process."""
+    """Read `length` bytes. End this process if the server has ended or has given up the login."""
     data = sys.stdin.buffer.read(length)
     if len(data) < length:
         os._exit(1)

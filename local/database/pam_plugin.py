@@ -1,7 +1,8 @@
-"""RDS's IAM login on a local MariaDB: the PAM plugin, without PAM.
+"""Install MariaDB's PAM plugin inside the project.
 
-Like RDS's own it asks for the password in clear text over TLS. It leaves the decision to a program beside it, here
-`pam_helper.py`: nothing is set up outside the project, and neither PAM nor root has a part in it.
+It stands for RDS's plugin for logins with IAM tokens. Like that one, it asks for the password in
+clear text over TLS. A program in a directory beside it decides on the login. Here that program runs
+`pam_helper.py`, so that neither PAM nor root is needed.
 """
 
 import os
@@ -19,7 +20,7 @@ PACKAGE = "mariadb-server"
 
 
 def install() -> None:
-    """Install the plugin on Debian and its kin; elsewhere, or offline, there is none."""
+    """Install the plugin if it can be downloaded: on Debian, or a system derived from it."""
     if not PLUGIN.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
         PLUGIN.parent.mkdir(parents=True, exist_ok=True)
         unfinished = PLUGIN.with_suffix(f".{os.getpid()}")
@@ -30,7 +31,10 @@ def install() -> None:
 
 
 def _write_tool() -> None:
-    """Write the program that the plugin runs: the project, or the file in it, may have moved since the last start."""
+    """Write the program that the plugin runs.
+
+    It holds a path that changes when the project is moved.
+    """
     tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")])
     script = f"#!/bin/sh\nexec {tool}\n"
     if not TOOL.exists() or TOOL.read_text() != script:
@@ -38,7 +42,7 @@ def _write_tool() -> None:
 
 
 def options() -> list[str]:
-    """The server's."""
+    """Return the server options that load the plugin, or none if it is not installed."""
     if not PLUGIN.exists():
         return []
     return [

@@ -1,1 +1,1 @@
-"""The AWS emulator. It runs in a virtual environment of its own, .venv/emulator."""
+"""The AWS emulator, which runs in a virtual environment of its own: .venv/emulator."""

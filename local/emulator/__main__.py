@@ -1,8 +1,9 @@
-"""Starts ministack as the cloud that our stacks are deployed to, and mends it where it is not AWS enough for them.
+"""Start ministack, the AWS emulator, and patch it where it differs from AWS.
 
-Runs in the emulator's own virtual environment. Each `mend_` or `patch_` function reaches into ministack, so it first
-checks that what it replaces is still there and still needed: an upgrade that makes one moot, or breaks one, ends here
-with a word.
+This runs in the emulator's own virtual environment. Each `patch_` function replaces parts of
+ministack. It first checks that they still exist and that ministack still lacks what the patch adds.
+An upgrade that breaks a patch, or makes it unnecessary, therefore ends the start with an error
+message.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,8 @@ from ministack.services.cloudformation import provisioners
 
 from local.database.rds import create_master, managed_password
 from local.emulator import database_login, faults, function_runtime, http_api
+from local.emulator.expectations import expect, expect_pinned_version, expect_private_names
 
-MINISTACK_VERSION = "1.5.33"
 DEFAULT_DATABASE = "shop"
 FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
 RECORDED_ONLY = (
@@ -38,9 +38,12 @@ RECORDED_ONLY = (
     "AWS::EC2::VPCCidrBlock",
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
-"""Of Linux: a process and its children can't get this capability back."""
+"""Numbers from Linux's headers.
+
+A process that drops a capability from its bounding set cannot get it back.
+"""
 IPV6_BLOCK = "2001:db8:0:ff00::/56"
-"""Of the range that is kept for documentation: nothing is reached there."""
+"""A block from the range that is reserved for documentation. No address in it is reachable."""
 
 Attributes = dict[str, Any]
 Handlers = dict[str, dict[str, Any]]
@@ -48,15 +51,11 @@ Handlers = dict[str, dict[str, Any]]
 handlers: Handlers = provisioners._RESOURCE_HANDLERS
 
 
-def expect(condition: object, expectation: str) -> None:
-    if not condition:
-        sys.exit(
-            f"ministack {version('ministack')} does not meet an expectation of local/emulator: {expectation}"
-        )
+def patch_missing_types() -> None:
+    """Accept resources of types that ministack rejects.
 
-
-def mend_missing_types() -> None:
-    """Types that ministack rejects: accepted and remembered by CloudFormation, with no effect of their own."""
+    CloudFormation records them, and they have no effect.
+    """
 
     def create(logical_id: str, props: Attributes, stack_name: str) -> tuple[str, Attributes]:
         physical_id = f"{stack_name}-{logical_id}-{new_uuid()[:8]}"
@@ -67,8 +66,8 @@ def mend_missing_types() -> None:
         handlers[name] = {"create": create, "delete": lambda physical_id, props: None}
 
 
-def mend_security_group_rules() -> None:
-    """Rules that are resources of their own land in their group."""
+def patch_security_group_rules() -> None:
+    """Add rules that are resources of their own to their security group."""
 
     def permissions(props: Attributes, direction: str) -> list[Any]:
         group: dict[str, list[Any]] = ec2._security_groups.get(props["GroupId"]) or {}
@@ -89,18 +88,15 @@ def mend_security_group_rules() -> None:
 
         handlers[kind] = {"create": create, "delete": delete}
 
-    expect(
-        callable(provisioners._ec2_sg_permissions), "it turns a template's rule into a permission"
-    )
     add("AWS::EC2::SecurityGroupIngress", "IpPermissions")
     add("AWS::EC2::SecurityGroupEgress", "IpPermissionsEgress")
 
 
-def mend_vpc_attributes() -> None:
-    """`Fn::GetAtt Vpc.CidrBlock` and `Vpc.Ipv6CidrBlocks`."""
+def patch_vpc_attributes() -> None:
+    """Support `Fn::GetAtt` with the attributes `CidrBlock` and `Ipv6CidrBlocks` of a VPC."""
     vpc = handlers["AWS::EC2::VPC"]
     create, update = vpc["create"], vpc["update"]
-    expect(vpc.get("update_with_logical_id"), "it updates a VPC with its logical id")
+    expect(vpc.get("update_with_logical_id"), "it passes the logical id to the update of a VPC")
 
     def with_block(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
         physical_id, attributes = result
@@ -115,11 +111,13 @@ def mend_vpc_attributes() -> None:
     vpc["update"] = lambda *args: with_block(update(*args))
 
 
-def mend_secret_references() -> None:
-    """`Ref` of a secret is its ARN."""
+def patch_secret_references() -> None:
+    """Make `Ref` of a secret return its ARN."""
     secret = handlers["AWS::SecretsManager::Secret"]
     create, update, delete = secret["create"], secret["update"], secret["delete"]
-    expect(secret.get("update_with_logical_id"), "it updates a secret with its logical id")
+    expect(
+        secret.get("update_with_logical_id"), "it passes the logical id to the update of a secret"
+    )
 
     def by_arn(result: tuple[str, Attributes]) -> tuple[str, Attributes]:
         physical_id, attributes = result
@@ -134,9 +132,12 @@ def mend_secret_references() -> None:
     secret["delete"] = lambda arn, props: delete(name(arn), props)
 
 
-def mend_databases(*, mysql_cnf: Path, port: int) -> None:
-    """A database instance is the local MariaDB: its endpoint, its database, its master user, and the secret that
-    RDS keeps when it manages the password. Deleting the instance keeps the data."""
+def patch_databases(*, mysql_cnf: Path, port: int) -> None:
+    """Make each database instance stand for the local MariaDB server.
+
+    Creating an instance creates the database, the master user and, if RDS manages the password, the
+    user's secret. Deleting it deletes the secret and keeps the data.
+    """
     instances = handlers["AWS::RDS::DBInstance"]
     create, attributes, delete = (
         provisioners._rds_db_instance_create,
@@ -145,7 +146,7 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
     )
     expect(
         instances["create"] is create and instances["delete"] is delete,
-        "its DBInstance handlers are these",
+        "its DBInstance handlers are the functions that the patch replaces",
     )
 
     def create_with_database(
@@ -198,8 +199,11 @@ def mend_databases(*, mysql_cnf: Path, port: int) -> None:
     provisioners._rds_db_instance_port = lambda props: port
 
 
-def mend_function_sessions() -> None:
-    """A function's credentials expire, if late: ministack refuses a database login with any that never do."""
+def patch_function_sessions() -> None:
+    """Let the credentials of functions expire after a year.
+
+    ministack's own never expire, and it rejects a database login with such credentials.
+    """
     issue = lambda_runtime.execution_credentials
     expect("Expiration" not in inspect.getsource(issue), "a function's credentials never expire")
 
@@ -213,11 +217,14 @@ def mend_function_sessions() -> None:
     lambda_runtime.execution_credentials = with_expiration
 
 
-def mend_metric_math() -> None:
-    """Alarms on an expression are remembered as if they were on a metric; none ever rings here."""
+def patch_metric_math() -> None:
+    """Accept alarms on an expression, and record them as alarms on a metric.
+
+    No alarm ever fires here.
+    """
     alarm = handlers["AWS::CloudWatch::Alarm"]
 
-    def plain(argument: Any) -> Any:
+    def without_expression(argument: Any) -> Any:
         if not isinstance(argument, dict) or "Metrics" not in argument:
             return argument
         return {
@@ -230,28 +237,28 @@ def mend_metric_math() -> None:
     for action in ("create", "update"):
         expect(callable(alarm.get(action)), f"it can {action} an alarm")
         original = alarm[action]
-        alarm[action] = lambda *args, original=original: original(*map(plain, args))
+        alarm[action] = lambda *args, original=original: original(*map(without_expression, args))
 
 
-def mend_transport() -> None:
-    """Plain http counts as TLS where a policy asks for `aws:SecureTransport`."""
+def patch_transport() -> None:
+    """Treat http requests as encrypted in policies that require `aws:SecureTransport`."""
     pin = ministack.app.pin_request_origin
     expect(
         pin.__code__.co_varnames[:2] == ("source_ip", "secure_transport"),
-        "it pins a request's origin this way",
+        "pin_request_origin takes source_ip and secure_transport",
     )
     ministack.app.pin_request_origin = lambda source_ip, secure_transport: pin(source_ip, True)
 
 
 def patch_function_runtime() -> None:
-    """Python functions run under AWS's own runtime client instead of ministack's worker script."""
+    """Run Python functions under AWS's own runtime client instead of ministack's worker script."""
     expect(
         "awslambdaric" not in inspect.getsource(lambda_runtime),
-        "it does not use AWS's runtime client by itself",
+        "it does not use AWS's runtime client itself",
     )
     expect(
         lambda_runtime._worker_class_for({"Runtime": "python3.14"}) is lambda_runtime.Worker,
-        "Python has a Worker",
+        "it runs Python functions in a Worker",
     )
     for name, members in {
         "_worker_class_for": "Worker ProvidedWorker",
@@ -264,17 +271,20 @@ def patch_function_runtime() -> None:
     run_provided = inspect.getsource(lambda_svc._execute_function_provided_warm)
     expect(
         "error_payload" in run_provided and "invoked_function_arn=" in run_provided,
-        "workers return AWS's errors",
+        "workers of custom runtimes return AWS's errors",
     )
     expect(
         "_execute_function_warm(func, event, request_id)" in inspect.getsource(lambda_svc),
-        "it runs functions so",
+        "it calls _execute_function_warm to run a function",
     )
     function_runtime.install()
 
 
 def drop_root_override() -> None:
-    """Let file permissions apply to functions even if root runs them: their code is read-only."""
+    """Make file permissions apply to functions even when root runs the emulator.
+
+    Without this, functions could write to their read-only code.
+    """
     if sys.platform == "linux" and os.geteuid() == 0:
         libc = ctypes.CDLL(None, use_errno=True)
         expect(
@@ -285,33 +295,34 @@ def drop_root_override() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("port", "front-port", "mysql-port"):
+    for name in ("port", "api-port", "mysql-port"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--mysql-cnf", type=Path, required=True)
     arguments = parser.parse_args()
 
-    expect(version("ministack") == MINISTACK_VERSION, f"it is {MINISTACK_VERSION}")
-    mend_missing_types()
-    mend_security_group_rules()
-    mend_vpc_attributes()
-    mend_secret_references()
-    mend_databases(mysql_cnf=arguments.mysql_cnf, port=arguments.mysql_port)
-    mend_function_sessions()
-    mend_metric_math()
-    mend_transport()
+    expect_pinned_version()
+    expect_private_names()
+    patch_missing_types()
+    patch_security_group_rules()
+    patch_vpc_attributes()
+    patch_secret_references()
+    patch_databases(mysql_cnf=arguments.mysql_cnf, port=arguments.mysql_port)
+    patch_function_sessions()
+    patch_metric_math()
+    patch_transport()
     patch_function_runtime()
     drop_root_override()
 
-    emulator = database_login.verifying(faults.faulty(ministack.app.app))
+    emulator = database_login.with_logins(faults.with_faults(ministack.app.app))
 
     async def app(
         scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
     ) -> None:
-        to_front = scope["type"] != "lifespan" and scope["server"][1] == arguments.front_port
-        await (http_api.app if to_front else emulator)(scope, receive, send)
+        to_api = scope["type"] != "lifespan" and scope["server"][1] == arguments.api_port
+        await (http_api.app if to_api else emulator)(scope, receive, send)
 
     config = Config()
-    config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.front_port}"]
+    config.bind = [f"127.0.0.1:{arguments.port}", f"127.0.0.1:{arguments.api_port}"]
     config.keep_alive_timeout = 75
     config.graceful_timeout = 1
     try:

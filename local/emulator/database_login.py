@@ -1,4 +1,7 @@
-"""Decides on database logins with an IAM token, as RDS does. MariaDB asks through `pam_helper.py`."""
+"""Accept or reject database logins with IAM tokens, as RDS does.
+
+MariaDB sends them through `pam_helper.py`.
+"""
 
 import logging
 import os
@@ -11,12 +14,13 @@ from ministack.core.responses import request_scope
 from ministack.services import rds
 
 from local.database.pam_helper import PATH
-from local.emulator.faults import App, answer, read_body
+from local.emulator.faults import App, read_body, send_status
 
 log = logging.getLogger("iam")
 
 
-def verifying(app: App) -> App:
+def with_logins(app: App) -> App:
+    """Return the app with a route for database logins: 204 accepts a login, 403 rejects it."""
     account, region = os.environ["MINISTACK_ACCOUNT_ID"], os.environ["MINISTACK_REGION"]
 
     async def wrapped(
@@ -27,21 +31,21 @@ def verifying(app: App) -> App:
         user = dict(scope["headers"])[b"database-user"].decode()
         token = (await read_body(receive)).decode(errors="replace")
         with request_scope(account, region):
-            refusals = [
-                _refusal(instance, user, token, account, region)
+            problems = [
+                _problem(instance, user, token, account, region)
                 for instance in rds._instances.values()
             ]
-        if None not in refusals:
-            log.warning("%s is refused: %s", user, refusals)
-        await answer(send, 204 if None in refusals else 403)
+        if None not in problems:
+            log.warning("login of %s rejected: %s", user, problems)
+        await send_status(send, 204 if None in problems else 403)
 
     return wrapped
 
 
-def _refusal(
+def _problem(
     instance: dict[str, Any], user: str, token: str, account: str, region: str
 ) -> str | None:
-    """Why the instance refuses the token, or None."""
+    """Return why the instance rejects the token, or None if it accepts it."""
     if not instance["IAMDatabaseAuthenticationEnabled"]:
         return "IAM authentication is off"
     endpoint = instance["Endpoint"]

@@ -1,4 +1,7 @@
-"""Refuses or delays AWS calls on demand. `POST /_faults` on the emulator's port replaces all that is set."""
+"""Make AWS calls fail or wait, for tests.
+
+`POST /_faults` on the emulator's port replaces all faults.
+"""
 
 import asyncio
 import json
@@ -17,22 +20,23 @@ App = Callable[
 
 @dataclass(kw_only=True)
 class Fault:
-    """What happens to calls of a service: after `delay` seconds they are refused, or without a status served."""
+    """A fault of a service: calls wait for `delay` seconds, and fail if there is a `status`."""
 
     service: str
-    """As in a signature's scope: `sns`, `sqs`, `secretsmanager`."""
+    """The service's name in signatures, such as `sns`, `sqs` or `secretsmanager`."""
     action: str | None = None
-    """None: every one."""
+    """None stands for every action."""
     status: int | None = None
     delay: float = 0
     count: int | None = None
-    """How many calls it happens to; None: all until the faults are replaced."""
+    """How many more calls are affected. None stands for all calls until the faults are replaced."""
 
-    def hits(self, service: str, action: str) -> bool:
+    def affects(self, service: str, action: str) -> bool:
         return self.service == service and self.action in (None, action) and self.count != 0
 
 
-def faulty(app: App) -> App:
+def with_faults(app: App) -> App:
+    """Return the app with the faults that clients have set."""
     faults: list[Fault] = []
 
     async def wrapped(
@@ -43,14 +47,14 @@ def faulty(app: App) -> App:
         body = await read_body(receive)
         if scope["path"] == PATH:
             faults[:] = [Fault(**fault) for fault in json.loads(body)]
-            return await answer(send, 204)
+            return await send_status(send, 204)
         service, action = _call(scope, body)
-        fault = next((fault for fault in faults if fault.hits(service, action)), None)
+        fault = next((fault for fault in faults if fault.affects(service, action)), None)
         if fault:
             fault.count = None if fault.count is None else fault.count - 1
             await asyncio.sleep(fault.delay)
             if fault.status:
-                return await answer(send, fault.status)
+                return await send_status(send, fault.status)
         whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def replay() -> Any:
@@ -62,6 +66,7 @@ def faulty(app: App) -> App:
 
 
 async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
+    """Return the request's whole body."""
     body, more = b"", True
     while more:
         message = await receive()
@@ -71,7 +76,11 @@ async def read_body(receive: Callable[[], Awaitable[Any]]) -> bytes:
 
 
 def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
-    """Service and action, where the caller signed them in a header; AWS's JSON protocols name the action in another."""
+    """Return the service and the action of a call, each empty if unknown.
+
+    The service is in the signature. The action is in a header with AWS's JSON protocols, and else
+    in the body.
+    """
     headers = {name.decode().lower(): value.decode("latin-1") for name, value in scope["headers"]}
     credential = (
         headers.get("authorization", "").partition("Credential=")[2].partition(",")[0].split("/")
@@ -81,8 +90,11 @@ def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
     return service, target or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
 
 
-async def answer(send: Any, status: int) -> None:
-    """Without a body: botocore takes that for an error in every protocol."""
+async def send_status(send: Any, status: int) -> None:
+    """Send a response without a body.
+
+    If the status is an error, botocore reads it as one in every protocol.
+    """
     await send(
         {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]}
     )

@@ -1,4 +1,4 @@
-"""What a function's process writes, and what Lambda itself says about an invocation: into the function's log group."""
+"""Write a function's output, and Lambda's own events, to the function's log group."""
 
 import json
 import os
@@ -16,15 +16,17 @@ FRAME_HEADER = 16
 """Bytes: type (4), length (4), and time in microseconds (8)."""
 SYSTEM_LEVELS = ("DEBUG", "INFO", "WARN")
 ENDPOINT_NOTICE = '"logger": "botocore.configprovider"'
-"""In a line that botocore writes for each client because AWS_ENDPOINT_URL is set, which it is not on AWS."""
+"""Part of a line that botocore logs for each client when AWS_ENDPOINT_URL is set.
+
+On AWS it is not set.
+"""
 
 Config = dict[str, Any]
 
 
 def group_name(config: Config) -> str:
-    return (config.get("LoggingConfig") or {}).get(
-        "LogGroup"
-    ) or f"/aws/lambda/{config['FunctionName']}"
+    logging_config = config.get("LoggingConfig") or {}
+    return logging_config.get("LogGroup") or f"/aws/lambda/{config['FunctionName']}"
 
 
 def is_json(config: Config) -> bool:
@@ -38,11 +40,11 @@ class LogStream:
         self.group = group_name(config)
         self.name = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{config['Version']}]{uuid4().hex}"
         self.invocation: list[str] = []
-        """What was written since the invocation began."""
+        """The lines that were written since the invocation began."""
         self._config = config
 
     def write(self, message: str, *, milliseconds: int | None = None) -> None:
-        """Append an event. milliseconds: its time since 1970, by default now."""
+        """Append an event. milliseconds: its time since the epoch; by default now."""
         if ENDPOINT_NOTICE in message:
             return
         message = message.removesuffix("\n")
@@ -51,6 +53,7 @@ class LogStream:
         lambda_svc._run_with_function_config_scope(self._config, self._put, event)
 
     def _put(self, event: dict[str, Any]) -> None:
+        """Store an event. Create the group and the stream first if they do not exist."""
         stream = {"logGroupName": self.group, "logStreamName": self.name}
         if cloudwatch_logs._put_log_events(stream | {"logEvents": [event]})[0] != 200:
             cloudwatch_logs._create_log_group(stream)
@@ -59,10 +62,13 @@ class LogStream:
 
 
 class LogReader:
-    """Reads what a process writes to its output and, in frames, to its telemetry file."""
+    """Reads the output and the telemetry file of a process, and writes to a log stream."""
 
     def __init__(self, *, output: int, telemetry: int, stream: LogStream) -> None:
-        """output, telemetry: the reading ends of two pipes, which are closed when the process has ended."""
+        """output, telemetry: the reading ends of two pipes.
+
+        They are closed when the process has ended.
+        """
         self._stream = stream
         self._output = output
         self._buffers = {output: bytearray(), telemetry: bytearray()}
@@ -77,22 +83,24 @@ class LogReader:
         self._thread.start()
 
     def drain(self) -> None:
-        """Read everything that was written before this call; the last line may lack its end."""
+        """Read everything that was written before this call, even a line without a newline."""
         with self._lock:
             for descriptor in list(self._buffers):
                 self._read(descriptor)
             self._write_rest(self._output)
 
     def _write_rest(self, descriptor: int) -> None:
+        """Write a line that has no newline yet."""
         if rest := self._buffers.get(descriptor):
             self._stream.write(rest.decode(errors="replace"))
             rest.clear()
 
     def join(self) -> None:
-        """Wait for the end of a process that was killed, and of its log."""
+        """Wait until the log of a process that was killed has been read, for a second at most."""
         self._thread.join(timeout=1)
 
     def _follow(self) -> None:
+        """Read both pipes until their ends."""
         poll = select.poll()
         for descriptor in self._buffers:
             poll.register(descriptor, select.POLLIN)
@@ -106,7 +114,7 @@ class LogReader:
                         os.close(descriptor)
 
     def _read(self, descriptor: int) -> bool:
-        """Write down what there is to read. Returns False at the end."""
+        """Read what is there and write it to the stream. Return False at the end of the pipe."""
         buffer = self._buffers[descriptor]
         while True:
             try:
@@ -121,7 +129,7 @@ class LogReader:
 
 
 def _lines(buffer: bytearray) -> Iterator[tuple[str, None]]:
-    """Take the whole lines out of a buffer."""
+    """Remove the complete lines from a buffer and yield them."""
     *lines, rest = buffer.split(b"\n")
     buffer[:] = rest
     for line in lines:
@@ -129,7 +137,10 @@ def _lines(buffer: bytearray) -> Iterator[tuple[str, None]]:
 
 
 def _frames(buffer: bytearray) -> Iterator[tuple[str, int]]:
-    """Take the whole frames out of a buffer: each is one event, with its time in milliseconds."""
+    """Remove the complete frames from a buffer and yield them.
+
+    Each is an event with its time in milliseconds.
+    """
     while len(buffer) >= FRAME_HEADER:
         end = FRAME_HEADER + int.from_bytes(buffer[4:8], "big")
         if len(buffer) < end:
@@ -142,7 +153,7 @@ def _frames(buffer: bytearray) -> Iterator[tuple[str, int]]:
 
 @dataclass(kw_only=True)
 class Report:
-    """What Lambda's report tells of an invocation."""
+    """The content of the report that Lambda writes at the end of an invocation."""
 
     request_id: str
     memory_mb: int
@@ -150,7 +161,7 @@ class Report:
     status: str = "success"
     error_type: str | None = None
     init_ms: float | None = None
-    """None: a warm start."""
+    """None for a warm start."""
     max_memory_mb: int = 0
     began: float = field(default_factory=time.monotonic)
 
@@ -166,9 +177,10 @@ class Report:
 
 
 class SystemLog:
-    """Writes the system events that Lambda writes at the function's system log level.
+    """Writes Lambda's own events about invocations.
 
-    Of those it has, these: start and report of an invocation, and the report of an initialization that failed.
+    These are the start and the report of an invocation, and the report of a failed initialization.
+    In JSON, only events of the function's system log level are written.
     """
 
     def __init__(self, config: Config, stream: LogStream) -> None:
@@ -230,10 +242,14 @@ class SystemLog:
         self._write(level, "platform.report", record, text="\t".join(text))
 
     def _write(self, level: str, kind: str, record: dict[str, Any], *, text: str) -> None:
-        """Levels apply to the JSON format only: as text Lambda writes everything."""
+        """Write an event in the function's log format.
+
+        Lambda applies levels to the JSON format only.
+        """
         now = time.time()
         if not self._json:
             self._stream.write(text)
         elif level in self._visible:
-            stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now * 1000) % 1000:03d}Z"
+            seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+            stamp = f"{seconds}.{int(now * 1000) % 1000:03d}Z"
             self._stream.write(json.dumps({"time": stamp, "type": kind, "record": record}))

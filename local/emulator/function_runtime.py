@@ -1,8 +1,9 @@
-"""Runs functions under AWS's own runtime client, `awslambdaric`, each in execution environments as on Lambda.
+"""Run functions as Lambda does, under AWS's own runtime client, `awslambdaric`.
 
-An execution environment is a process with Lambda's variables, read-only code and a directory for temporary files. It is
-frozen while it has no invocation. A process can't have `/var/task` and `/tmp` as paths, nor Lambda's share of a
-processor. The Python version is the emulator's own, whatever the function's runtime says.
+An execution environment is a process with Lambda's variables, read-only code and a directory for
+temporary files. It is frozen while it has no invocation. It differs from Lambda in three ways: its
+code is not in `/var/task` and its files are not in `/tmp`, its share of the processor is not
+limited, and its Python is the emulator's own.
 """
 
 import json
@@ -36,10 +37,13 @@ from local.emulator.runtime_api import Invocation, RuntimeApi
 from local.files import unpack
 
 INIT_SECONDS = 10
-"""Lambda's own limit. An initialization that fails is tried once more, in the first invocation's time."""
+"""Lambda's limit for an initialization.
+
+If it fails, it is repeated once, in the time of the first invocation.
+"""
 POLL_SECONDS = 0.05
 BROUGHT_BY_LAMBDA = ("awslambdaric", "boto3")
-"""And what they depend on. Nothing else of the emulator's virtual environment can be imported by functions."""
+"""The packages of the emulator's environment that functions can import, with their dependencies."""
 
 log = logging.getLogger("function_runtime")
 
@@ -48,7 +52,7 @@ Result = dict[str, Any]
 
 
 class InitFailed(Exception):
-    """The process did not get as far as asking for an invocation. payload: what the caller is told."""
+    """The process did not ask for an invocation. payload: the error that the caller gets."""
 
     def __init__(self, payload: Any, *, milliseconds: float) -> None:
         super().__init__(payload)
@@ -60,12 +64,14 @@ class InitFailed(Exception):
 
 
 class Killable(subprocess.Popen[bytes]):
-    """The first process of a group. Every signal goes to the group; to end means to be killed, as Lambda does it."""
+    """A process that leads a group.
+
+    Signals go to the whole group, and `terminate` kills it, as Lambda does.
+    """
 
     def send_signal(self, sig: int) -> None:
-        with suppress(
-            ProcessLookupError, PermissionError
-        ):  # the latter is macOS's word for a dead one
+        # macOS raises PermissionError for a process that has ended.
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, sig)
 
     def terminate(self) -> None:
@@ -73,7 +79,10 @@ class Killable(subprocess.Popen[bytes]):
 
 
 class ExecutionEnvironment:
-    """One process and what belongs to it. Implements the environment of a RuntimeApi."""
+    """A process with its code, its temporary files and its log.
+
+    The RuntimeApi calls it as its Environment.
+    """
 
     def __init__(self, config: Config, code: bytes) -> None:
         self._changed = threading.Condition()
@@ -95,7 +104,8 @@ class ExecutionEnvironment:
         }
         self._began = time.monotonic()
         self.process = Killable(
-            # -S and PYTHONPATH instead of the virtual environment's packages; -B as code is read-only.
+            # -S hides the virtual environment's packages; PYTHONPATH names the ones that Lambda
+            # brings. -B because the code is read-only.
             [sys.executable, "-S", "-B", "-m", "awslambdaric", config["Handler"]],
             cwd=task,
             env=variables,
@@ -110,6 +120,7 @@ class ExecutionEnvironment:
         self._reader = LogReader(output=output, telemetry=telemetry, stream=self.stream)
 
     def _variables(self, config: Config, *, task: Path, layers: Path) -> dict[str, str]:
+        """Return the variables of the function's process."""
         _, region = lambda_runtime._account_region_from_function_config(config)
         runtime = config["Runtime"]
         packages = [
@@ -152,7 +163,7 @@ class ExecutionEnvironment:
         own: dict[str, str] = (config.get("Environment") or {}).get("Variables") or {}
         return defaults | own | reserved | lambda_runtime.execution_credentials(config)
 
-    # What the runtime asks for
+    # Called by the Runtime API
 
     def next_invocation(self) -> Invocation | None:
         with self._changed:
@@ -182,12 +193,12 @@ class ExecutionEnvironment:
             self._init_error = error
             self._changed.notify_all()
 
-    # What the platform does
+    # Called by the worker
 
     def initialize(self, *, within: float, error: Any) -> float:
-        """Wait until the process asks for an invocation, and return how many milliseconds that took.
+        """Wait until the process asks for an invocation. Return how many milliseconds that took.
 
-        error: the payload if that takes too long. Raises InitFailed.
+        error: the payload if it takes more than `within` seconds. Raises InitFailed.
         """
         with self._changed:
             while not self._ready and not self._init_error and self.process.poll() is None:
@@ -202,7 +213,10 @@ class ExecutionEnvironment:
         raise InitFailed(error, milliseconds=milliseconds)
 
     def invoke(self, invocation: Invocation, *, report: Report) -> dict[str, Any]:
-        """Hand over the invocation. Returns its `response` or `error`, and `ended` if that ended the environment."""
+        """Pass the invocation to the process. Return its `response` or its `error`.
+
+        The result also has `ended` if the environment has ended.
+        """
         with self._changed:
             self._current, self._outcome, self._waiting = invocation.request_id, None, invocation
             if self._frozen:
@@ -222,7 +236,10 @@ class ExecutionEnvironment:
         return {"error": failure, "ended": True}
 
     def _failure(self, invocation: Invocation, report: Report) -> dict[str, str] | None:
-        """What has ended the invocation from outside, if anything has."""
+        """End the invocation if it broke a limit or its process ended.
+
+        Return the error, or None.
+        """
         report.max_memory_mb = max(report.max_memory_mb, self.peak_memory_mb())
         if report.max_memory_mb > report.memory_mb:
             self.process.kill()
@@ -238,7 +255,10 @@ class ExecutionEnvironment:
         return None
 
     def peak_memory_mb(self) -> int:
-        """The most memory that the process has had. 0 where the system has no /proc, or the process has ended."""
+        """Return the process's peak memory use.
+
+        It is 0 without /proc or after the process's end.
+        """
         with suppress(OSError):
             for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
                 if line.startswith("VmHWM:"):
@@ -246,7 +266,10 @@ class ExecutionEnvironment:
         return 0
 
     def close(self) -> None:
-        """Kill the process, read the rest of its log, and delete its temporary files. Once is enough."""
+        """Kill the process, read the rest of its log and delete its temporary files.
+
+        May be called again.
+        """
         with self._changed:
             if self._closed:
                 return
@@ -260,7 +283,7 @@ class ExecutionEnvironment:
 
 
 class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
-    """A function's execution environments, one after the other, in ministack's pool of workers."""
+    """A member of ministack's pool. Runs a function in one environment after the other."""
 
     _environment: ExecutionEnvironment | None = None
     _proc: Killable | None
@@ -293,13 +316,11 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         trace_id: str | None = None,
         invoked_function_arn: str | None = None,
     ) -> Result:
-        """Return the status, and the result or the error that the caller gets, in ministack's form."""
+        """Run the function. Return the status and the result or the error, in ministack's form."""
         with self._lock:
             cold = self._proc is None or self._proc.poll() is not None
             try:
-                deadline = (
-                    self._start_time_of_invocation(request_id, cold=cold) + self.config["Timeout"]
-                )
+                began = self._ensure_environment(request_id, cold=cold)
             except InitFailed as failed:
                 self._proc = None
                 return _result({"error": failed.payload}, cold=cold, lines=[])
@@ -317,7 +338,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             invocation = Invocation(
                 request_id=request_id,
                 event=json.dumps(event).encode(),
-                deadline=deadline,
+                deadline=began + self.config["Timeout"],
                 function_arn=invoked_function_arn or self.config["FunctionArn"],
                 trace_id=trace_id or untraced(),
             )
@@ -329,8 +350,11 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
             system.report(report)
             return _result(outcome, cold=cold, lines=list(environment.stream.invocation))
 
-    def _start_time_of_invocation(self, request_id: str, *, cold: bool) -> float:
-        """Start an environment if there is none. Returns when the invocation's own time began. Raises InitFailed."""
+    def _ensure_environment(self, request_id: str, *, cold: bool) -> float:
+        """Start an environment if there is none.
+
+        Return when the time of the invocation began. Raises InitFailed.
+        """
         if cold:
             try:
                 self._spawn()
@@ -341,7 +365,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
         return time.time()
 
     def _discard_tmpdir(self) -> None:
-        """Called by ministack after it has killed the process."""
+        """Close the environment. ministack calls this after it has killed the process."""
         environment, self._environment = self._environment, None
         if environment:
             environment.close()
@@ -358,7 +382,7 @@ def _result(outcome: dict[str, Any], *, cold: bool, lines: list[str]) -> Result:
 
 
 def exit_error(process: subprocess.Popen[bytes], request_id: str = "") -> dict[str, str]:
-    """What Lambda says when a process has ended by itself."""
+    """Return the error that Lambda returns after the end of a process."""
     code = process.returncode
     if code < 0:
         reason = f"with error: signal: {signal.strsignal(-code) or -code}".lower()
@@ -378,8 +402,9 @@ def timeout_error(request_id: str, seconds: float) -> dict[str, str]:
 
 
 def untraced() -> str:
-    """Return a trace header as Lambda makes it where X-Ray is off."""
-    return f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Parent={os.urandom(8).hex()};Sampled=0"
+    """Return a trace header as Lambda makes it when X-Ray is off."""
+    root = f"1-{int(time.time()):08x}-{os.urandom(12).hex()}"
+    return f"Root={root};Parent={os.urandom(8).hex()};Sampled=0"
 
 
 def restores_snapshot(config: Config) -> bool:
@@ -387,23 +412,26 @@ def restores_snapshot(config: Config) -> bool:
 
 
 def layer_archives(config: Config) -> list[bytes]:
-    """The layers' archives in their order: Lambda unpacks them over each other into /opt. Raises ValueError."""
+    """Return the archives of the layers, in the order in which Lambda unpacks them.
+
+    Raises ValueError.
+    """
     archives = []
     for layer in config.get("Layers") or []:
         archive = lambda_svc._resolve_layer_zip(layer)
         if archive is None:
-            raise ValueError(f"There is no layer {layer}")
+            raise ValueError(f"layer {layer} does not exist")
         archives.append(archive)
     return archives
 
 
 def runtime_directory() -> Path:
-    """Where the packages are that Lambda's Python runtime brings."""
+    """Return the directory of the packages that Lambda's Python runtime brings."""
     return Path(tempfile.gettempdir()) / "runtime"
 
 
 def link_runtime() -> None:
-    """Make the runtime directory: links to those packages of the emulator's virtual environment."""
+    """Create the runtime directory. It holds links into the emulator's virtual environment."""
     directory = runtime_directory()
     directory.mkdir()
     names, linked = list(BROUGHT_BY_LAMBDA), set[str]()
@@ -426,20 +454,19 @@ def is_python(config: Config) -> bool:
 
 
 def install() -> None:
-    """Let ministack run Python functions in PythonWorkers, and leave their log to them."""
+    """Make ministack run Python functions in PythonWorkers, which write the logs themselves."""
     link_runtime()
-    worker_class, run, write_log = (
-        lambda_runtime._worker_class_for,
-        lambda_svc._execute_function_warm,
-        lambda_svc._emit_lambda_logs,
-    )
+    worker_class = lambda_runtime._worker_class_for
+    run = lambda_svc._execute_function_warm
+    run_custom_runtime = lambda_svc._execute_function_provided_warm
+    write_log = lambda_svc._emit_lambda_logs
 
     def execute(function: dict[str, Any], event: Any, request_id: str) -> Result:
         config = function.get("config") or function
-        # The way of custom runtimes: as with them, the worker returns what the caller gets.
-        return (lambda_svc._execute_function_provided_warm if is_python(config) else run)(
-            function, event, request_id
-        )
+        # As with custom runtimes, the worker returns what the caller gets.
+        run_function = run_custom_runtime if is_python(config) else run
+        result: Result = run_function(function, event, request_id)
+        return result
 
     def write_log_of_others(function: dict[str, Any], *args: Any, **options: Any) -> None:
         if not is_python(function.get("config") or function):

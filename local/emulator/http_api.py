@@ -1,7 +1,9 @@
-"""The deployed HTTP API, served as API Gateway would at the root of a port of its own.
+"""Serve the deployed HTTP API at the root of a port of its own, as API Gateway does.
 
-Asking the emulator for it shows its id in each path, meets the emulator's own pages, never gets OPTIONS through,
-mangles bodies that are not UTF-8, and tells callers what crashed. So this builds the event and calls the function.
+This builds the event and calls the function itself. Through ministack's own route, each path would
+hold the API's id, some paths would reach ministack's own pages, OPTIONS requests would not reach
+the function, bodies that are not UTF-8 would be changed, and clients would see the text of
+exceptions.
 """
 
 import base64
@@ -32,10 +34,11 @@ HOP_BY_HOP = {
     "upgrade",
 }
 
-log = logging.getLogger("front")
+log = logging.getLogger("http_api")
 
 Headers = list[tuple[bytes, bytes]]
-Answer = tuple[int, Headers, bytes]
+Response = tuple[int, Headers, bytes]
+"""Status, headers and body."""
 
 
 async def app(
@@ -50,7 +53,7 @@ async def app(
     try:
         body = await _read_body(receive)
         status, headers, content = (
-            _gateway_answer(413, "Request Entity Too Large")
+            _gateway_response(413, "Request Entity Too Large")
             if body is None
             else await _call_api(scope, body)
         )
@@ -58,7 +61,7 @@ async def app(
         return
     except Exception:
         log.exception("%s %s", scope["method"], scope["path"])
-        status, headers, content = _gateway_answer(500, "Internal Server Error")
+        status, headers, content = _gateway_response(500, "Internal Server Error")
     headers += [
         (b"date", formatdate(usegmt=True).encode()),
         (b"content-length", str(len(content)).encode()),
@@ -71,7 +74,7 @@ async def app(
 
 
 async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
-    """The whole body; None if it is larger than API Gateway takes."""
+    """Return the whole body, or None if it is larger than API Gateway accepts."""
     body = bytearray()
     while True:
         message = await receive()
@@ -83,36 +86,40 @@ async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
             return bytes(body) if len(body) <= MAX_BODY else None
 
 
-async def _call_api(scope: dict[str, Any], body: bytes) -> Answer:
+async def _call_api(scope: dict[str, Any], body: bytes) -> Response:
+    """Call the function of the request's route, and return its response."""
     api_id = next(
         (api["apiId"] for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None
     )
     if api_id is None:
-        return _gateway_answer(503, "Service Unavailable")
+        return _gateway_response(503, "Service Unavailable")
     path = _path(scope)
     route_path = "/" + path.lstrip("/")
     route = apigateway._match_route(api_id, scope["method"], route_path)
     if route is None:
-        return _gateway_answer(404, "Not Found")
+        return _gateway_response(404, "Not Found")
     integration = apigateway._integrations[api_id][route["target"].rpartition("/")[2]]
     reference = apigateway._extract_lambda_ref_from_integration_uri(integration["integrationUri"])
     function, config, _ = lambda_svc._get_func_record_for_ref(reference)
     if config is None:
-        return _gateway_answer(500, "Internal Server Error")
+        return _gateway_response(500, "Internal Server Error")
     event = _event(
         scope, body, api_id=api_id, path=path, route_path=route_path, route_key=route["routeKey"]
     )
     record = lambda_svc._execution_record_for_config(function, config)
     result = await run_reentrant(lambda_svc._execute_function_with_config_scope, record, event)
     if result.get("throttle"):
-        return _gateway_answer(503, "Service Unavailable")
+        return _gateway_response(503, "Service Unavailable")
     if result.get("error"):
-        return _gateway_answer(500, "Internal Server Error")
-    return _function_answer(result.get("body"))
+        return _gateway_response(500, "Internal Server Error")
+    return _function_response(result.get("body"))
 
 
 def _path(scope: dict[str, Any]) -> str:
-    """The target's path, decoded as API Gateway does; a target may also be a whole URL, or `*`."""
+    """Return the path of the request's target, decoded as API Gateway does.
+
+    The target may be a whole URL, or `*`.
+    """
     target = scope["raw_path"].decode("latin-1")
     if "://" in target.partition("/")[0] + "//":
         target = target.partition("://")[2].partition("/")[2]
@@ -122,7 +129,7 @@ def _path(scope: dict[str, Any]) -> str:
 def _event(
     scope: dict[str, Any], body: bytes, *, api_id: str, path: str, route_path: str, route_key: str
 ) -> dict[str, Any]:
-    """Payload format 2.0."""
+    """Return the event for the function, in payload format 2.0."""
     query = scope["query_string"].decode("latin-1")
     client = (scope.get("client") or ("127.0.0.1",))[0]
     headers: dict[str, str] = {}
@@ -172,7 +179,10 @@ def _event(
 
 
 def _gateway_headers(headers: dict[str, str], client: str) -> dict[str, str]:
-    """What API Gateway adds: of these headers a client's own survives in `x-forwarded-for` only, and as a trace."""
+    """Return the headers that API Gateway sets.
+
+    Of the client's own values it keeps only the trace id, and the addresses in `x-forwarded-for`.
+    """
     forwarded = headers.get("x-forwarded-for")
     return {
         "x-amzn-trace-id": headers.get("x-amzn-trace-id")
@@ -184,7 +194,10 @@ def _gateway_headers(headers: dict[str, str], client: str) -> dict[str, str]:
 
 
 def _event_body(body: bytes, content_type: str | None) -> tuple[str, bool]:
-    """Text where both the content type and the bytes say so, else base64."""
+    """Return the body for the event, and whether it is base64.
+
+    It is text only if the content type says so and the bytes are valid UTF-8.
+    """
     if apigateway._v2_request_body_is_text(content_type):
         try:
             return body.decode(), False
@@ -193,18 +206,21 @@ def _event_body(body: bytes, content_type: str | None) -> tuple[str, bool]:
     return base64.b64encode(body).decode(), True
 
 
-def _function_answer(answer: Any) -> Answer:
-    """What the function returned, as HTTP; without a status code it is the body of a 200."""
-    if isinstance(answer, str) and answer.lstrip().startswith("{"):
-        answer = json.loads(answer)
-    if not isinstance(answer, dict) or "statusCode" not in answer:
-        answer = {"statusCode": 200, "body": json.dumps(answer)}
-    text = answer.get("body") or ""
+def _function_response(result: Any) -> Response:
+    """Turn a function's result into a response.
+
+    A result without a status code is the body of a 200.
+    """
+    if isinstance(result, str) and result.lstrip().startswith("{"):
+        result = json.loads(result)
+    if not isinstance(result, dict) or "statusCode" not in result:
+        result = {"statusCode": 200, "body": json.dumps(result)}
+    text = result.get("body") or ""
     try:
-        content = base64.b64decode(text) if answer.get("isBase64Encoded") else text.encode()
+        content = base64.b64decode(text) if result.get("isBase64Encoded") else text.encode()
     except (binascii.Error, AttributeError):
-        return _gateway_answer(500, "Internal Server Error")
-    given = {str(name).lower(): str(value) for name, value in (answer.get("headers") or {}).items()}
+        return _gateway_response(500, "Internal Server Error")
+    given = {str(name).lower(): str(value) for name, value in (result.get("headers") or {}).items()}
     headers = [
         (name.encode("latin-1"), value.encode("latin-1", "replace"))
         for name, value in ({"content-type": "text/plain; charset=utf-8"} | given).items()
@@ -212,12 +228,13 @@ def _function_answer(answer: Any) -> Answer:
     ]
     headers += [
         (b"set-cookie", cookie.encode("latin-1", "replace"))
-        for cookie in answer.get("cookies") or ()
+        for cookie in result.get("cookies") or ()
     ]
-    return int(answer["statusCode"]), headers, content
+    return int(result["statusCode"]), headers, content
 
 
-def _gateway_answer(status: int, message: str) -> Answer:
+def _gateway_response(status: int, message: str) -> Response:
+    """Return a response that API Gateway itself makes."""
     return (
         status,
         [(b"content-type", b"application/json")],

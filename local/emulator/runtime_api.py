@@ -1,4 +1,4 @@
-"""Serves Lambda's Runtime API on a port of its own to the runtime of one execution environment."""
+"""Serve Lambda's Runtime API to the runtime of one execution environment, on a port of its own."""
 
 import json
 import re
@@ -18,27 +18,32 @@ class Invocation:
     event: bytes
     """JSON."""
     deadline: float
-    """In seconds since 1970, as `time.time()`."""
+    """Seconds since the epoch."""
     function_arn: str
     trace_id: str
 
 
 class Environment(Protocol):
-    """What the runtime's requests ask of its execution environment. Called from threads of the API's own."""
+    """What the Runtime API calls on its execution environment, from threads of its own."""
 
     def next_invocation(self) -> Invocation | None:
-        """Wait for an invocation and return it; None: the environment has ended."""
+        """Wait for an invocation and return it, or None if the environment has ended."""
 
     def finish_invocation(
         self, request_id: str, *, response: Any = None, error: Any = None
     ) -> bool:
-        """Accept an invocation's outcome. Returns False if no such invocation is under way."""
+        """Accept the outcome of an invocation.
+
+        Return False if no such invocation is in progress.
+        """
 
     def fail_init(self, error: Any) -> None:
-        """Accept what went wrong before the first invocation."""
+        """Accept an error that happened before the first invocation."""
 
 
 class RuntimeApi:
+    """A server that accepts connections until `close`."""
+
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,7 +52,7 @@ class RuntimeApi:
 
     def close(self) -> None:
         with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # close alone does not end `accept`
+            self._listener.shutdown(socket.SHUT_RDWR)  # close() alone does not end accept()
         self._listener.close()
 
     def _accept(self) -> None:
@@ -63,9 +68,9 @@ class RuntimeApi:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    wbufsize = (
-        -1
-    )  # one packet per response: the second would wait for the first one's acknowledgement
+    # Buffer the whole response, so that it is one packet. A second packet would wait until the
+    # first is acknowledged.
+    wbufsize = -1
     server: RuntimeApi  # type: ignore[assignment]
 
     def do_GET(self) -> None:
@@ -110,11 +115,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Log nothing: the emulator's log is about functions."""
+        """Log nothing. The emulator's log is about functions."""
 
 
 def _parsed(body: bytes) -> Any:
-    """The JSON in a body, or its text: a handler may return bytes of any kind."""
+    """Return the body's JSON, or its text if it is not JSON. A handler may return any bytes."""
     try:
         return json.loads(body)
     except ValueError:

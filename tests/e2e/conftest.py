@@ -1,11 +1,18 @@
+"""Fixtures for tests of the deployed shop.
+
+All of them share one cloud, which the first test deploys.
+"""
+
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
 
 from local.cloud import Cloud
-from local.factory import Answer, Factory
+from local.factory import Factory, accept
 from tests.support.deployed_shop import Shop
+
+LOG_LINES = 25
 
 
 @pytest.fixture(scope="session")
@@ -16,7 +23,7 @@ def factory() -> Iterator[Factory]:
 
 @pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory, factory: Factory) -> Iterator[Cloud]:
-    """A cloud of the tests' own, with the shop deployed to it by the CDK."""
+    """Start a cloud for the tests alone, with the shop deployed to it by the CDK."""
     cloud = Cloud(tmp_path_factory.mktemp("cloud"))
     try:
         cloud.start(factory_url=factory.url)
@@ -27,8 +34,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, factory: Factory) -> Iterato
 
 @pytest.fixture
 def shop(cloud: Cloud, factory: Factory) -> Shop:
-    """Ten donuts, nothing sold, nothing ordered, and a factory that works."""
-    factory.answer = lambda order: Answer()
+    """Return the shop with ten donuts, empty books, and a factory that works."""
+    factory.respond = accept
     shop = Shop(server=cloud.database, cloud=cloud, factory=factory)
     for table in ("purchase", "production_order", "idempotency_key"):
         shop.sql(f"DELETE FROM {table}")
@@ -41,12 +48,11 @@ def shop(cloud: Cloud, factory: Factory) -> Shop:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure comes with the last words of everything that was running."""
+    """Add the last lines of every log of the cloud to the report of a failure."""
     report = yield
     cloud: Any = getattr(item, "funcargs", {}).get("cloud")
     if report.failed and cloud:
         for log in sorted((cloud.directory / "logs").glob("*.log")):
-            report.sections.append(
-                (log.name, "\n".join(log.read_text(errors="replace").splitlines()[-25:]))
-            )
+            lines = log.read_text(errors="replace").splitlines()
+            report.sections.append((log.name, "\n".join(lines[-LOG_LINES:])))
     return report

@@ -1,10 +1,10 @@
-"""Many clients buy while everything fails at random; afterwards the books balance and nothing is lost.
+"""Many clients buy while everything fails at random.
 
-`CHAOS_SECONDS=60 CHAOS_SEEDS=5 pytest tests/e2e/test_chaos.py` lasts longer. `SEED=17 …` replays one: the same
-choices in the same order, though not to the millisecond.
+Afterwards nothing is lost, and the books balance.
+`pytest tests/e2e/test_chaos.py --chaos-seconds=60 --chaos-seeds=5` lasts longer. `--seed=17`
+replays one run: it makes the same choices in the same order, though not at exactly the same times.
 """
 
-import os
 import random
 import threading
 import time
@@ -16,29 +16,24 @@ from typing import Any
 
 import pymysql
 import pytest
-import requests
 
 from local.emulator.faults import Fault
-from local.factory import Answer, Order
+from local.factory import FactoryResponse, Order, accept
 from operations import redrive
 from tests.support.accidents import kill_database, make_due, run_relay
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import SETTINGS, UNAVAILABLE, Shop, call_back
 from tests.support.polling import eventually
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
-SEEDS = (
-    [int(os.environ["SEED"])]
-    if "SEED" in os.environ
-    else range(int(os.environ.get("CHAOS_SEEDS", "1")))
-)
 CLIENTS = 8
 STOCK = 1000
 QUANTITIES = [1, 1, 1, 1, 1, 2, 2, 2, 3, 3, 5, 8, 200]
-HEALING_SECONDS = 90
+RECOVERS_WITHIN = 90
+"""Seconds until every order has arrived after the last failure."""
 
-ASK_AGAIN = """
-UPDATE production_order SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP()
+REQUEST_STUCK_ORDERS_AGAIN = """
+UPDATE production_order
+SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP()
 WHERE status = 'stuck'
 """
 SERVICE_FAULTS = (
@@ -48,117 +43,135 @@ SERVICE_FAULTS = (
     Fault(service="sqs", action="ChangeMessageVisibility", status=503),
     Fault(service="secretsmanager", status=503),
 )
-FACTORY_ANSWERS = (
-    Answer(),
-    Answer(status=500, deliver=False),
-    Answer(status=500),
-    Answer(deliver=False),
-    Answer(delay=4),
-    Answer(status=302, deliver=False),
+FACTORY_RESPONSES = (
+    FactoryResponse(),
+    FactoryResponse(status=500, calls_back=False),
+    FactoryResponse(status=500),
+    FactoryResponse(calls_back=False),
+    FactoryResponse(delay=4),
+    FactoryResponse(status=302, calls_back=False),
 )
 
 
 @dataclass(kw_only=True)
-class Purchase:
+class Checkout:
+    """A request to buy, which is repeated only if it has a key."""
+
     requester: str
     quantity: int
     key: str | None
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    unknown: int = 0
-    """How often the answer was that the outcome is unknown."""
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    """The body of every response with status 200."""
+    unavailable: int = 0
+    """How many responses had status 503, which leaves the outcome unknown."""
 
 
 class Client:
-    """Buys, and repeats what it has a key for. Its purchases have requesters of their own, to be found in the books."""
+    """Sends checkouts, and repeats those that have a key.
+
+    The requester in the books tells them apart.
+    """
 
     def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
         self.random = random.Random(seed)
         self.over = over
         self.name = seed
-        self.purchases: list[Purchase] = []
+        self.checkouts: list[Checkout] = []
 
     def buy(self) -> None:
+        """Send requests until it is over."""
         while not self.over.is_set():
-            keyed = [purchase for purchase in self.purchases if purchase.key]
-            if keyed and self.random.random() < 0.3:
-                self.ask(self.random.choice(keyed))
+            with_key = [checkout for checkout in self.checkouts if checkout.key]
+            if with_key and self.random.random() < 0.3:
+                self.send(self.random.choice(with_key))
             else:
-                requester = f"{self.name}/{len(self.purchases)}"
+                requester = f"{self.name}/{len(self.checkouts)}"
                 key = requester if self.random.random() < 0.7 else None
                 quantity = self.random.choice(QUANTITIES)
-                self.purchases.append(Purchase(requester=requester, quantity=quantity, key=key))
-                self.ask(self.purchases[-1])
+                self.checkouts.append(Checkout(requester=requester, quantity=quantity, key=key))
+                self.send(self.checkouts[-1])
 
     def repeat_all(self) -> None:
-        for purchase in self.purchases:
-            if purchase.key:
-                self.ask(purchase)
+        """Repeat every checkout that has a key."""
+        for checkout in self.checkouts:
+            if checkout.key:
+                self.send(checkout)
 
-    def ask(self, purchase: Purchase) -> None:
-        headers = {"Idempotency-Key": purchase.key} if purchase.key else {}
-        answer = self.shop.checkout(
-            purchase.quantity, headers=headers, requester=purchase.requester
+    def send(self, checkout: Checkout) -> None:
+        """Send a checkout, and note the response."""
+        headers = {"Idempotency-Key": checkout.key} if checkout.key else {}
+        response = self.shop.checkout(
+            checkout.quantity, headers=headers, requester=checkout.requester
         )
-        if answer.status_code == 503:
-            assert answer.json() == {"message": "데이터베이스 연결 오류"}
-            purchase.unknown += 1
+        if response.status_code == 503:
+            assert response.json() == UNAVAILABLE
+            checkout.unavailable += 1
         else:
-            assert answer.status_code == 200, answer.text
-            purchase.answers.append(answer.json())
+            assert response.status_code == 200, response.text
+            checkout.outcomes.append(response.json())
 
 
 class Chaos:
-    """One accident after another, each kind in turn, in an order of the seed's."""
+    """Causes one failure after another.
+
+    Each kind has its turn, in an order that depends on the seed.
+    """
 
     def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
         self.random = random.Random(seed)
         self.over = over
-        self.accidents = [
-            self.kill,
-            self.cut_statements,
+        self.kinds = [
+            self.restart_database,
+            self.kill_statements,
             self.fail_services,
             self.change_factory,
             self.close_factory,
+            self.repeat_callbacks,
+            self.pass_time,
+            self.redrive,
         ]
-        self.accidents += [self.repeat_callbacks, self.pass_time, self.redrive]
-        self.factory_answers = [Answer()]
+        self.factory_responses = [FactoryResponse()]
 
-    def rage(self) -> None:
-        self.shop.factory.answer = self.answer_order
-        for accident in self.order():
-            accident()
+    def run(self) -> None:
+        """Cause failures until it is over."""
+        self.shop.factory.respond = self.respond_to_order
+        for cause in self.causes():
+            cause()
             if self.over.wait(self.random.uniform(0, 0.3)):
                 break
 
-    def order(self) -> Iterator[Callable[[], None]]:
+    def causes(self) -> Iterator[Callable[[], None]]:
         while True:
-            yield from self.random.sample(self.accidents, len(self.accidents))
+            yield from self.random.sample(self.kinds, len(self.kinds))
 
-    def answer_order(self, order: Order) -> Answer:
-        return self.random.choice(self.factory_answers)
+    def respond_to_order(self, order: Order) -> FactoryResponse:
+        return self.random.choice(self.factory_responses)
 
-    def kill(self) -> None:
+    def restart_database(self) -> None:
         kill_database(self.shop)
         self.shop.cloud.database.start()
 
-    def cut_statements(self) -> None:
-        """The connections on which a statement runs, again and again."""
-        running = r"SELECT id FROM information_schema.processlist WHERE user LIKE 'shop\_%' AND command = 'Query'"
+    def kill_statements(self) -> None:
+        """Kill the connections on which the functions run statements, again and again."""
+        running = (
+            "SELECT id FROM information_schema.processlist"
+            r" WHERE user LIKE 'shop\_%' AND command = 'Query'"
+        )
         with self.shop.owner() as connection, connection.cursor() as cursor:
             end = time.monotonic() + self.random.uniform(0.5, 2)
             while time.monotonic() < end:
                 cursor.execute(running)
                 for (connection_id,) in cursor.fetchall():
-                    with suppress(pymysql.OperationalError):  # it has ended by itself
+                    with suppress(pymysql.OperationalError):  # the connection has ended already
                         cursor.execute("KILL %s", (connection_id,))
 
     def fail_services(self) -> None:
         self.shop.cloud.set_faults(*self.random.sample(SERVICE_FAULTS, self.random.randint(0, 3)))
 
     def change_factory(self) -> None:
-        self.factory_answers = self.random.sample(FACTORY_ANSWERS, 3)
+        self.factory_responses = self.random.sample(FACTORY_RESPONSES, 3)
 
     def close_factory(self) -> None:
         self.shop.factory.stop()
@@ -166,55 +179,61 @@ class Chaos:
         self.shop.factory.start()
 
     def repeat_callbacks(self) -> None:
-        calls = [
-            call for order_id, _, _ in self.shop.orders() for call in self.shop.calls(order_id)
+        placed = [
+            order
+            for order_id, _, _ in self.shop.orders()
+            for order in self.shop.placed_orders(order_id)
         ]
-        for call in self.random.sample(calls, min(3, len(calls))):
-            answer = requests.post(call.payload["CallbackUrl"], timeout=20)
-            assert answer.status_code in (200, 503)
+        for order in self.random.sample(placed, min(3, len(placed))):
+            response = call_back(order.payload["CallbackUrl"])
+            assert response.status_code in (200, 503), response.text
 
     def pass_time(self) -> None:
         make_due(self.shop)
         self.shop.cloud.client("lambda").invoke(
-            FunctionName="donut-shop-relay-local", InvocationType="Event", Payload=b"{}"
+            FunctionName=SETTINGS.function_name("relay"), InvocationType="Event", Payload=b"{}"
         )
 
     def redrive(self) -> None:
-        bring_back(self.shop)
+        redrive_all(self.shop)
 
 
-def bring_back(shop: Shop) -> None:
+def redrive_all(shop: Shop) -> None:
+    """Move the messages of the dead-letter queue back to the queue."""
     sqs = shop.cloud.client("sqs")
     redrive.redrive(
         sqs, source_url=shop.queue_url("stock_dlq"), target_url=shop.queue_url("stock_queue")
     )
 
 
-def heal(shop: Shop) -> None:
-    """Everything works again; an operator redrives, and asks again for what is stuck."""
+def recover(shop: Shop) -> None:
+    """End all failures, and do what an operator does until every order has arrived."""
     shop.cloud.set_faults()
-    shop.factory.answer = lambda order: Answer()
+    shop.factory.respond = accept
 
     def all_arrived() -> None:
-        open_orders = "SELECT order_id, status, publications, attempts FROM production_order WHERE status <> 'arrived'"
+        open_orders = (
+            "SELECT order_id, status, publications, attempts FROM production_order"
+            " WHERE status <> 'arrived'"
+        )
         try:
-            shop.sql(ASK_AGAIN)
+            shop.sql(REQUEST_STUCK_ORDERS_AGAIN)
             make_due(shop)
             run_relay(shop)
-            bring_back(shop)
+            redrive_all(shop)
             assert shop.sql(open_orders) == []
-        except (
-            pymysql.OperationalError
-        ) as error:  # 1040: so many deliveries at once, each with a connection
+        except pymysql.OperationalError as error:
+            # 1040: many callbacks at once have taken all connections.
             raise AssertionError("the database is busy") from error
 
-    eventually(all_arrived, within=HEALING_SECONDS)
+    eventually(all_arrived, within=RECOVERS_WITHIN)
 
 
-def check(shop: Shop, purchases: list[Purchase]) -> int:
-    """Compare every answer with the database. Return how many checkouts without a key were sold behind a 503.
+def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
+    """Compare every response with the books.
 
-    There may be some: a server that is killed right after its commit can't be asked for a while.
+    Return how many checkouts without a key were sold although the response was 503. There may be
+    some: if the server is killed right after a commit, the function cannot find out.
     """
     sold_behind_503 = 0
     sold = Counter(requester for _, requester in shop.ledger())
@@ -222,35 +241,36 @@ def check(shop: Shop, purchases: list[Purchase]) -> int:
     orders = Counter(
         requester for (requester,) in shop.sql("SELECT requester FROM production_order")
     )
-    for purchase in purchases:
-        outcome = sold[purchase.requester], orders[purchase.requester]
-        if not purchase.answers:
-            assert not purchase.key, "a repeat with the key tells the truth"
-            assert outcome in [(0, 0), (1, 0), (0, 1)], purchase
-            sold_behind_503 += outcome[0]
+    for checkout in checkouts:
+        booked = sold[checkout.requester], orders[checkout.requester]
+        if not checkout.outcomes:
+            assert not checkout.key, "a repeat with the key returns the outcome"
+            assert booked in [(0, 0), (1, 0), (0, 1)], checkout
+            sold_behind_503 += booked[0]
             continue
-        first, *others = purchase.answers
-        assert others == [first] * len(others), purchase
-        assert outcome == ((1, 0) if first["purchased"] else (0, 1)), purchase
-        assert first.get("order_id") == ordered.get(purchase.requester), purchase
+        first, *others = checkout.outcomes
+        assert others == [first] * len(others), checkout
+        assert booked == ((1, 0) if first["purchased"] else (0, 1)), checkout
+        assert first.get("order_id") == ordered.get(checkout.requester), checkout
     arrived = sum(quantity for _, _, quantity in shop.orders())
-    assert shop.stock() == STOCK + arrived - sum(quantity for quantity, _ in shop.ledger()) >= 0
+    bought = sum(quantity for quantity, _ in shop.ledger())
+    assert shop.stock() == STOCK + arrived - bought
+    assert shop.stock() >= 0
     return sold_behind_503
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_chaos_loses_nothing_and_sells_nothing_twice(
-    shop: Shop, seed: int, monkeypatch: pytest.MonkeyPatch
+def test_chaos_loses_no_order_and_sells_nothing_twice(
+    shop: Shop, chaos_seed: int, chaos_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
     shop.set_stock(STOCK)
     over = threading.Event()
-    clients = [Client(shop, seed=f"{seed}/{number}", over=over) for number in range(CLIENTS)]
-    chaos = Chaos(shop, seed=f"{seed}", over=over)
-    timer = threading.Timer(SECONDS, over.set)
+    clients = [Client(shop, seed=f"{chaos_seed}/{number}", over=over) for number in range(CLIENTS)]
+    chaos = Chaos(shop, seed=f"{chaos_seed}", over=over)
+    timer = threading.Timer(chaos_seconds, over.set)
 
     def until_over(act: Callable[[], None]) -> Callable[[], None]:
-        """Whoever fails ends it for all."""
+        """Return a function that acts, and ends the run for all when it fails."""
 
         def run() -> None:
             try:
@@ -262,24 +282,25 @@ def test_chaos_loses_nothing_and_sells_nothing_twice(
 
     timer.start()
     try:
-        at_once(*map(until_over, [chaos.rage, *(client.buy for client in clients)]))
+        at_once(*map(until_over, [chaos.run, *(client.buy for client in clients)]))
     finally:
         timer.cancel()
         shop.cloud.set_faults()
     monkeypatch.undo()
-    heal(shop)
+    recover(shop)
     for client in clients:
         client.repeat_all()
-    heal(shop)  # a purchase that only its repeat made may have been refused
-    purchases = [purchase for client in clients for purchase in client.purchases]
-    sold_behind_503 = check(shop, purchases)
-    # What is still on its way is repeats, of no concern to the next test.
+    recover(shop)  # a repeat may have been the first to succeed, and may have ordered more
+    checkouts = [checkout for client in clients for checkout in client.checkouts]
+    sold_behind_503 = assert_true_outcomes(shop, checkouts)
+    # Every order has arrived. The next test must not receive the reminders that are left in the
+    # queue.
     shop.cloud.client("sqs").purge_queue(QueueUrl=shop.queue_url("stock_queue"))
-    outcomes = Counter("unknown" if purchase.unknown else "known" for purchase in purchases)
-    assert outcomes["unknown"] and shop.ledger() and shop.orders(), (
-        "nothing has failed, or nothing has worked"
-    )
+    outcomes = Counter("unknown" if checkout.unavailable else "known" for checkout in checkouts)
+    assert outcomes["unknown"], "nothing has failed"
+    assert shop.ledger(), "nothing was sold"
+    assert shop.orders(), "nothing was ordered"
     print(
-        f"seed {seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
+        f"seed {chaos_seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
         f" {sold_behind_503} sold behind a 503"
     )

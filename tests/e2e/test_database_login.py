@@ -1,8 +1,9 @@
-"""The functions' login with IAM tokens: who signed one, when, for whom, and may they? And what may they do then?"""
+"""Functions log in to the database with IAM tokens. Any other token or password is rejected."""
 
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pymysql
 import pytest
@@ -13,7 +14,7 @@ from local.cloud import Cloud
 from local.database.rds import create_iam_user
 from settings import REGION
 from tests.support.books import NAME
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import SETTINGS, Shop
 from tests.support.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
@@ -26,12 +27,13 @@ STRANGER = "stranger"
 def takes_iam_tokens(cloud: Cloud) -> None:
     if not cloud.database.takes_iam_tokens:
         pytest.skip(
-            "MariaDB's PAM plugin is not to be had here: the functions log in with a password"
+            "MariaDB's PAM plugin is not available here, so the functions log in with a password"
         )
 
 
 @pytest.fixture
 def stranger(cloud: Cloud, shop: Shop) -> Iterator[None]:
+    """Create the user STRANGER on the server for the test."""
     create_iam_user(
         mysql_cnf=cloud.database.mysql_cnf, user=STRANGER, emulator=cloud.database.emulator_port
     )
@@ -49,9 +51,9 @@ def token(
     age: int = 0,
     region: str = REGION,
 ) -> str:
-    """Return the token that the function's role would sign, `age` seconds after it did."""
+    """Return a token that the function's role signed `age` seconds ago."""
     role = cloud.client("lambda").get_function_configuration(
-        FunctionName=f"donut-shop-{function}-local"
+        FunctionName=SETTINGS.function_name(function)
     )["Role"]
     session = cloud.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
     credentials = environment.Credentials(
@@ -70,6 +72,7 @@ def token(
 
 
 def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
+    """Log in as the functions do. Raises OperationalError."""
     database = environment.Database(
         database_host=HOST,
         database_port=cloud.database.port,
@@ -79,9 +82,10 @@ def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
     connect(database, user=user, password=password, name=None, until=time.monotonic() + 30).close()
 
 
-def assert_refused(
+def assert_rejected(
     cloud: Cloud, password: str, *, because: str, user: str = USERS["sales"]
 ) -> None:
+    """Expect the login to fail, and the emulator's log to give the reason."""
     log = cloud.emulator.log
     known = len(log.read_text())
     with pytest.raises(pymysql.OperationalError, match="Access denied"):
@@ -89,16 +93,17 @@ def assert_refused(
     assert because in log.read_text()[known:]
 
 
-def test_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
+def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
     assert shop.request("GET", "/product/donut").status_code == 200
     logins = shop.sql(
-        "SELECT user, plugin, ssl_type FROM mysql.user WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
+        "SELECT user, plugin, ssl_type FROM mysql.user"
+        " WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
     )
     assert sorted(logins) == sorted((user, "pam", "ANY") for user in USERS.values())
 
 
 def test_users_have_exactly_their_grants(shop: Shop) -> None:
-    """The table is the one that tests/integration compares with the users that log in with passwords."""
+    """tests/integration compares the same table with users that log in with passwords."""
     grants = {
         user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))]
         for user in USERS.values()
@@ -108,7 +113,9 @@ def test_users_have_exactly_their_grants(shop: Shop) -> None:
 
 @pytest.mark.parametrize("function", USERS)
 @pytest.mark.parametrize("age", [0, iam_login.VALID_SECONDS - 30])
-def test_a_functions_token_is_taken_for_15_minutes(cloud: Cloud, function: str, age: int) -> None:
+def test_token_of_a_function_is_accepted_for_15_minutes(
+    cloud: Cloud, function: str, age: int
+) -> None:
     user = USERS[function]
     log_in(cloud, token(cloud, function=function, user=user, age=age), user=user)
 
@@ -117,45 +124,47 @@ def test_a_functions_token_is_taken_for_15_minutes(cloud: Cloud, function: str, 
     ("function", "other"),
     [(function, other) for function in USERS for other in USERS if function != other],
 )
-def test_role_is_refused_another_functions_user(cloud: Cloud, function: str, other: str) -> None:
+def test_role_cannot_log_in_as_the_user_of_another_function(
+    cloud: Cloud, function: str, other: str
+) -> None:
     user = USERS[other]
-    assert_refused(
+    assert_rejected(
         cloud, token(cloud, function=function, user=user), user=user, because="may not connect"
     )
 
 
-def test_an_old_token_is_refused(cloud: Cloud) -> None:
-    assert_refused(cloud, token(cloud, age=iam_login.VALID_SECONDS), because="ExpiredToken")
+def test_expired_token_is_rejected(cloud: Cloud) -> None:
+    assert_rejected(cloud, token(cloud, age=iam_login.VALID_SECONDS), because="ExpiredToken")
 
 
-def test_a_forged_token_is_refused(cloud: Cloud) -> None:
+def test_token_with_a_wrong_signature_is_rejected(cloud: Cloud) -> None:
     right = token(cloud)
     forged = right[:-1] + ("0" if right[-1] != "0" else "1")
-    assert_refused(cloud, forged, because="SignatureDoesNotMatch")
+    assert_rejected(cloud, forged, because="SignatureDoesNotMatch")
 
 
 @pytest.mark.parametrize(
-    "elsewhere",
+    "target",
     [{"host": "localhost"}, {"port": 3306}, {"user": "admin"}, {"region": "us-east-1"}],
     ids=str,
 )
-def test_a_token_for_elsewhere_is_refused(cloud: Cloud, elsewhere: dict[str, str]) -> None:
-    assert_refused(cloud, token(cloud, **elsewhere), because="InvalidToken")
+def test_token_for_another_target_is_rejected(cloud: Cloud, target: dict[str, Any]) -> None:
+    assert_rejected(cloud, token(cloud, **target), because="InvalidToken")
 
 
 @pytest.mark.parametrize("function", ["consumer", "migrate"])
 @pytest.mark.parametrize("user", USERS.values())
-def test_a_role_without_the_permission_is_refused(cloud: Cloud, function: str, user: str) -> None:
-    assert_refused(
+def test_role_without_the_permission_is_rejected(cloud: Cloud, function: str, user: str) -> None:
+    assert_rejected(
         cloud, token(cloud, function=function, user=user), user=user, because="may not connect"
     )
 
 
 @pytest.mark.usefixtures("stranger")
-def test_a_role_is_refused_another_user(cloud: Cloud) -> None:
-    assert_refused(cloud, token(cloud, user=STRANGER), user=STRANGER, because="may not connect")
+def test_role_cannot_log_in_as_a_user_of_no_function(cloud: Cloud) -> None:
+    assert_rejected(cloud, token(cloud, user=STRANGER), user=STRANGER, because="may not connect")
 
 
 @pytest.mark.parametrize("password", ["password", "\xff", "a\r\nb"])
-def test_a_password_is_refused(cloud: Cloud, password: str) -> None:
-    assert_refused(cloud, password, because="InvalidToken")
+def test_password_is_rejected(cloud: Cloud, password: str) -> None:
+    assert_rejected(cloud, password, because="InvalidToken")

@@ -1,4 +1,4 @@
-"""The deployed shop answers in time while its database stutters. The gateway and the machine get 0.5 s more."""
+"""The deployed shop responds in time while its database is suspended again and again."""
 
 import threading
 import uuid
@@ -6,28 +6,29 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-import psutil
 import pytest
 import requests
 
-from local.factory import Answer
+from tests.support.accidents import database_process
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import ANSWERED_WITHIN, Shop
+from tests.support.deployed_shop import RESPONDS_WITHIN, Shop, call_back
+from tests.support.misbehaving import accept_without_callback
 
-AWAKE = 0.004
+AWAKE_SECONDS = 0.004
+"""How long the database runs between two pauses."""
 
 
 @contextmanager
 def stuttering(shop: Shop, *, pause: float) -> Iterator[None]:
-    """Let the database run for 4 ms after each pause."""
-    process, over = psutil.Process(shop.cloud.database.pid), threading.Event()
+    """Suspend the database for `pause` seconds again and again during the block."""
+    process, over = database_process(shop), threading.Event()
 
     def stutter() -> None:
         while not over.is_set():
             process.suspend()
             over.wait(pause)
             process.resume()
-            over.wait(AWAKE)
+            over.wait(AWAKE_SECONDS)
 
     thread = threading.Thread(target=stutter)
     thread.start()
@@ -41,11 +42,11 @@ def stuttering(shop: Shop, *, pause: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("connections", ["kept", "new"])
 @pytest.mark.parametrize("pause", [1, 2, 3])
-def test_every_route_answers_in_time_when_the_database_stutters(
+def test_every_route_responds_in_time_when_the_database_stutters(
     shop: Shop, capsys: pytest.CaptureFixture[str], connections: str, pause: float
 ) -> None:
-    shop.factory.answer = lambda order: Answer(deliver=False)
-    callback = shop.factory_call(shop.order_more(40)).payload["CallbackUrl"]
+    shop.factory.respond = accept_without_callback
+    callback_url = shop.callback_url(shop.order_more(40))
     requester, key = f"{uuid.uuid4()}", f"{uuid.uuid4()}"
     routes: dict[str, Callable[[], requests.Response]] = {
         "GET /product": lambda: shop.request("GET", "/product/donut"),
@@ -54,21 +55,22 @@ def test_every_route_answers_in_time_when_the_database_stutters(
         "POST /checkout with a key": lambda: shop.checkout(
             1, requester=key, headers={"Idempotency-Key": key}
         ),
-        "callback": lambda: requests.post(callback, timeout=10),
+        "callback": lambda: call_back(callback_url),
     }
-    # A cold start is not part of the 5 s: each request below finds an execution environment that is warm.
+    # Cold starts do not count towards the 5 s. After these requests, each one below finds a warm
+    # environment.
     cold = at_once(*[routes["GET /product"]] * len(routes))
-    requests.post(f"{callback}x", timeout=10)
+    call_back(f"{callback_url}x")
     if connections == "new":
         for user in ("shop_sales", "shop_restock"):
             shop.sql(f"KILL USER {user}")
     with stuttering(shop, pause=pause), ThreadPoolExecutor(len(routes)) as pool:
-        answers = dict(zip(routes, pool.map(lambda call: call(), routes.values()), strict=True))
-    seconds = {route: answer.elapsed.total_seconds() for route, answer in answers.items()}
-    assert {route: took for route, took in seconds.items() if took > ANSWERED_WITHIN} == {}
-    assert {answer.status_code for answer in answers.values()} <= {200, 400, 503}
+        responses = dict(zip(routes, pool.map(lambda call: call(), routes.values()), strict=True))
+    seconds = {route: response.elapsed.total_seconds() for route, response in responses.items()}
+    assert {route: took for route, took in seconds.items() if took > RESPONDS_WITHIN} == {}
+    assert {response.status_code for response in responses.values()} <= {200, 400, 503}
     with capsys.disabled():
-        warming_up = max(answer.elapsed.total_seconds() for answer in cold)
+        warming_up = max(response.elapsed.total_seconds() for response in cold)
         print(
             f"\n{connections} connections, pauses of {pause} s: {max(seconds.values()):.2f} s;",
             end=" ",

@@ -1,28 +1,30 @@
-"""Buying, running out, producing, delivering."""
+"""The shop's loop when nothing fails: checkout, production order, callback and new stock."""
 
+import json
 from itertools import chain
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 
-from local.factory import Answer, Order
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.deployed_shop import CONTENT_TYPE, PATIENCE, Shop, call_back
+from tests.support.misbehaving import accept_without_callback
+from tests.support.notifications import attributes
 from tests.support.polling import eventually
 
 
-def hold_back(order: Order) -> Answer:
-    """A factory that takes orders and delivers nothing."""
-    return Answer(deliver=False)
+def callback_token(shop: Shop, order_id: str) -> str:
+    (token,) = parse_qs(urlsplit(shop.callback_url(order_id)).query)["token"]
+    return token
 
 
-def test_the_donut_is_for_sale(shop: Shop) -> None:
-    answer = shop.request("GET", "/product/donut")
+def test_product_is_returned_with_its_stock(shop: Shop) -> None:
+    response = shop.request("GET", "/product/donut")
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "application/json; charset=utf-8"
-    assert answer.json() == {
+    assert response.status_code == 200
+    assert response.headers["content-type"] == CONTENT_TYPE
+    assert response.json() == {
         "product_id": product_id,
         "sku": "CP-502101",
         "name": "부산도너츠",
@@ -32,69 +34,102 @@ def test_the_donut_is_for_sale(shop: Shop) -> None:
     }
 
 
-@pytest.mark.parametrize("count", [3, "3"])
-def test_a_purchase_takes_from_the_stock(shop: Shop, count: object) -> None:
-    answer = shop.checkout(count, requester="홍길동")
-    assert answer.status_code == 200
-    assert answer.json() == {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7}
+@pytest.mark.parametrize("quantity", [3, "3"])
+def test_checkout_takes_from_the_stock(shop: Shop, quantity: object) -> None:
+    response = shop.checkout(quantity, requester="홍길동")
+    assert response.status_code == 200
+    assert response.json() == {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7}
     assert shop.request("GET", "/product/donut").json()["stock"] == 7
     assert shop.ledger() == [(3, "홍길동")]
 
 
-def test_running_out_asks_the_factory_for_more(shop: Shop) -> None:
-    shop.factory.answer = hold_back
+def test_out_of_stock_checkout_places_an_order_at_the_factory(shop: Shop) -> None:
+    shop.factory.respond = accept_without_callback
     shop.checkout(10)
-    answer = shop.checkout("7", requester="홍길동", MessageAttributeFactoryId="FF-1")
-    order_id = answer.json()["order_id"]
-    assert answer.json() == {
+    response = shop.checkout("7", requester="홍길동", MessageAttributeFactoryId="FF-1")
+    order_id = response.json()["order_id"]
+    assert response.json() == {
         "message": "구매 실패! 남은 재고: 0",
         "purchased": False,
         "stock": 0,
         "order_id": order_id,
     }
 
-    call = shop.factory_call(order_id)
-    callback = urlsplit(call.payload["CallbackUrl"])
+    payload = shop.placed_order(order_id).payload
+    callback = urlsplit(payload.pop("CallbackUrl"))
     query = parse_qs(callback.query, strict_parsing=True)
-    assert {name: value for name, value in call.payload.items() if name != "CallbackUrl"} == {
+    assert payload == {
         "MessageGroupId": "stock-arrival-group",
         "MessageAttributeProductId": shop.request("GET", "/product/donut").json()["product_id"],
         "MessageAttributeProductCnt": "7",
         "MessageAttributeFactoryId": "FF-1",
         "MessageAttributeRequester": "홍길동",
     }
-    assert (
-        f"{callback.scheme}://{callback.netloc}{callback.path}"
-        == f"{shop.cloud.endpoint}/product/donut"
-    )
+    url = f"{callback.scheme}://{callback.netloc}{callback.path}"
+    assert url == f"{shop.cloud.endpoint}/product/donut"
     assert query.keys() == {"order", "token"}
     assert query["order"] == [order_id]
     assert len(query["token"][0]) >= 22, "fewer than 128 bits"
 
 
-def test_an_order_asks_the_products_own_factory_for_nobody_in_particular(shop: Shop) -> None:
-    call = shop.factory_call(shop.order_more(requester=None, MessageAttributeFactoryId=""))
-    assert call.payload["MessageAttributeFactoryId"] == "FF-500293"
-    assert call.payload["MessageAttributeRequester"] == "unknown"
+def test_factory_and_requester_have_defaults(shop: Shop) -> None:
+    order_id = shop.order_more(requester=None, MessageAttributeFactoryId="")
+    payload = shop.placed_order(order_id).payload
+    assert payload["MessageAttributeFactoryId"] == "FF-500293"
+    assert payload["MessageAttributeRequester"] == "unknown"
 
 
-def test_what_the_factory_delivers_is_for_sale(shop: Shop) -> None:
+def test_notification_is_that_of_the_contract(shop: Shop) -> None:
+    sqs, sns = shop.cloud.client("sqs"), shop.cloud.client("sns")
+    anybody = {
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": "*",
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+        }
+    }
+    queue = sqs.create_queue(
+        QueueName="second_subscriber", Attributes={"Policy": json.dumps(anybody)}
+    )["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    subscription = sns.subscribe(TopicArn=shop.topic_arn(), Protocol="sqs", Endpoint=arn)[
+        "SubscriptionArn"
+    ]
+    order_id = shop.order_more(40, requester="홍길동")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    sns.unsubscribe(SubscriptionArn=subscription)
+    sqs.delete_queue(QueueUrl=queue)
+
+    notification = json.loads(message["Body"])
+    text, _, _time = notification["Message"].rpartition(" ")
+    assert notification["Subject"] == "도너츠 재고 부족"
+    assert text == "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각:"
+    assert notification["MessageAttributes"] == {
+        name: {"Type": "String", "Value": value}
+        for name, value in attributes(shop, order_id).items()
+    }
+
+
+def test_order_that_arrived_can_be_bought(shop: Shop) -> None:
     order_id = shop.order_more(40)
     shop.wait_for(order_id)
     assert shop.request("GET", "/product/donut").json()["stock"] == 50
     assert shop.checkout(45).json()["stock"] == 5
 
 
-def test_an_order_can_be_followed(shop: Shop) -> None:
-    shop.factory.answer = hold_back
+def test_order_is_returned_with_its_status_and_times(shop: Shop) -> None:
+    shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40, requester="홍길동")
     shop.wait_for(order_id, "published")
-    call = shop.factory_call(order_id)
-    requests.post(call.payload["CallbackUrl"], json=call.payload, timeout=10)
+    placed = shop.placed_order(order_id)
+    call_back(placed.payload["CallbackUrl"], json=placed.payload)
 
-    arrived = shop.request("GET", f"/order/{order_id}").json()
-    times = [arrived.pop(name) for name in ("requested_at", "published_at", "arrived_at")]
-    assert arrived == {
+    order = shop.request("GET", f"/order/{order_id}").json()
+    times = [order.pop(name) for name in ("requested_at", "published_at", "arrived_at")]
+    assert order == {
         "order_id": order_id,
         "status": "arrived",
         "sku": "CP-502101",
@@ -103,32 +138,28 @@ def test_an_order_can_be_followed(shop: Shop) -> None:
     assert times == sorted(times)
 
 
-def test_a_delivery_counts_once_with_the_orders_own_quantity(shop: Shop) -> None:
-    shop.factory.answer = hold_back
-    callback = shop.factory_call(shop.order_more(40)).payload["CallbackUrl"]
-    boast = {"MessageAttributeProductCnt": "1000000", "quantity": 1000000}
+def test_callback_counts_once_and_adds_the_quantity_of_the_order(shop: Shop) -> None:
+    shop.factory.respond = accept_without_callback
+    callback_url = shop.callback_url(shop.order_more(40))
+    other_quantity = {"MessageAttributeProductCnt": "1000000", "quantity": 1000000}
 
-    first = requests.post(callback, json=boast, timeout=10)
+    first = call_back(callback_url, json=other_quantity)
     assert first.status_code == 200
-    assert first.headers["content-type"] == "application/json; charset=utf-8"
+    assert first.headers["content-type"] == CONTENT_TYPE
     assert first.json() == {"message": "입고 완료! 남은 재고: 50", "stock": 50}
 
     shop.checkout(30)
-    repeat = requests.post(callback, data=b"\xff not JSON", timeout=10)
-    assert (repeat.status_code, repeat.json()) == (
-        200,
-        {"message": "입고 완료! 남은 재고: 20", "stock": 20},
-    )
+    repeat = call_back(callback_url, data=b"\xff not JSON")
+    assert repeat.status_code == 200
+    assert repeat.json() == {"message": "입고 완료! 남은 재고: 20", "stock": 20}
     assert shop.stock() == 20
 
 
-def test_deliveries_cannot_be_forged(shop: Shop) -> None:
-    shop.factory.answer = hold_back
-    shop.sql(
-        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
-    )
+def test_callback_without_the_token_of_the_order_is_rejected(shop: Shop) -> None:
+    shop.factory.respond = accept_without_callback
+    shop.add_product("bagel", product_id="bagel-id", stock=5)
     order_id, other_id = shop.order_more(40), shop.order_more(50)
-    token = parse_qs(urlsplit(shop.factory_call(order_id).payload["CallbackUrl"]).query)["token"][0]
+    token = callback_token(shop, order_id)
 
     for path in (
         "/product/donut",
@@ -148,13 +179,10 @@ def test_deliveries_cannot_be_forged(shop: Shop) -> None:
         f"/product/nothing?order={order_id}&token={token}",
         f"/product/DONUT?order={order_id}&token={token}",
     ):
-        answer = shop.request("POST", path, json={"MessageAttributeProductCnt": "40"})
-        assert (path, answer.status_code, answer.json()) == (
-            path,
-            403,
-            {"message": "입고 권한이 없습니다"},
-        )
-        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+        response = shop.request("POST", path, json={"MessageAttributeProductCnt": "40"})
+        assert response.status_code == 403, path
+        assert response.json() == {"message": "입고 권한이 없습니다"}, path
+        assert response.headers["content-type"] == CONTENT_TYPE, path
     assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
         ("bagel", 5),
         ("donut", 10),
@@ -162,7 +190,7 @@ def test_deliveries_cannot_be_forged(shop: Shop) -> None:
     assert [status for _, status, _ in shop.orders()] == ["published", "published"]
 
 
-def test_a_repeated_key_is_one_purchase(shop: Shop) -> None:
+def test_repeat_with_an_idempotency_key_buys_once(shop: Shop) -> None:
     key = {"Idempotency-Key": "a key, 1"}
     first = shop.checkout(3, headers=key)
     shop.checkout(2)
@@ -172,7 +200,7 @@ def test_a_repeated_key_is_one_purchase(shop: Shop) -> None:
     assert shop.ledger() == [(3, "unknown"), (2, "unknown")]
 
 
-def test_a_repeated_key_is_one_order(shop: Shop) -> None:
+def test_repeat_with_an_idempotency_key_orders_once(shop: Shop) -> None:
     key = {"Idempotency-Key": "a key, 2"}
     first = shop.checkout(40, headers=key)
     shop.wait_for(first.json()["order_id"])
@@ -181,20 +209,20 @@ def test_a_repeated_key_is_one_order(shop: Shop) -> None:
     assert shop.orders() == [(first.json()["order_id"], "arrived", 40)]
 
 
-def test_many_buyers_at_once_share_the_stock(shop: Shop) -> None:
+def test_concurrent_checkouts_sell_exactly_the_stock(shop: Shop) -> None:
     shop.set_stock(40)
-    shop.factory.answer = hold_back
+    shop.factory.respond = accept_without_callback
 
-    def shopping() -> list[dict[str, object]]:
+    def buy_twice() -> list[dict[str, Any]]:
         return [shop.checkout(3).json() for _ in range(2)]
 
-    answers = list(chain(*at_once(*[shopping] * 12)))
-    left = [answer["stock"] for answer in answers if answer["purchased"]]
+    outcomes = list(chain(*at_once(*[buy_twice] * 12)))
+    left = [outcome["stock"] for outcome in outcomes if outcome["purchased"]]
     assert sorted(left, reverse=True) == list(range(37, 0, -3))
     assert shop.stock() == 1
     assert shop.ledger() == [(3, "unknown")] * 13
-    refused = {answer["order_id"] for answer in answers if not answer["purchased"]}
-    assert {order_id for order_id, _, _ in shop.orders()} == refused
+    out_of_stock = {outcome["order_id"] for outcome in outcomes if not outcome["purchased"]}
+    assert {order_id for order_id, _, _ in shop.orders()} == out_of_stock
 
 
 TEXTS = [
@@ -206,23 +234,26 @@ TEXTS = [
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_every_text_reaches_the_factory_unharmed(shop: Shop, text: str) -> None:
-    call = shop.factory_call(shop.order_more(requester=text, MessageAttributeFactoryId=text))
-    assert call.payload["MessageAttributeRequester"] == text
-    assert call.payload["MessageAttributeFactoryId"] == text
+def test_text_reaches_the_factory_unchanged(shop: Shop, text: str) -> None:
+    order_id = shop.order_more(requester=text, MessageAttributeFactoryId=text)
+    payload = shop.placed_order(order_id).payload
+    assert payload["MessageAttributeRequester"] == text
+    assert payload["MessageAttributeFactoryId"] == text
 
 
-def test_one_order_id_is_in_every_log_and_no_secret_in_any(shop: Shop) -> None:
+def test_logs_hold_the_order_id_and_neither_token_nor_requester(shop: Shop) -> None:
     order_id = shop.order_more(40, requester="비밀의 구매자")
     shop.wait_for(order_id)
-    (token,) = parse_qs(urlsplit(shop.factory_call(order_id).payload["CallbackUrl"]).query)["token"]
+    token = callback_token(shop, order_id)
 
-    def lines() -> list[str]:
+    def lines_of_every_function() -> list[str]:
         lines = shop.log_lines()
-        for message in ('"checkout"', '"placed"', '"restock"'):
-            assert any(order_id in line and f'"message": {message}' in line for line in lines)
+        of_order = [line for line in lines if order_id in line]
+        for message in ("checkout", "placed", "restock"):
+            assert any(f'"message": "{message}"' in line for line in of_order), message
         return lines
 
-    text = "\n".join(eventually(lines, within=PATIENCE))
+    text = "\n".join(eventually(lines_of_every_function, within=PATIENCE))
     assert token not in text
-    assert "비밀" not in text and "\\ube44\\ubc00" not in text
+    assert "비밀" not in text
+    assert "\\ube44\\ubc00" not in text

@@ -1,4 +1,4 @@
-"""README.md does what it says."""
+"""The commands in README.md work."""
 
 import json
 import re
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.cloud import PROJECT
-from tests.support.accidents import shell_environment
+from settings import PROJECT
+from tests.support.accidents import shell_variables
 from tests.support.deployed_shop import Shop
 from tests.support.documentation import commands, make_targets, makefile_targets
 
@@ -17,16 +17,17 @@ README = (PROJECT / "README.md").read_text()
 
 @pytest.fixture
 def root(tmp_path: Path, shop: Shop) -> Path:
-    """A project's root in which `make up` has started this cloud."""
+    """Return a directory that looks like the project's root after `make up`."""
     (tmp_path / ".local").symlink_to(shop.cloud.directory)
     return tmp_path
 
 
-def answer(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
+def response(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
+    """Run a curl command, and return the JSON of the response."""
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=root,
-        env=shell_environment(shop),
+        env=shell_variables(shop),
         capture_output=True,
         text=True,
         check=True,
@@ -34,20 +35,21 @@ def answer(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-def test_its_requests_are_answered_as_it_says(shop: Shop, root: Path) -> None:
-    look, buy, run_out = [command for command in commands(README) if command.startswith("curl ")]
-    assert answer(look, root=root, shop=shop)["stock"] == 10
-    assert answer(buy, root=root, shop=shop)["purchased"] is True
-    order_id = str(answer(run_out, root=root, shop=shop)["order_id"])
+def test_curl_commands_return_what_the_readme_says(shop: Shop, root: Path) -> None:
+    look, buy, order_more = [command for command in commands(README) if command.startswith("curl ")]
+    assert response(look, root=root, shop=shop)["stock"] == 10
+    assert response(buy, root=root, shop=shop)["purchased"] is True
+    order_id = str(response(order_more, root=root, shop=shop)["order_id"])
     shop.wait_for(order_id)
     (follow,) = re.findall(r"`(curl [^`]*<order_id>[^`]*)`", README)
     assert (
-        answer(follow.replace("<order_id>", order_id), root=root, shop=shop)["status"] == "arrived"
+        response(follow.replace("<order_id>", order_id), root=root, shop=shop)["status"]
+        == "arrived"
     )
     assert shop.stock() == 10 - 1 + 50
 
 
-def test_its_make_commands_exist() -> None:
+def test_make_commands_of_the_readme_exist() -> None:
     named = make_targets(README)
     assert named >= {"up", "test", "down"}
     assert named <= makefile_targets()

@@ -1,35 +1,50 @@
-"""What the API refuses, over the wire."""
+"""Requests that the API rejects. They change nothing, and the response says why."""
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import requests
 
 from common import limits
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import CONTENT_TYPE, Shop
 
-JSON = "application/json; charset=utf-8"
 TABLES = ("product", "purchase", "production_order", "idempotency_key")
 
 
 @pytest.fixture
 def untouched(shop: Shop) -> Iterator[Shop]:
-    """A shop whose books must be the same after the test."""
+    """Return the shop, and expect its books to be unchanged after the test."""
     before = [shop.sql(f"SELECT * FROM {table}") for table in TABLES]
     yield shop
     assert [shop.sql(f"SELECT * FROM {table}") for table in TABLES] == before
 
 
-def assert_refused(answer: requests.Response, status: int = 400) -> None:
-    """With a word for the client, and nothing else."""
-    assert (answer.status_code, answer.headers["content-type"]) == (status, JSON), answer.text
-    assert answer.json().keys() == {"message"}
-    assert answer.json()["message"]
+def assert_rejected(response: requests.Response, status: int = 400) -> None:
+    """Expect this status, and a body with a message and nothing else."""
+    assert (response.status_code, response.headers["content-type"]) == (status, CONTENT_TYPE), (
+        response.text
+    )
+    assert response.json().keys() == {"message"}
+    assert response.json()["message"]
 
 
-NOT_COUNTS = [None, 0, "0", -1, "-1", 1.5, "1.5", "1.0", 1001, "1001", 10**30, "9" * 5000]
-NOT_COUNTS += [
+NOT_QUANTITIES: list[object] = [
+    None,
+    0,
+    "0",
+    -1,
+    "-1",
+    1.5,
+    "1.5",
+    "1.0",
+    1001,
+    "1001",
+    10**30,
+    "9" * 5000,
+]
+NOT_QUANTITIES += [
     "",
     "abc",
     " 5",
@@ -48,9 +63,9 @@ NOT_COUNTS += [
 ]
 
 
-@pytest.mark.parametrize("count", NOT_COUNTS, ids=lambda count: ascii(count)[:20])
-def test_a_count_that_is_none_is_refused(untouched: Shop, count: object) -> None:
-    assert_refused(untouched.checkout(count))
+@pytest.mark.parametrize("quantity", NOT_QUANTITIES, ids=lambda quantity: ascii(quantity)[:20])
+def test_invalid_quantity_returns_400(untouched: Shop, quantity: object) -> None:
+    assert_rejected(untouched.checkout(quantity))
 
 
 NOT_INTEGERS = [
@@ -66,14 +81,14 @@ FIVE = ["5", '"5"', '"005"', "5.0", "50e-1"]
 
 
 @pytest.mark.parametrize("literal", NOT_INTEGERS, ids=lambda literal: literal[:20])
-def test_number_that_is_not_an_integer_is_rejected(untouched: Shop, literal: str) -> None:
+def test_quantity_that_is_not_an_integer_returns_400(untouched: Shop, literal: str) -> None:
     body = f'{{"MessageAttributeProductCnt": {literal}}}'
-    assert_refused(untouched.request("POST", "/checkout", data=body))
+    assert_rejected(untouched.request("POST", "/checkout", data=body))
 
 
 def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
     """One key, five spellings: the first one buys, the others get its response."""
-    answers = [
+    responses = [
         shop.request(
             "POST",
             "/checkout",
@@ -82,14 +97,14 @@ def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
         )
         for literal in FIVE
     ]
-    for literal, answer in zip(FIVE, answers, strict=True):
-        assert (answer.status_code, answer.json()["stock"]) == (200, 5), literal
+    for literal, response in zip(FIVE, responses, strict=True):
+        assert (response.status_code, response.json()["stock"]) == (200, 5), literal
     assert shop.ledger() == [(5, "unknown")]
 
 
 @pytest.mark.parametrize("body", [{}, {"requester": "홍길동"}, {"messageattributeproductcnt": 1}])
-def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, object]) -> None:
-    assert_refused(untouched.request("POST", "/checkout", json=body))
+def test_checkout_without_a_quantity_returns_400(untouched: Shop, body: dict[str, object]) -> None:
+    assert_rejected(untouched.request("POST", "/checkout", json=body))
 
 
 @pytest.mark.parametrize(
@@ -111,10 +126,8 @@ def test_a_checkout_without_a_count_is_refused(untouched: Shop, body: dict[str, 
     ],
     ids=ascii,
 )
-def test_a_text_that_cannot_be_passed_on_is_refused(
-    untouched: Shop, name: str, text: object
-) -> None:
-    assert_refused(untouched.checkout(1000, **{name: text}))
+def test_invalid_text_returns_400(untouched: Shop, name: str, text: Any) -> None:
+    assert_rejected(untouched.checkout(1000, **{name: text}))
 
 
 @pytest.mark.parametrize(
@@ -139,33 +152,35 @@ def test_a_text_that_cannot_be_passed_on_is_refused(
     ids=lambda item: item[0],
 )
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream", None])
-def test_a_body_that_is_no_json_object_is_refused(
+def test_body_that_is_not_a_json_object_returns_400(
     untouched: Shop, body: tuple[str, bytes], content_type: str | None
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
-    assert_refused(untouched.request("POST", "/checkout", data=body[1], headers=headers))
+    assert_rejected(untouched.request("POST", "/checkout", data=body[1], headers=headers))
 
 
 @pytest.mark.parametrize(
     "content_type", ["application/json", "application/x-www-form-urlencoded", None]
 )
-def test_a_body_of_16_kib_is_served_whatever_it_is_called(
+def test_body_of_16_kib_is_accepted_with_any_content_type(
     shop: Shop, content_type: str | None
 ) -> None:
     body = json.dumps(
         {"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False
     ).encode()
     headers = {"Content-Type": content_type} if content_type else {}
-    answer = shop.request("POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers)
-    assert (answer.status_code, answer.json()["stock"]) == (200, 9)
+    response = shop.request(
+        "POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers
+    )
+    assert (response.status_code, response.json()["stock"]) == (200, 9)
     assert shop.ledger() == [(1, "홍길동")]
 
 
 @pytest.mark.parametrize(
     "key", ["", "k" * (limits.IDEMPOTENCY_KEY + 1), "tab\there", "홍길동".encode()], ids=ascii
 )
-def test_an_invalid_idempotency_key_is_refused(untouched: Shop, key: str | bytes) -> None:
-    assert_refused(untouched.checkout(1, headers={"Idempotency-Key": key}))
+def test_invalid_idempotency_key_returns_400(untouched: Shop, key: str | bytes) -> None:
+    assert_rejected(untouched.checkout(1, headers={"Idempotency-Key": key}))
 
 
 @pytest.mark.parametrize(
@@ -182,26 +197,26 @@ def test_an_invalid_idempotency_key_is_refused(untouched: Shop, key: str | bytes
     ],
     ids=ascii,
 )
-def test_an_unknown_product_is_not_sold(untouched: Shop, product_id: str) -> None:
-    answer = untouched.checkout(1, MessageAttributeProductId=product_id)
-    assert_refused(answer)
-    assert answer.json() == {"message": "상품 없음"}
+def test_checkout_of_an_unknown_product_returns_400(untouched: Shop, product_id: str) -> None:
+    response = untouched.checkout(1, MessageAttributeProductId=product_id)
+    assert_rejected(response)
+    assert response.json() == {"message": "상품 없음"}
 
 
 @pytest.mark.parametrize(
     "slug", ["bagel", "DONUT", "donut%20", "'%20OR%20'1", "%ED%99%8D", "%00", "x" * 200]
 )
-def test_an_unknown_product_is_not_shown(untouched: Shop, slug: str) -> None:
-    answer = untouched.request("GET", f"/product/{slug}")
-    assert_refused(answer)
-    assert answer.json() == {"message": "상품 없음"}
+def test_unknown_product_returns_400(untouched: Shop, slug: str) -> None:
+    response = untouched.request("GET", f"/product/{slug}")
+    assert_rejected(response)
+    assert response.json() == {"message": "상품 없음"}
 
 
 @pytest.mark.parametrize("order_id", ["no-such-order", "%27%20OR%20%271", "%ED%99%8D", "x" * 200])
-def test_an_unknown_order_is_not_shown(untouched: Shop, order_id: str) -> None:
-    answer = untouched.request("GET", f"/order/{order_id}")
-    assert_refused(answer)
-    assert answer.json() == {"message": "주문 없음"}
+def test_unknown_order_returns_400(untouched: Shop, order_id: str) -> None:
+    response = untouched.request("GET", f"/order/{order_id}")
+    assert_rejected(response)
+    assert response.json() == {"message": "주문 없음"}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +240,10 @@ def test_an_unknown_order_is_not_shown(untouched: Shop, order_id: str) -> None:
         for path in ("/product", "/product/", "/checkout/now", "/Checkout", "/CHECKOUT")
     ],
 )
-def test_anything_else_is_not_found(untouched: Shop, method: str, path: str) -> None:
-    answer = untouched.request(method, path, json={"MessageAttributeProductCnt": 1})
-    assert (answer.status_code, answer.headers["content-type"]) == (404, JSON), answer.text
-    assert method == "HEAD" or answer.json() == {"error": "Not Found"}
+def test_any_other_request_returns_404(untouched: Shop, method: str, path: str) -> None:
+    response = untouched.request(method, path, json={"MessageAttributeProductCnt": 1})
+    assert (response.status_code, response.headers["content-type"]) == (404, CONTENT_TYPE), (
+        response.text
+    )
+    if method != "HEAD":
+        assert response.json() == {"error": "Not Found"}

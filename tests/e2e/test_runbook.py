@@ -1,4 +1,7 @@
-"""docs/runbook.md does what it says: each section's commands are typed where its alarm would ring."""
+"""The commands in docs/runbook.md work.
+
+Each section's commands are run in a shop in which the section's alarm would fire.
+"""
 
 import os
 import signal
@@ -7,28 +10,24 @@ import threading
 
 import pytest
 
-from local.cloud import PROJECT
 from local.emulator.faults import Fault
-from local.factory import Answer, Order
-from tests.support.accidents import make_due, run, run_relay, shell_environment
+from local.factory import accept
+from settings import PROJECT
+from tests.support.accidents import make_due, run, run_relay, shell_variables
 from tests.support.deployed_shop import PATIENCE, Shop
 from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
+from tests.support.misbehaving import accept_without_callback, reject
 from tests.support.polling import eventually
 
 RUNBOOK = sections("docs/runbook.md")
 
 
 def follow(shop: Shop, section: str) -> str:
-    """What the section's commands say."""
+    """Run the commands of a section, and return what they print."""
     return "".join(run(shop, command) for command in commands(RUNBOOK[section]))
 
 
-def hold_back(order: Order) -> Answer:
-    """A factory that takes orders and delivers nothing."""
-    return Answer(deliver=False)
-
-
-def test_every_command_of_the_runbook_is_typed_here() -> None:
+def test_every_section_with_commands_has_a_test() -> None:
     with_commands = {
         heading
         for heading, text in RUNBOOK.items()
@@ -43,10 +42,10 @@ def test_every_command_of_the_runbook_is_typed_here() -> None:
     assert make_targets("".join(RUNBOOK.values())) <= makefile_targets()
 
 
-def test_an_order_that_the_factory_took_five_times_in_vain_is_brought_back(shop: Shop) -> None:
+def test_redrive_places_an_order_that_was_rejected_five_times(shop: Shop) -> None:
     sqs, queue = shop.cloud.client("sqs"), {"QueueUrl": shop.queue_url("stock_dlq")}
     sqs.purge_queue(**queue)
-    shop.factory.answer = lambda order: Answer(status=500, deliver=False)
+    shop.factory.respond = reject
     order_id = shop.order_more(40)
 
     def dead() -> None:
@@ -56,16 +55,16 @@ def test_an_order_that_the_factory_took_five_times_in_vain_is_brought_back(shop:
         assert depth == {"ApproximateNumberOfMessages": "1"}
 
     eventually(dead, within=2 * PATIENCE)
-    assert len(shop.calls(order_id)) == 5
+    assert len(shop.placed_orders(order_id)) == 5
 
-    shop.factory.answer = lambda order: Answer()
+    shop.factory.respond = accept
     assert "moved 1 message(s)" in follow(shop, "StockDlqNotEmpty")
     shop.wait_for(order_id)
     assert "arrived" in run(shop, "make orders")
     assert shop.stock() == 50
 
 
-def test_an_order_that_could_not_be_published_is_shown(shop: Shop) -> None:
+def test_unpublished_order_is_listed(shop: Shop) -> None:
     with shop.cloud.faults(Fault(service="sns", status=503)):
         order_id = shop.order_more(40)
         shown = next(
@@ -78,10 +77,10 @@ def test_an_order_that_could_not_be_published_is_shown(shop: Shop) -> None:
     assert order_id not in follow(shop, "OldestUnpublishedOrder")
 
 
-def test_a_stuck_order_is_shown_and_asked_for_again(shop: Shop) -> None:
-    shop.factory.answer = hold_back
+def test_stuck_order_is_listed_and_can_be_requested_again(shop: Shop) -> None:
+    shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
-    shop.factory_call(order_id)
+    shop.placed_order(order_id)
     shop.sql("UPDATE production_order SET publications = 4")
     make_due(shop)
     run_relay(shop)
@@ -89,42 +88,40 @@ def test_a_stuck_order_is_shown_and_asked_for_again(shop: Shop) -> None:
     shown = next(line for line in follow(shop, "StuckOrders").splitlines() if order_id in line)
     assert "stuck" in shown
 
-    shop.factory.answer = lambda order: Answer()
-    (ask_again,) = blocks(RUNBOOK["StuckOrders"], "sql")
-    run(shop, "make mysql", stdin=ask_again)
+    shop.factory.respond = accept
+    (request_again,) = blocks(RUNBOOK["StuckOrders"], "sql")
+    run(shop, "make mysql", stdin=request_again)
     run_relay(shop)
     shop.wait_for(order_id)
     ((publications,),) = shop.sql("SELECT publications FROM production_order")
-    assert publications <= 1, "it is asked for from the start"
+    assert publications <= 1, "the number of publications starts again"
     assert shop.stock() == 50
 
 
-def test_the_relay_is_heard_in_the_logs(shop: Shop) -> None:
+def test_logs_show_the_runs_of_the_relay(shop: Shop) -> None:
     (command,) = commands(RUNBOOK["RelaySilent"])
     run_relay(shop)
     with subprocess.Popen(
         ["bash", "-c", command],
         cwd=PROJECT,
-        env=shell_environment(shop),
+        env=shell_variables(shop),
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as logs:
-        impatience = threading.Timer(PATIENCE, os.killpg, (logs.pid, signal.SIGINT))
-        impatience.start()
+        interrupt = threading.Timer(PATIENCE, os.killpg, (logs.pid, signal.SIGINT))
+        interrupt.start()
         assert logs.stdout
-        heard = any(
-            line.startswith("Relay ") and '"message": "relay"' in line for line in logs.stdout
+        shown = any(
+            line.startswith("relay ") and '"message": "relay"' in line for line in logs.stdout
         )
-        impatience.cancel()
+        interrupt.cancel()
         os.killpg(logs.pid, signal.SIGINT)
-    assert heard
+    assert shown
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_an_account_s_database_is_never_mistaken_for_this_machine_s(
-    shop: Shop, environment: str
-) -> None:
+def test_database_commands_fail_for_an_account(shop: Shop, environment: str) -> None:
     for target in ("orders", "mysql"):
         with pytest.raises(AssertionError, match=target):
             run(shop, f"ENV={environment} make {target}")

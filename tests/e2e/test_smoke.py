@@ -1,35 +1,40 @@
-"""`make smoke` tells whether the deployed shop's loop is closed, and at which hop it is not."""
+"""`make smoke` checks the deployed shop's whole loop.
+
+If a hop does not work, the error message names it.
+"""
 
 import subprocess
 import time
+from collections.abc import Callable
 
 import pytest
 
-from local.cloud import PROJECT
 from local.emulator.faults import Fault
-from local.factory import Answer
+from local.factory import FactoryResponse, Order, accept
 from operations.smoke import depth
-from tests.support.accidents import make_due, run, run_relay, shell_environment
-from tests.support.deployed_shop import PATIENCE, Shop
+from settings import PROJECT
+from tests.support.accidents import make_due, run, run_relay, shell_variables
+from tests.support.deployed_shop import PATIENCE, SETTINGS, Shop
+from tests.support.misbehaving import accept_without_callback, reject
 from tests.support.polling import eventually
 
 WITHIN = 4
 OVERHEAD = 15
-"""Seconds for Python to start, and for everything before the order is followed."""
+"""Seconds for the start of Python, and for everything before the command waits for the order."""
 
 
-def test_loop_of_the_local_cloud_is_proved(shop: Shop) -> None:
-    said = run(shop, "make smoke")
-    assert said.startswith(f"{shop.cloud.endpoint} works: ")
+def test_smoke_test_passes_on_the_local_cloud(shop: Shop) -> None:
+    output = run(shop, "make smoke")
+    assert output.startswith(f"{shop.cloud.endpoint} works: ")
     ((order_id, status, requester),) = shop.sql(
         "SELECT order_id, status, requester FROM production_order"
     )
-    assert order_id in said
+    assert order_id in output
     assert (status, requester) == ("arrived", "smoke")
     assert shop.stock() == 10
 
 
-def test_nothing_is_ordered_above_max_order(shop: Shop) -> None:
+def test_smoke_test_orders_nothing_above_max_quantity(shop: Shop) -> None:
     shop.set_stock(1000)
     status, sentence = failure(shop, "make smoke")
     assert status != 0
@@ -38,11 +43,14 @@ def test_nothing_is_ordered_above_max_order(shop: Shop) -> None:
 
 
 def failure(shop: Shop, command: str) -> tuple[int, str]:
-    """The exit status, and the only line on standard error but for make's own."""
+    """Run a command that fails.
+
+    Return its status, and its only line on stderr apart from make's own.
+    """
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,
-        env=shell_environment(shop),
+        env=shell_variables(shop),
         capture_output=True,
         text=True,
         timeout=60,
@@ -54,7 +62,7 @@ def failure(shop: Shop, command: str) -> tuple[int, str]:
 
 
 def smoke(shop: Shop) -> str:
-    """What a smoke test with little patience fails with."""
+    """Run a smoke test that waits only WITHIN seconds, and return its error message."""
     directory = f"--directory={shop.cloud.directory}"
     endpoint = f"--endpoint={shop.cloud.directory}/endpoint"
     began = time.monotonic()
@@ -68,7 +76,7 @@ def smoke(shop: Shop) -> str:
     return sentence
 
 
-def test_order_that_sns_refuses_is_named(shop: Shop) -> None:
+def test_order_that_sns_rejects_is_named(shop: Shop) -> None:
     with shop.cloud.faults(Fault(service="sns", action="Publish", status=503)):
         sentence = smoke(shop)
     assert "outbox → SNS" in sentence
@@ -79,24 +87,28 @@ def test_order_that_sns_refuses_is_named(shop: Shop) -> None:
     shop.wait_for(order_id)
 
 
-@pytest.mark.parametrize(
-    "answer", [Answer(deliver=False), Answer(status=500, deliver=False)], ids=["silent", "down"]
-)
-def test_order_that_does_not_arrive_is_named(shop: Shop, answer: Answer) -> None:
-    shop.factory.answer = lambda order: answer
+@pytest.mark.parametrize("respond", [accept_without_callback, reject])
+def test_order_that_does_not_arrive_is_named(
+    shop: Shop, respond: Callable[[Order], FactoryResponse]
+) -> None:
+    shop.factory.respond = respond
     sentence = smoke(shop)
     assert "queue → consumer → factory → callback" in sentence
     assert "in the dead-letter queue" in sentence
     assert "`published`" in sentence
 
-    shop.factory.answer = lambda order: Answer()
+    shop.factory.respond = accept
     make_due(shop)
     run_relay(shop)
     ((order_id,),) = shop.sql("SELECT order_id FROM production_order")
-    shop.wait_for(order_id)  # nothing of it is left in the queues for the next test
+    shop.wait_for(order_id)
+    # The next test finds no message of this one.
     eventually(lambda: queues_are_empty(shop), within=PATIENCE)
 
 
 def queues_are_empty(shop: Shop) -> None:
     sqs = shop.cloud.client("sqs")
-    assert [depth(sqs, f"{name}_local") for name in ("stock_queue", "stock_dlq")] == [0, 0]
+    assert [depth(sqs, SETTINGS.message_name(name)) for name in ("stock_queue", "stock_dlq")] == [
+        0,
+        0,
+    ]

@@ -1,18 +1,8 @@
-from collections.abc import Callable
-from functools import cache
+"""Start the CDK as tests.support.assembly does, before a test module of this folder imports a stack.
 
-import pytest
+The CDK reads its variables once, when it is imported.
+"""
 
-from settings import ENVIRONMENTS
-from tests.support.assembly import Assembly, synth
+import importlib
 
-
-@pytest.fixture(scope="session")
-def assembly_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Assembly]:
-    return cache(lambda name: synth(ENVIRONMENTS[name], tmp_path_factory.mktemp(f"cdk.out-{name}")))
-
-
-@pytest.fixture(params=ENVIRONMENTS)
-def assembly(request: pytest.FixtureRequest, assembly_of: Callable[[str], Assembly]) -> Assembly:
-    """Each environment in turn, synthesized once a session."""
-    return assembly_of(request.param)
+importlib.import_module("tests.support.assembly")

@@ -1,16 +1,20 @@
+"""Which environments and stacks app.py synthesizes, and what it says about a wrong choice."""
+
 import json
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
 
-from app import chosen
+from app import chosen_environments
 from settings import ENVIRONMENTS
-from tests.support.assembly import Assembly, run
+from tests.support.assembly import Assembly, run_app
 
 
-def environments(**context: str) -> list[str]:
-    return [settings.name for settings in chosen(cdk.App(context=context))]
+def chosen(**context: str) -> list[str]:
+    """Return the names of the environments that the context chooses."""
+    return [settings.name for settings in chosen_environments(cdk.App(context=context))]
 
 
 @pytest.mark.parametrize(
@@ -23,38 +27,40 @@ def environments(**context: str) -> list[str]:
     ],
 )
 def test_environments_are_chosen_by_name(env: str, names: list[str]) -> None:
-    assert environments(env=env) == names
+    assert chosen(env=env) == names
 
 
 @pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": " , "}], ids=str)
-def test_without_a_choice_the_names_are_told(context: dict[str, str]) -> None:
+def test_missing_choice_is_rejected_with_the_names(context: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"no environment chosen: .*local, dev, staging, prod"):
-        environments(**context)
+        chosen(**context)
 
 
 @pytest.mark.parametrize("env", ["production", "dev,production", "DEV"])
-def test_an_unknown_environment_is_named(env: str) -> None:
+def test_unknown_environment_is_named(env: str) -> None:
     unknown = env.split(",")[-1]
     with pytest.raises(
         ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"
     ):
-        environments(env=env)
+        chosen(env=env)
 
 
-def test_settings_are_overridden_by_the_context() -> None:
-    (settings,) = chosen(cdk.App(context={"env": "dev", "factory_url": "https://factory.test/api"}))
+def test_context_overrides_settings() -> None:
+    (settings,) = chosen_environments(
+        cdk.App(context={"env": "dev", "factory_url": "https://factory.test/api"})
+    )
     assert settings.factory_url == "https://factory.test/api"
 
 
-def test_every_environment_has_the_same_stacks(assembly: Assembly) -> None:
+def test_every_environment_has_the_same_four_stacks(assembly: Assembly) -> None:
     assert set(assembly.templates) == {
         f"donut-shop-{stack}-{assembly.name}"
         for stack in ("data", "messaging", "service", "monitoring")
     }
 
 
-def test_all_environments_pass_validation_without_asking_aws(tmp_path: Path) -> None:
-    synth = run(tmp_path, env=",".join(ENVIRONMENTS))
+def test_all_environments_pass_validation_without_calling_aws(tmp_path: Path) -> None:
+    synth = run_app(tmp_path, env=",".join(ENVIRONMENTS))
     assert synth.returncode == 0, synth.stderr
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     assert "missing" not in manifest
@@ -65,17 +71,23 @@ def test_all_environments_pass_validation_without_asking_aws(tmp_path: Path) -> 
     } == {"aws://unknown-account/ap-northeast-2"}
 
 
-def test_a_wrong_choice_ends_in_one_sentence(tmp_path: Path) -> None:
-    synth = run(tmp_path, env="production")
+def test_wrong_choice_ends_in_one_sentence(tmp_path: Path) -> None:
+    synth = run_app(tmp_path, env="production")
     assert synth.returncode != 0
     assert synth.stderr.startswith("error: unknown environment production: ")
     assert "Traceback" not in synth.stderr
 
 
-def test_everything_is_tagged_with_app_and_environment(assembly: Assembly) -> None:
-    """So that the bill can be split by environment."""
+def tags(properties: dict[str, Any]) -> dict[str, str]:
+    """Return the tags of a resource."""
+    return {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
+
+
+def test_resources_are_tagged_with_app_and_environment(assembly: Assembly) -> None:
+    """The tags split the bill by environment."""
     expected = {"app": "donut-shop", "environment": assembly.name}
-    tagged = dict(assembly.functions())
+    for name, function in assembly.functions().items():
+        assert tags(function).items() >= expected.items(), name
     for kind in (
         "AWS::RDS::DBInstance",
         "AWS::SQS::Queue",
@@ -83,7 +95,5 @@ def test_everything_is_tagged_with_app_and_environment(assembly: Assembly) -> No
         "AWS::EC2::VPC",
         "AWS::Logs::LogGroup",
     ):
-        tagged |= assembly.resources(kind)
-    for id, resource in tagged.items():
-        tags = {tag["Key"]: tag["Value"] for tag in resource["Properties"]["Tags"]}
-        assert tags.items() >= expected.items(), id
+        for id, properties in assembly.each(kind):
+            assert tags(properties).items() >= expected.items(), id

@@ -1,4 +1,4 @@
-"""Dependencies point inward, and what runs in the cloud knows no other cloud."""
+"""Which modules may import which others, and what else a module may not contain."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.assembly import PROJECT
+from settings import PROJECT
 
 LAMBDAS = PROJECT / "lambdas"
 READS_REQUESTS = [
@@ -16,13 +16,14 @@ READS_REQUESTS = [
     LAMBDAS / "restock" / "handler.py",
     LAMBDAS / "sales" / "handler.py",
 ]
-SHIPPED = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
+LAYER = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
+"""Packages that functions may import: those of the layer, and boto3, which Lambda provides."""
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [PROJECT / "app.py", *sorted((PROJECT / "stacks").rglob("*.py"))]
 
 
 def imported(source: Path) -> Iterator[str]:
-    """The top-level names of what a file imports, inside functions too."""
+    """Yield the top-level names of the modules that a file imports, also inside functions."""
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -32,17 +33,18 @@ def imported(source: Path) -> Iterator[str]:
 
 
 def named(path: Path) -> str:
+    """Return the path relative to the project."""
     return str(path.relative_to(PROJECT))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=named)
-def test_a_function_imports_itself_what_is_common_and_what_ships(source: Path) -> None:
+def test_function_imports_its_folder_common_and_the_layer_only(source: Path) -> None:
     folder = source.relative_to(LAMBDAS).parts[0]
-    assert set(imported(source)) - sys.stdlib_module_names <= SHIPPED | {"common", folder}
+    assert set(imported(source)) - sys.stdlib_module_names <= LAYER | {"common", folder}
 
 
 @pytest.mark.parametrize("source", STACKS, ids=named)
-def test_stacks_import_neither_functions_nor_local_tools(source: Path) -> None:
+def test_stacks_import_the_cdk_and_the_settings_only(source: Path) -> None:
     assert set(imported(source)) - sys.stdlib_module_names <= {
         "aws_cdk",
         "constructs",
@@ -52,18 +54,18 @@ def test_stacks_import_neither_functions_nor_local_tools(source: Path) -> None:
     }
 
 
-def test_settings_can_be_read_without_the_cdk() -> None:
+def test_settings_import_the_standard_library_only() -> None:
     assert set(imported(PROJECT / "settings.py")) <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=named)
-def test_one_file_reads_the_environment(source: Path) -> None:
+def test_only_one_module_reads_the_variables(source: Path) -> None:
     reads = bool(re.search(r"\b(environb?|getenv)\b", source.read_text()))
     assert reads == (source == LAMBDAS / "common" / "environment.py")
 
 
 def limit_literals(code: str) -> Iterator[str]:
-    """Yield every number of two digits or more but 1024, and every length in a pattern or a message.
+    """Yield the numbers above 9 except 1024, and the lengths in patterns and messages.
 
     A call's arguments and the defaults of parameters are HTTP statuses, not limits.
     """
@@ -82,11 +84,11 @@ def limit_literals(code: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("source", READS_REQUESTS, ids=named)
-def test_limits_stand_in_a_module_of_their_own(source: Path) -> None:
+def test_limits_are_in_their_own_module(source: Path) -> None:
     assert list(limit_literals(source.read_text())) == []
 
 
-def test_limit_literal_is_found() -> None:
+def test_limits_in_code_are_found() -> None:
     code = """
 MAX = 16 * 1024
 def parse(text, *, status=400):
@@ -97,8 +99,8 @@ def parse(text, *, status=400):
 
 
 @pytest.mark.parametrize("source", SOURCES + STACKS, ids=named)
-def test_nothing_knows_the_local_cloud(source: Path) -> None:
-    """AWS_ENDPOINT_URL_SNS names an endpoint of AWS's own."""
+def test_deployed_code_does_not_mention_the_local_cloud(source: Path) -> None:
+    """AWS_ENDPOINT_URL_SNS is allowed because it names an endpoint of AWS."""
     assert not re.search(
         r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost",
         source.read_text(),

@@ -1,57 +1,62 @@
+"""The database, its secrets, and a database that exists already."""
+
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+import settings
+import stacks.data_stack
 from settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
 from tests.support.assembly import Assembly, construct, subnets_with_a_route, synth
 
 
-def test_the_database_is_private_and_encrypted(assembly: Assembly) -> None:
+def test_database_is_private_and_encrypted(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["PubliclyAccessible"] is False
     assert database["StorageEncrypted"] is True
 
 
-def test_nobody_types_the_master_password(assembly: Assembly) -> None:
+def test_rds_generates_the_master_password(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["ManageMasterUserPassword"] is True
     assert "MasterUserPassword" not in database
 
 
-def test_the_database_lives_in_subnets_without_a_way_out(assembly: Assembly) -> None:
+def test_database_subnets_have_no_egress(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     group, properties = assembly.one("AWS::RDS::DBSubnetGroup")
     assert assembly.origin(database["DBSubnetGroupName"]) == group
-    subnets = assembly.resources("AWS::EC2::Subnet")
-    zones = {
-        subnets[assembly.origin(subnet)]["Properties"]["AvailabilityZone"]
-        for subnet in properties["SubnetIds"]
-    }
-    assert zones == {"ap-northeast-2a", "ap-northeast-2c"}
-    assert not any(subnet["Properties"]["MapPublicIpOnLaunch"] for subnet in subnets.values())
-    for way_out in ("InternetGateway", "NatGateway", "EIP"):
-        assert not assembly.resources(f"AWS::EC2::{way_out}")
     isolated = {assembly.origin(subnet) for subnet in properties["SubnetIds"]}
+    subnets = dict(assembly.each("AWS::EC2::Subnet"))
+    zones = {subnets[subnet]["AvailabilityZone"] for subnet in isolated}
+    assert zones == {"ap-northeast-2a", "ap-northeast-2c"}
     assert not isolated & subnets_with_a_route(assembly)
+
+
+def test_nothing_in_the_network_is_public(assembly: Assembly) -> None:
+    for name, subnet in assembly.each("AWS::EC2::Subnet"):
+        assert not subnet["MapPublicIpOnLaunch"], name
+    for kind in ("InternetGateway", "NatGateway", "EIP"):
+        assert not assembly.resources(f"AWS::EC2::{kind}"), kind
 
 
 def test_only_the_functions_reach_the_database(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     (group,) = {assembly.origin(group) for group in database["VPCSecurityGroups"]}
-    assert (
-        "SecurityGroupIngress"
-        not in assembly.resources("AWS::EC2::SecurityGroup")[group]["Properties"]
-    )
+    groups = dict(assembly.each("AWS::EC2::SecurityGroup"))
+    assert "SecurityGroupIngress" not in groups[group]
     _, ingress = assembly.one("AWS::EC2::SecurityGroupIngress", "DatabaseSecurityGroup")
     assert assembly.origin(ingress["GroupId"]) == group
     client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
     assert assembly.origin(ingress["SourceSecurityGroupId"]) == client
-    for rule in assembly.resources("AWS::EC2::SecurityGroupIngress").values():
-        assert not {"CidrIp", "CidrIpv6"} & rule["Properties"].keys()
+    for name, rule in assembly.each("AWS::EC2::SecurityGroupIngress"):
+        assert not {"CidrIp", "CidrIpv6"} & rule.keys(), name
 
 
-def test_the_database_demands_tls_and_utf8(assembly: Assembly) -> None:
+def test_database_requires_tls_and_uses_utf8(assembly: Assembly) -> None:
     group, parameters = assembly.one("AWS::RDS::DBParameterGroup")
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert assembly.origin(database["DBParameterGroupName"]) == group
@@ -60,7 +65,7 @@ def test_the_database_demands_tls_and_utf8(assembly: Assembly) -> None:
     assert parameters["Parameters"]["character_set_server"] == "utf8mb4"
 
 
-def test_the_version_changes_only_when_we_say_so(assembly: Assembly) -> None:
+def test_database_version_is_pinned(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["AutoMinorVersionUpgrade"] is False
     assert database["EngineVersion"].startswith("10.11.")
@@ -68,18 +73,65 @@ def test_the_version_changes_only_when_we_say_so(assembly: Assembly) -> None:
 
 def test_backups_are_kept_as_long_as_the_settings_say(assembly: Assembly) -> None:
     _, database = assembly.one("AWS::RDS::DBInstance")
-    settings = ENVIRONMENTS[assembly.name].database
-    assert isinstance(settings, ManagedDatabase)
-    assert database["BackupRetentionPeriod"] == settings.backup_days
+    managed = assembly.settings.database
+    assert isinstance(managed, ManagedDatabase)
+    assert database["BackupRetentionPeriod"] == managed.backup_days
 
 
-def test_data_that_matters_outlives_its_stack(assembly: Assembly) -> None:
-    ((_, database),) = assembly.resources("AWS::RDS::DBInstance").items()
-    expected = "Snapshot" if ENVIRONMENTS[assembly.name].retain_data else "Delete"
-    assert (database["DeletionPolicy"], database["UpdateReplacePolicy"]) == (expected, expected)
-    if assembly.name == "prod":
-        assert database["Properties"]["DeletionProtection"] is True
-        assert database["Properties"]["MultiAZ"] is True
+def test_removed_database_leaves_a_snapshot_if_data_is_retained(assembly: Assembly) -> None:
+    (database,) = assembly.resources("AWS::RDS::DBInstance").values()
+    expected = "Snapshot" if assembly.settings.retain_data else "Delete"
+    assert database["DeletionPolicy"] == expected
+    assert database["UpdateReplacePolicy"] == expected
+
+
+def test_prod_database_is_protected_and_in_two_zones(
+    assembly_of: Callable[[str], Assembly],
+) -> None:
+    _, database = assembly_of("prod").one("AWS::RDS::DBInstance")
+    assert database["DeletionProtection"] is True
+    assert database["MultiAZ"] is True
+
+
+# --- logging in
+
+
+LOGIN_USERS = {
+    "SalesSecret": "shop_sales_password",
+    "RestockSecret": "shop_restock_password",
+    "RelaySecret": "shop_relay_password",
+}
+"""Secret → the user of the database whose password it holds."""
+
+
+def login_users(assembly: Assembly) -> dict[str, str]:
+    """Return the user name in each secret."""
+    return {
+        construct(id): json.loads(secret["GenerateSecretString"]["SecretStringTemplate"])[
+            "username"
+        ]
+        for id, secret in assembly.each("AWS::SecretsManager::Secret")
+    }
+
+
+def test_each_function_has_a_secret_where_it_logs_in_with_a_password(assembly: Assembly) -> None:
+    assert login_users(assembly) == (LOGIN_USERS if assembly.name == "local" else {})
+
+
+@pytest.mark.parametrize("environment", ["local", "dev"])
+def test_function_without_a_database_user_is_named(
+    environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = {name: user for name, user in settings.DATABASE_USERS.items() if name != "restock"}
+    monkeypatch.setattr(stacks.data_stack, "DATABASE_USERS", users)
+    with pytest.raises(
+        ValueError,
+        match=r"function restock has no database user: add it to lambdas/migrate/database_users\.json",
+    ):
+        synth(ENVIRONMENTS[environment], tmp_path)
+
+
+# --- a database that exists already
 
 
 EXISTING = ExistingDatabase(
@@ -92,54 +144,55 @@ EXISTING = ExistingDatabase(
 )
 
 
-def test_an_existing_database_is_used_as_it_is(tmp_path: Path) -> None:
-    assembly = synth(replace(ENVIRONMENTS["prod"], database=EXISTING), tmp_path)
-    for kind in (
+@pytest.fixture(scope="module")
+def existing(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    """Return prod on a database that exists already."""
+    directory = tmp_path_factory.mktemp("cdk.out-existing")
+    return synth(replace(ENVIRONMENTS["prod"], database=EXISTING), directory)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
         "RDS::DBInstance",
         "RDS::DBParameterGroup",
         "EC2::VPC",
         "EC2::VPCEndpoint",
         "EC2::SecurityGroup",
-    ):
-        assert not assembly.resources(f"AWS::{kind}")
-    for name in ("sales", "restock", "relay", "migrate"):
-        network = assembly.functions()[name]["Properties"]["VpcConfig"]
-        assert (network["SubnetIds"], network["SecurityGroupIds"]) == (
-            ["subnet-1", "subnet-2"],
-            ["sg-1"],
-        )
-        given = assembly.environment(name)
-        assert (given["DATABASE_HOST"], given["DATABASE_PORT"]) == ("database.example", "3306")
-    assert assembly.environment("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
-    assert login_users(assembly) == LOGIN_USERS
+    ],
+)
+def test_existing_database_is_not_created_again(kind: str, existing: Assembly) -> None:
+    assert not existing.resources(f"AWS::{kind}")
 
 
-LOGIN_USERS = {
-    "SalesSecret": "shop_sales_password",
-    "RestockSecret": "shop_restock_password",
-    "RelaySecret": "shop_relay_password",
-}
-"""Secret → the user of the database whose password it holds."""
+def test_functions_reach_an_existing_database_from_its_network(existing: Assembly) -> None:
+    assert existing.database_functions()
+    for name in existing.database_functions():
+        network = existing.functions()[name]["VpcConfig"]
+        assert network["SubnetIds"] == ["subnet-1", "subnet-2"], name
+        assert network["SecurityGroupIds"] == ["sg-1"], name
+        variables = existing.variables(name)
+        assert variables["DATABASE_HOST"] == "database.example", name
+        assert variables["DATABASE_PORT"] == "3306", name
 
 
-def login_users(assembly: Assembly) -> dict[str, str]:
-    return {
-        construct(id): json.loads(
-            secret["Properties"]["GenerateSecretString"]["SecretStringTemplate"]
-        )["username"]
-        for id, secret in assembly.resources("AWS::SecretsManager::Secret").items()
-    }
+def test_migration_logs_in_to_an_existing_database_with_its_owners_secret(
+    existing: Assembly,
+) -> None:
+    assert existing.variables("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
 
 
-def test_each_function_has_a_secret_where_it_logs_in_with_a_password(assembly: Assembly) -> None:
-    assert login_users(assembly) == (LOGIN_USERS if assembly.name == "local" else {})
+def test_functions_log_in_to_an_existing_database_with_passwords(existing: Assembly) -> None:
+    assert login_users(existing) == LOGIN_USERS
 
 
-def test_a_snapshot_is_restored_without_what_it_brings_along(tmp_path: Path) -> None:
+# --- restoring a snapshot
+
+
+def test_restored_database_takes_from_the_snapshot_what_it_holds(tmp_path: Path) -> None:
     restored = ManagedDatabase(instance_class="t4g.micro", snapshot="last-night")
-    _, database = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path).one(
-        "AWS::RDS::DBInstance"
-    )
+    assembly = synth(replace(ENVIRONMENTS["dev"], database=restored), tmp_path)
+    _, database = assembly.one("AWS::RDS::DBInstance")
     assert database["DBSnapshotIdentifier"] == "last-night"
     assert not {"DBName", "MasterUsername", "StorageEncrypted"} & database.keys()
 
@@ -157,18 +210,17 @@ def test_restore_changes_every_template_that_refers_to_the_database(
     after = synth(replace(dev, database=replace(dev.database, snapshot="last-night")), tmp_path)
     changed = {name for name in before.templates if before.templates[name] != after.templates[name]}
     assert changed == {f"donut-shop-{stack}-dev" for stack in ("data", "service", "monitoring")}
-    for name in ("sales", "restock", "relay", "migrate"):
-        assert "DATABASE_GENERATION" not in before.environment(name)
-        assert after.environment(name)["DATABASE_GENERATION"] == "last-night"
-    (old,), (new,) = (
-        assembly.resources("Custom::Trigger").values() for assembly in (before, after)
-    )
-    assert old["Properties"]["HandlerArn"] != new["Properties"]["HandlerArn"], (
-        "the migration would not run"
-    )
-    alarms = after.resources("AWS::CloudWatch::Alarm").values()
-    restored = [
-        alarm["Properties"]["AlarmDescription"] for alarm in alarms if "last-night" in str(alarm)
+    for name in after.database_functions():
+        assert "DATABASE_GENERATION" not in before.variables(name), name
+        assert after.variables(name)["DATABASE_GENERATION"] == "last-night", name
+    _, old = before.one("Custom::Trigger")
+    _, new = after.one("Custom::Trigger")
+    assert old["HandlerArn"] != new["HandlerArn"], "the migration would not run"
+    watching = [
+        alarm["AlarmDescription"]
+        for id, alarm in after.each("AWS::CloudWatch::Alarm")
+        if id.startswith("Database")
     ]
-    assert len(restored) == 3
-    assert all(" Restored from last-night." in description for description in restored)
+    assert len(watching) == 3
+    for description in watching:
+        assert " Restored from last-night." in description

@@ -1,4 +1,4 @@
-"""What GitHub may do: assume CDK's own roles, each job its own share of them, and ask what its smoke test asks."""
+"""What GitHub's jobs may do: assume the CDK's own roles, and send the requests of `make smoke`."""
 
 import re
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from app import add_github_roles
 from operations import aws, smoke
-from settings import ENVIRONMENTS, REGION
-from tests.support.assembly import CONTEXT, PROJECT, Assembly, run
+from settings import ENVIRONMENTS, PROJECT, REGION
+from tests.support.assembly import CONTEXT, Assembly, as_list, run_app
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -41,7 +41,7 @@ def of_kind(templates: Templates, kind: str) -> dict[str, Any]:
 
 
 def subjects(templates: Templates) -> dict[str, str]:
-    """Return what each role trusts, after checking that it trusts nothing else."""
+    """Return the subject that each role trusts, after checking that it trusts nothing else."""
     found = {}
     for role in of_kind(templates, "AWS::IAM::Role").values():
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -56,7 +56,7 @@ def subjects(templates: Templates) -> dict[str, str]:
 
 
 def trusted_providers(templates: Templates) -> set[str]:
-    """Return the ARNs of the identity providers in the roles' trust policies, with ${} for the account."""
+    """Return the ARNs of the identity providers that roles trust, with ${} for the account."""
     providers = set()
     for role in of_kind(templates, "AWS::IAM::Role").values():
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
@@ -72,8 +72,8 @@ def templates() -> Templates:
 
 
 @pytest.mark.parametrize("repository", ["owner/donut-shop", "owner@123456/donut-shop@456789"])
-def test_each_job_has_a_role_that_only_it_may_assume(repository: str) -> None:
-    """GitHub signs the numbers for repositories that were created, renamed or moved after 2026-07-15."""
+def test_each_job_has_a_role_of_its_own(repository: str) -> None:
+    """Subjects have numbers if the repository was created, renamed or moved after 2026-07-15."""
     assert subjects(synthesize(repository, "dev,prod")) == {
         "donut-shop-deploy-dev": f"repo:{repository}:environment:dev",
         "donut-shop-deploy-prod": f"repo:{repository}:environment:prod",
@@ -81,12 +81,10 @@ def test_each_job_has_a_role_that_only_it_may_assume(repository: str) -> None:
     }
 
 
-def test_github_is_the_accounts_one_identity_provider(templates: Templates) -> None:
+def test_github_is_the_identity_provider(templates: Templates) -> None:
     (provider,) = of_kind(templates, "AWS::IAM::OIDCProvider").values()
-    assert (provider["Url"], provider["ClientIdList"]) == (
-        f"https://{GITHUB}",
-        ["sts.amazonaws.com"],
-    )
+    assert provider["Url"] == f"https://{GITHUB}"
+    assert provider["ClientIdList"] == ["sts.amazonaws.com"]
     assert trusted_providers(templates) == {f"arn:aws:iam::${{}}:oidc-provider/{GITHUB}"}
 
 
@@ -103,13 +101,13 @@ def test_existing_identity_provider_is_used() -> None:
 @pytest.mark.parametrize(
     "arn", [GITHUB, EXISTING.replace(GITHUB, "accounts.google.com"), f"{EXISTING}/", "arn:*"]
 )
-def test_another_identity_provider_is_rejected(arn: str) -> None:
+def test_provider_other_than_github_is_rejected(arn: str) -> None:
     with pytest.raises(ValueError, match="is not the ARN of GitHub's identity provider"):
         synthesize("owner/donut-shop", "dev", github_oidc_provider_arn=arn)
 
 
-def test_deploying_for_one_environment_leaves_the_others_alone(templates: Templates) -> None:
-    """A stack of its own holds each environment's role, and the shared stack is the same whoever deploys it."""
+def test_stacks_of_an_environment_do_not_depend_on_the_others(templates: Templates) -> None:
+    """Otherwise deploying the roles of one environment would change or delete another's."""
     dev, prod = synthesize("owner/donut-shop", "dev"), synthesize("owner/donut-shop", "prod")
     assert dev.keys() == {"donut-shop-github", "donut-shop-github-dev"}
     assert prod.keys() == {"donut-shop-github", "donut-shop-github-prod"}
@@ -121,7 +119,7 @@ ACCOUNT = "{'Ref': 'AWS::AccountId'}"
 
 
 def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
-    """Return what each role may do: each action with each resource."""
+    """Return what each role may do, as pairs of an action and a resource."""
     roles = of_kind(templates, "AWS::IAM::Role")
     allowed: dict[str, set[tuple[str, str]]] = {role["RoleName"]: set() for role in roles.values()}
     for path, policy in of_kind(templates, "AWS::IAM::Policy").items():
@@ -142,11 +140,7 @@ def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
     return allowed
 
 
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
-
-
-def test_a_role_may_assume_the_cdks_own_and_no_others(templates: Templates) -> None:
+def test_roles_may_assume_the_roles_of_the_cdk_only(templates: Templates) -> None:
     arn = f"arn:aws:iam::{ACCOUNT}:role/cdk-hnb659fds-%s-role-{ACCOUNT}-ap-northeast-2"
     deploy = {arn % kind for kind in ("deploy", "file-publishing", "lookup")}
     assert {
@@ -160,8 +154,8 @@ def test_a_role_may_assume_the_cdks_own_and_no_others(templates: Templates) -> N
 
 
 @dataclass(frozen=True)
-class StandIn(smoke.Shop):
-    """A shop that works, but for the order, whose status stays the same."""
+class FakeShop(smoke.Shop):
+    """A shop that works, except that an order's status never changes."""
 
     url: str = ""
     status: str = "arrived"
@@ -181,9 +175,9 @@ class StandIn(smoke.Shop):
 
 @dataclass
 class Account:
-    """An account in which the shop is deployed. asked: what was asked of it since, as action and resource."""
+    """An account with the shop. requests: those since its deployment, as action and resource."""
 
-    asked: set[tuple[str, str]] = field(default_factory=set)
+    requests: set[tuple[str, str]] = field(default_factory=set)
 
     def deploy(self, environment: str) -> None:
         for queue in ("stock_queue", "stock_dlq"):
@@ -196,13 +190,13 @@ class Account:
         aws.client("cloudwatch").put_metric_data(
             Namespace=f"DonutShop/{environment}", MetricData=[run]
         )
-        self.asked.clear()
+        self.requests.clear()
 
     def record(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         service = model.service_model.service_name
         queue = params.get("QueueName") or params.get("QueueUrl", "").rpartition("/")[2]
         resource = f"arn:aws:{service}:{REGION}:{ACCOUNT}:{queue}" if queue else "*"
-        self.asked.add((f"{service}:{model.name}", resource))
+        self.requests.add((f"{service}:{model.name}", resource))
 
 
 @pytest.fixture
@@ -221,31 +215,33 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 @pytest.mark.parametrize("environment", [name for name in ENVIRONMENTS if name != "local"])
-def test_deploy_role_may_ask_what_its_smoke_test_asks(environment: str, account: Account) -> None:
-    """Nothing more, and nothing less: `make smoke` runs with the role, after the deployment."""
+def test_deploy_role_may_send_the_requests_of_the_smoke_test(
+    environment: str, account: Account
+) -> None:
+    """`make smoke` runs with this role after the deployment. No more than that is allowed."""
     account.deploy(environment)
     settings = ENVIRONMENTS[environment]
-    assert smoke.smoke(StandIn(), settings, order=False, within=0)
+    assert smoke.smoke(FakeShop(), settings, order=False, within=0)
     if settings.smoke_test_orders:
         with pytest.raises(
             smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"
         ):
-            smoke.smoke(StandIn(status="published"), settings, order=False, within=0)
+            smoke.smoke(FakeShop(status="published"), settings, order=False, within=0)
     allowed = permissions(synthesize("owner/donut-shop", environment))[
         f"donut-shop-deploy-{environment}"
     ]
-    assert account.asked
+    assert account.requests
     assert {
         (action, resource) for action, resource in allowed if action != "sts:AssumeRole"
-    } == account.asked
+    } == account.requests
 
 
-def test_diff_role_may_only_assume(templates: Templates) -> None:
+def test_diff_role_may_only_assume_roles(templates: Templates) -> None:
     assert {action for action, _ in permissions(templates)["donut-shop-diff"]} == {"sts:AssumeRole"}
 
 
 def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
-    """A multi-AZ database, a failed migration and the wait for network interfaces take more than an hour together."""
+    """A multi-AZ database, a failed migration and slow network interfaces take over an hour."""
     job = yaml.safe_load((PROJECT / ".github/workflows/deploy-to.yml").read_text())["jobs"][
         "deploy"
     ]
@@ -279,12 +275,12 @@ def test_deploy_role_lasts_as_long_as_the_job(templates: Templates) -> None:
         "repo:owner@1/donut-shop@2",
     ],
 )
-def test_a_wrong_repository_is_named(repository: str) -> None:
+def test_wrong_repository_is_named(repository: str) -> None:
     with pytest.raises(ValueError, match="is neither OWNER/NAME nor OWNER@ID/NAME@ID"):
         synthesize(repository, "dev")
 
 
-def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> None:
+def test_deploy_role_may_assume_every_role_of_the_assembly(assembly: Assembly) -> None:
     files = [assembly.directory / "manifest.json", *assembly.directory.glob("*.assets.json")]
     written = "".join(file.read_text() for file in files)
     assert set(re.findall(r"cdk-hnb659fds-([a-z-]+)-role-", written)) == {
@@ -293,13 +289,14 @@ def test_those_are_the_roles_that_a_deployment_assumes(assembly: Assembly) -> No
     }
 
 
-def test_the_context_asks_for_it_and_for_nothing_else(tmp_path: Path) -> None:
-    assert run(tmp_path, env="dev", github_repository="owner/donut-shop").returncode == 0
+def test_context_with_a_repository_gives_the_stacks_for_github_only(tmp_path: Path) -> None:
+    done = run_app(tmp_path, env="dev", github_repository="owner/donut-shop")
+    assert done.returncode == 0, done.stderr
     assert {path.name for path in tmp_path.glob("*.template.json")} == {
         "donut-shop-github.template.json",
         "donut-shop-github-dev.template.json",
     }
-    wrong = run(tmp_path, env="dev", github_repository="donut-shop")
+    wrong = run_app(tmp_path, env="dev", github_repository="donut-shop")
     assert wrong.stderr.startswith(
         "error: github_repository 'donut-shop' is neither OWNER/NAME nor"
     )

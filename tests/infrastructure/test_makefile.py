@@ -1,4 +1,4 @@
-"""The commands for an account refuse what can't be meant, before they install, synthesize or change anything."""
+"""The Makefile rejects commands that can't be intended, before it installs or changes anything."""
 
 import os
 import pty
@@ -12,16 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME
-from tests.support.assembly import PROJECT
 
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 INSTALLED = [
     f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")
 ]
-"""Nothing is installed, even if a file is newer than what was installed from it."""
+"""Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
 PROBE = """
 probe:
@@ -35,7 +34,7 @@ probe:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> dict[str, str]:
-    """The variables of a machine without AWS credentials, of a person whose home is empty."""
+    """Return the variables of a user without AWS credentials, whose home directory is empty."""
     host = {
         name: value
         for name, value in os.environ.items()
@@ -50,7 +49,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """The project as it was cloned: nothing is installed. Whatever a command runs first would fail, or leave a file."""
+    """Return a project with nothing installed, so that whatever make runs would fail or leave a file."""
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(PROJECT / "Makefile", project)
@@ -60,6 +59,7 @@ def fresh(tmp_path: Path) -> Path:
 def make(
     *arguments: str, machine: dict[str, str], directory: Path = PROJECT
 ) -> subprocess.CompletedProcess[str]:
+    """Run make with these arguments. machine: its environment variables."""
     command = ["make", "--no-print-directory", *arguments]
     return subprocess.run(
         command,
@@ -72,8 +72,8 @@ def make(
     )
 
 
-def refusal(*arguments: str, machine: dict[str, str], fresh: Path) -> str:
-    """What `make` says in one line, within a moment and without a trace, on a machine where nothing is installed."""
+def rejection(*arguments: str, machine: dict[str, str], fresh: Path) -> str:
+    """Return the one line with which make rejects the arguments, quickly and without a trace."""
     began = time.monotonic()
     done = make(*arguments, machine=machine, directory=fresh)
     assert time.monotonic() - began < QUICK
@@ -87,54 +87,61 @@ def refusal(*arguments: str, machine: dict[str, str], fresh: Path) -> str:
 
 @pytest.mark.parametrize("environment", [None, "local", "dev,local", "local,dev", "dev local", ""])
 @pytest.mark.parametrize("target", ON_AN_ACCOUNT)
-def test_local_is_never_put_into_an_account(
+def test_local_is_never_deployed_to_an_account(
     target: str, environment: str | None, machine: dict[str, str], fresh: Path
 ) -> None:
     given = [] if environment is None else [f"ENV={environment}"]
-    line = refusal(target, "GITHUB_REPOSITORY=o/n", *given, machine=machine, fresh=fresh)
+    line = rejection(target, "GITHUB_REPOSITORY=o/n", *given, machine=machine, fresh=fresh)
     assert f"ENV=dev make {target}" in line
     assert "`make up`" in line
     if environment is not None:
-        assert refusal(target, machine=machine | {"ENV": environment}, fresh=fresh) == line
+        assert rejection(target, machine=machine | {"ENV": environment}, fresh=fresh) == line
 
 
 @pytest.mark.parametrize("before", ["smoke", "synth", "help"])
-def test_another_command_before_it_opens_no_gap(
+def test_local_is_rejected_as_a_second_command_too(
     before: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    assert "ENV=dev make deploy" in refusal(before, "deploy", machine=machine, fresh=fresh)
+    assert "ENV=dev make deploy" in rejection(before, "deploy", machine=machine, fresh=fresh)
 
 
 @pytest.mark.parametrize("target", ON_AN_ACCOUNT)
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
-    line = refusal(target, "ENV=dev,production", machine=machine, fresh=fresh)
+    line = rejection(target, "ENV=dev,production", machine=machine, fresh=fresh)
     assert "no environment `production`" in line
-    assert all(name in line for name in ACCOUNTS)
+    for name in ACCOUNTS:
+        assert name in line
 
 
 @pytest.mark.parametrize("target", ["preflight", "diff", "smoke"])
 def test_command_for_one_environment_takes_no_list(
     target: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    assert "one environment at a time" in refusal(
+    assert "one environment at a time" in rejection(
         target, "ENV=dev,staging", machine=machine, fresh=fresh
     )
 
 
-def test_repository_has_to_be_given_to_let_github_deploy(
-    machine: dict[str, str], fresh: Path
-) -> None:
-    assert "GITHUB_REPOSITORY=owner/name" in refusal(
+def test_roles_for_github_require_a_repository(machine: dict[str, str], fresh: Path) -> None:
+    assert "GITHUB_REPOSITORY=owner/name" in rejection(
         "deploy-github-roles", "ENV=dev", machine=machine, fresh=fresh
     )
 
 
-def test_guard_knows_the_environments_of_the_settings() -> None:
+def test_makefile_lists_the_environments_of_the_settings() -> None:
     (listed,) = re.findall(r"^ACCOUNTS = (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    assert listed.split() == ACCOUNTS
+    assert listed.split() == ACCOUNTS, "ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py"
 
 
-def test_guard_lets_an_environment_pass(machine: dict[str, str]) -> None:
+@pytest.mark.parametrize("target", ["orders", "mysql"])
+def test_database_of_an_account_is_not_opened(
+    target: str, machine: dict[str, str], fresh: Path
+) -> None:
+    line = rejection(target, "ENV=dev", machine=machine, fresh=fresh)
+    assert "docs/runbook.md" in line
+
+
+def test_commands_for_an_account_accept_its_environments(machine: dict[str, str]) -> None:
     for target in ON_AN_ACCOUNT:
         for environment in (*ACCOUNTS, "dev,staging"):
             if target in ("preflight", "diff") and "," in environment:
@@ -142,6 +149,26 @@ def test_guard_lets_an_environment_pass(machine: dict[str, str]) -> None:
             arguments = (target, f"ENV={environment}", "GITHUB_REPOSITORY=o/n")
             done = make(*INSTALLED, "--dry-run", *arguments, machine=machine)
             assert done.returncode == 0, f"{arguments}: {done.stderr}"
+
+
+FOLDERS = sorted({path.parent.name for path in (PROJECT / "tests").glob("*/test_*.py")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folder_of_tests_has_a_command_of_its_name(folder: str, machine: dict[str, str]) -> None:
+    done = make(*INSTALLED, "--dry-run", folder, machine=machine)
+    assert f".venv/bin/pytest tests/{folder}" in done.stdout.splitlines(), (
+        f"add a target `{folder}` to the Makefile, and name it in CONTRIBUTING.md"
+    )
+
+
+def test_make_test_runs_all_checks_and_all_folders(machine: dict[str, str]) -> None:
+    done = make(*INSTALLED, "--dry-run", "test", machine=machine)
+    parts = make(*INSTALLED, "--dry-run", "lint", "types", machine=machine)
+    commands = done.stdout.splitlines()
+    assert parts.stdout.splitlines(), parts.stderr
+    assert set(parts.stdout.splitlines()) <= set(commands)
+    assert ".venv/bin/pytest" in commands, "without a folder, pytest runs all of tests/"
 
 
 def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
@@ -159,7 +186,7 @@ def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[st
 def test_failing_unit_test_on_that_python_fails_the_command(
     machine: dict[str, str], tmp_path: Path
 ) -> None:
-    """The environment beside the main one is what counts: here, one whose pytest fails."""
+    """The second virtual environment decides; here, it is one whose pytest fails."""
     fake = tmp_path / ".venv" / "python3.99" / "bin"
     fake.mkdir(parents=True)
     python, pytest_there = tmp_path / "python3.99", fake / "pytest"
@@ -180,7 +207,7 @@ def test_failing_unit_test_on_that_python_fails_the_command(
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:
-    """What a command that is installed says on standard error when it fails, but for make's own last line."""
+    """Return the one line that a failing command writes, without make's own last line."""
     done = make(*INSTALLED, *arguments, machine=machine)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout + done.stderr
@@ -230,7 +257,7 @@ def test_prod_is_not_deployed_without_an_alarm_address(
 
 
 def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) -> None:
-    """`make preflight` says to give it, where the account has one."""
+    """`make preflight` says to pass it if the account has one."""
     given = ("ENV=dev", "GITHUB_REPOSITORY=o/n", "GITHUB_OIDC_PROVIDER_ARN=arn:p")
     done = make(*INSTALLED, "--dry-run", "deploy-github-roles", *given, machine=machine)
     assert "-c github_oidc_provider_arn=arn:p" in done.stdout
@@ -238,26 +265,16 @@ def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) ->
 
 def test_alarm_address_reaches_the_cdk(machine: dict[str, str]) -> None:
     for target in ("synth", "diff", "deploy", "destroy"):
-        done = make(
-            *INSTALLED,
-            "--dry-run",
-            target,
-            "ENV=prod",
-            "ALARM_EMAIL=ops@shop.test",
-            machine=machine,
-        )
-        calls = [
-            line
-            for line in done.stdout.splitlines()
-            if "aws-cdk/bin/cdk" in line or "env=prod" in line
-        ]
-        assert calls and all(
-            "alarm_email='ops@shop.test'" in line for line in calls if "env=prod" in line
-        ), target
+        arguments = ("--dry-run", target, "ENV=prod", "ALARM_EMAIL=ops@shop.test")
+        done = make(*INSTALLED, *arguments, machine=machine)
+        synthesizing = [line for line in done.stdout.splitlines() if "env=prod" in line]
+        assert synthesizing, target
+        for line in synthesizing:
+            assert "alarm_email='ops@shop.test'" in line, target
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
-    """The exit status of `make` and what it says to a person who types this when asked."""
+    """Return make's exit status and output at a terminal, where `typed` answers its question."""
     program = "import os, sys; os.execvp('make', ['make', *sys.argv[1:]])"
     pid, terminal = pty.fork()
     if pid == 0:
@@ -300,7 +317,7 @@ def test_prod_is_destroyed_only_after_its_name_is_typed(machine: dict[str, str])
             "destroy", f"ENV={environments}", typed="prod", machine=machine
         )
         assert "Nothing was destroyed." not in said
-        assert "no AWS credentials" in said, "it goes on, as far as it can here"
+        assert "no AWS credentials" in said, "it goes on until it needs credentials"
 
 
 def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> None:
@@ -324,7 +341,7 @@ def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> No
 def test_nothing_is_written_to_the_home_directory(
     kind: str, machine: dict[str, str], tmp_path: Path
 ) -> None:
-    """It may be read-only, or not exist. Below /proc, Node.js would try for ever to create it."""
+    """It may be read-only or missing. Node.js would try forever to create one below /proc."""
     home = Path(machine["HOME"]) if kind == "empty" else tmp_path / "elsewhere"
     if kind == "not a directory":
         home.touch()

@@ -1,56 +1,94 @@
+"""The alarms, the metrics that they watch, and their sections in the runbook."""
+
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from settings import ENVIRONMENTS
-from tests.support.assembly import PROJECT, Assembly, construct, synth
+from stacks.function import LAMBDAS
+from tests.support.assembly import Assembly, construct, synth
+from tests.support.documentation import makefile_targets, sections
 
 
-def test_every_alarm_reaches_the_operators_and_says_what_to_run(assembly: Assembly) -> None:
+def test_alarms_reach_the_operators(assembly: Assembly) -> None:
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
-    targets = set(
-        " ".join(
-            re.findall(r"^([a-z -]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-        ).split()
-    )
-    alarms = assembly.resources("AWS::CloudWatch::Alarm")
-    assert {construct(id) for id in alarms} >= {
-        "StockDlqNotEmpty",
-        "OldestUnpublishedOrder",
-        "StuckOrders",
-    }
-    for alarm in alarms.values():
-        properties = alarm["Properties"]
-        assert [assembly.origin(action) for action in properties["AlarmActions"]] == [topic]
+    for name, alarm in assembly.each("AWS::CloudWatch::Alarm"):
+        for actions in ("AlarmActions", "OKActions"):
+            assert [assembly.origin(action) for action in alarm[actions]] == [topic], name
+
+
+def test_alarms_name_a_make_target_to_start_with(assembly: Assembly) -> None:
+    for name, alarm in assembly.each("AWS::CloudWatch::Alarm"):
         command = re.search(
-            rf"Run: ENV={assembly.name} make ([a-z-]+)\.", properties["AlarmDescription"]
+            rf"Run: ENV={assembly.name} make ([a-z-]+)\.", alarm["AlarmDescription"]
         )
-        assert command
-        assert command[1] in targets
+        assert command, f"{name}: {alarm['AlarmDescription']}"
+        assert command[1] in makefile_targets(), f"{name}: `make {command[1]}` does not exist"
+
+
+def test_orders_that_need_attention_have_an_alarm(assembly: Assembly) -> None:
+    alarms = {construct(id) for id, _ in assembly.each("AWS::CloudWatch::Alarm")}
+    assert alarms >= {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders"}
+
+
+def test_each_alarm_has_a_section_in_the_runbook(assembly: Assembly) -> None:
+    """A section may have several alarms in its heading, separated by commas."""
+    documented = {name for heading in sections("docs/runbook.md") for name in heading.split(", ")}
+    named = set()
+    for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
+        section = alarm["AlarmDescription"].rpartition("docs/runbook.md: ")[2]
+        assert section == construct(id), f"{id}: {alarm['AlarmDescription']}"
+        assert section in documented, f"docs/runbook.md has no section `## {section}`"
+        named.add(section)
+    assert documented == named, "docs/runbook.md has a section for an alarm that does not exist"
+
+
+def test_each_function_has_its_alarms(assembly: Assembly) -> None:
+    alarms = {
+        (alarm["MetricName"], assembly.function_at(dimension["Value"]))
+        for _, alarm in assembly.each("AWS::CloudWatch::Alarm")
+        for dimension in alarm.get("Dimensions", [])
+        if dimension["Name"] == "FunctionName"
+    }
+    for name in assembly.functions():
+        assert ("Errors", name) in alarms, name
+        assert ("Throttles", name) in alarms, name
 
 
 def test_cloudwatch_may_publish_alarms(assembly: Assembly) -> None:
-    """Without this statement the policy is one Deny, and no alarm ever arrives."""
+    """Without this statement the policy only denies, and no alarm reaches the topic."""
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
     _, policy = assembly.one("AWS::SNS::TopicPolicy", "Ops")
     assert [assembly.origin(protected) for protected in policy["Topics"]] == [topic]
-    (allowed,) = [
-        item for item in policy["PolicyDocument"]["Statement"] if item["Effect"] == "Allow"
+    statements = policy["PolicyDocument"]["Statement"]
+    (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
+    assert allowed["Action"] == "sns:Publish"
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    account = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert allowed["Condition"] == {"StringEquals": account}
+
+
+def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:
+    settings = ENVIRONMENTS["prod"].override({"alarm_email": "ops@shop.test"})
+    assembly = synth(settings, tmp_path)
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    subscriptions = [
+        (subscription["Protocol"], subscription["Endpoint"])
+        for _, subscription in assembly.each("AWS::SNS::Subscription")
+        if subscription["TopicArn"] == {"Ref": topic}
     ]
-    assert (allowed["Action"], allowed["Principal"]) == (
-        "sns:Publish",
-        {"Service": "cloudwatch.amazonaws.com"},
-    )
-    assert allowed["Condition"] == {
-        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
-    }
+    assert subscriptions == [("email", "ops@shop.test")]
 
 
-def test_one_dead_letter_is_enough(assembly: Assembly) -> None:
+def test_dead_letter_alarm_fires_at_one_message(assembly: Assembly) -> None:
     dlq, _ = assembly.one("AWS::SQS::Queue", "StockDlq")
     _, alarm = assembly.one("AWS::CloudWatch::Alarm", "StockDlqNotEmpty")
     (dimension,) = alarm["Dimensions"]
-    assert (dimension["Name"], assembly.origin(dimension["Value"])) == ("QueueName", dlq)
-    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateNumberOfMessagesVisible", 1)
+    assert dimension["Name"] == "QueueName"
+    assert assembly.origin(dimension["Value"]) == dlq
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert alarm["Threshold"] == 1
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
 
 
@@ -59,66 +97,79 @@ def test_oldest_message_alarm_fires_only_if_the_consumer_receives_nothing(
 ) -> None:
     """SQS leaves a message that was received three times out of the metric.
 
-    A message that the factory rejects is received for the third time after the first two delays, so the threshold must
-    be later than that.
+    A message that the factory rejects is received for the third time after the first two delays, so
+    the threshold must be later than that.
     """
     _, alarm = assembly.one("AWS::CloudWatch::Alarm", "OldestMessage")
-    assert (alarm["MetricName"], alarm["Threshold"]) == ("ApproximateAgeOfOldestMessage", 10 * 60)
+    assert alarm["MetricName"] == "ApproximateAgeOfOldestMessage"
+    assert alarm["Threshold"] == 10 * 60
     assert "the consumer does not take messages" in alarm["AlarmDescription"]
     assert "factory" not in alarm["AlarmDescription"]
-    settings = ENVIRONMENTS[assembly.name]
+    settings = assembly.settings
     delays = settings.retry_delay + 2 * settings.retry_delay
     assert delays + 3 * settings.consumer_timeout < alarm["Threshold"]
 
 
-def test_server_errors_need_a_minimum_of_responses(assembly: Assembly) -> None:
-    """Otherwise one 5xx among ten requests at night wakes somebody up."""
+def test_server_error_alarm_needs_a_minimum_of_responses(assembly: Assembly) -> None:
+    """Otherwise it would fire for a single 5xx among ten requests at night."""
     _, alarm = assembly.one("AWS::CloudWatch::Alarm", "ServerErrors")
     (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
-    assert expression == "IF(answers >= 20, 100 * errors / answers, 0)"
+    assert expression == "IF(responses >= 20, 100 * errors / responses, 0)"
 
 
-def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:
-    settings = ENVIRONMENTS["prod"].override({"alarm_email": "ops@shop.test"})
-    assembly = synth(settings, tmp_path)
-    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
-    subscriptions = [
-        (resource["Properties"]["Protocol"], resource["Properties"]["Endpoint"])
-        for resource in assembly.resources("AWS::SNS::Subscription").values()
-        if resource["Properties"]["TopicArn"] == {"Ref": topic}
-    ]
-    assert subscriptions == [("email", "ops@shop.test")]
-
-
-def test_a_silent_relay_alarms(assembly: Assembly) -> None:
+def test_alarm_fires_if_the_relay_does_not_run(assembly: Assembly) -> None:
     _, alarm = assembly.one("AWS::CloudWatch::Alarm", "RelaySilent")
-    assert construct(assembly.origin(alarm["Dimensions"][0]["Value"])) == "Relay"
+    (dimension,) = alarm["Dimensions"]
+    assert assembly.function_at(dimension["Value"]) == "relay"
     assert alarm["TreatMissingData"] == "breaching"
 
 
-def test_metrics_come_from_what_the_functions_log(assembly: Assembly) -> None:
-    for metric_filter in assembly.resources("AWS::Logs::MetricFilter").values():
-        properties = metric_filter["Properties"]
-        folder = construct(assembly.origin(properties["LogGroupName"])).removesuffix("Logs").lower()
-        source = (PROJECT / "lambdas" / folder / "handler.py").read_text()
-        message = re.search(r'\$\.message = "(\w+)"', properties["FilterPattern"])
-        assert message
-        assert re.search(rf'log\.\w+\(\s*"{message[1]}"', source)
-        (transformation,) = properties["MetricTransformations"]
-        for field in re.findall(
-            r"\$\.(\w+)", f"{properties['FilterPattern']} {transformation['MetricValue']}"
-        ):
-            assert field == "message" or f'"{field}":' in source
+def logged_fields(function: str) -> dict[str, set[str]]:
+    """Return the messages that a function's handler logs, each with the names of its fields."""
+    fields: dict[str, set[str]] = {}
+    tree = ast.parse((LAMBDAS / function / "handler.py").read_text())
+    for call in ast.walk(tree):
+        match call:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="log")),
+                args=[ast.Constant(value=str(message)), *_],
+                keywords=keywords,
+            ):
+                fields.setdefault(message, set()).update(_extra(keywords))
+    return fields
 
 
-def test_every_alarm_has_its_section_in_the_runbook_and_no_section_lacks_one(
-    assembly: Assembly,
-) -> None:
-    headings = re.findall(r"^## (.+)$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
-    sections = {name for heading in headings for name in heading.split(", ")}
-    descriptions = [
-        alarm["Properties"]["AlarmDescription"]
-        for alarm in assembly.resources("AWS::CloudWatch::Alarm").values()
+def _extra(keywords: list[ast.keyword]) -> Iterator[str]:
+    """Yield the keys of the dictionary that is given as `extra`."""
+    for keyword in keywords:
+        if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
+            for key in keyword.value.keys:
+                if isinstance(key, ast.Constant):
+                    yield str(key.value)
+
+
+def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) -> None:
+    functions = {
+        assembly.origin(function["LoggingConfig"]["LogGroup"]): name
+        for name, function in assembly.functions().items()
+    }
+    for id, metric_filter in assembly.each("AWS::Logs::MetricFilter"):
+        pattern = metric_filter["FilterPattern"]
+        message = re.search(r'\$\.message = "(\w+)"', pattern)
+        assert message, f"{id}: {pattern}"
+        function = functions[assembly.origin(metric_filter["LogGroupName"])]
+        logged = logged_fields(function)
+        assert message[1] in logged, f"{id}: lambdas/{function} does not log {message[1]!r}"
+        (transformation,) = metric_filter["MetricTransformations"]
+        read = set(re.findall(r"\$\.(\w+)", pattern + transformation["MetricValue"]))
+        missing = read - {"message"} - logged[message[1]]
+        assert not missing, f"{id}: the line {message[1]!r} of {function} has no {missing}"
+
+
+def test_no_two_metrics_have_the_same_name(assembly: Assembly) -> None:
+    names = [
+        transformation["MetricName"]
+        for _, metric_filter in assembly.each("AWS::Logs::MetricFilter")
+        for transformation in metric_filter["MetricTransformations"]
     ]
-    named = {description.rpartition("docs/runbook.md: ")[2] for description in descriptions}
-    assert named == sections
+    assert len(set(names)) == len(names), names

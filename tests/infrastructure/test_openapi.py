@@ -1,14 +1,16 @@
-"""docs/openapi.yaml against the template, the settings and the limits of the functions."""
+"""docs/openapi.yaml describes the routes of the templates, and the limits of the functions."""
 
+import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from common import limits
-from settings import ENVIRONMENTS
+from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly
-from tests.support.hostile import CHECKOUT, DOCUMENT
+from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED
 
 COUNT = "MessageAttributeProductCnt"
 TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]
@@ -21,26 +23,70 @@ CONTROL = [
 
 
 def operations() -> Iterator[tuple[str, Any]]:
+    """Yield the route and the description of each operation."""
     for path, methods in DOCUMENT["paths"].items():
         for method in methods.keys() - {"parameters"}:
             yield f"{method.upper()} {path}", methods[method]
 
 
-def test_the_document_describes_the_routes(assembly: Assembly) -> None:
-    routes = {
-        route["Properties"]["RouteKey"]
-        for route in assembly.resources("AWS::ApiGatewayV2::Route").values()
-    }
-    assert {route for route, _ in operations()} | {"$default"} == routes
+def test_document_describes_every_route(assembly: Assembly) -> None:
+    routes = {route["RouteKey"] for _, route in assembly.each("AWS::ApiGatewayV2::Route")}
+    described = {route for route, _ in operations()}
+    undescribed = routes - described - {"$default"}
+    assert not undescribed, f"docs/openapi.yaml does not describe {sorted(undescribed)}"
+    assert described <= routes, "stacks/service_stack.py lacks a route of docs/openapi.yaml"
 
 
-def test_every_operation_may_find_the_database_away() -> None:
-    assert all("503" in operation["responses"] for _, operation in operations())
+def test_every_operation_documents_503() -> None:
+    for route, operation in operations():
+        assert "503" in operation["responses"], route
+
+
+def test_bad_inputs_are_sent_to_every_operation() -> None:
+    missing = DOCUMENTED ^ GENERATED.keys()
+    assert not missing, (
+        f"GENERATED in tests/support/bad_input.py and docs/openapi.yaml differ in {sorted(missing)}"
+    )
+
+
+def test_product_has_the_columns_that_sales_may_read() -> None:
+    """The slug is in the path already."""
+    grants = json.loads(DATABASE_USERS_FILE.read_text())["sales"]["grants"]
+    (columns,) = [
+        match[1] for grant in grants if (match := re.match(r"SELECT \((.*)\) ON product$", grant))
+    ]
+    documented = DOCUMENT["components"]["schemas"]["Product"]["properties"].keys()
+    assert documented | {"slug"} == set(columns.split(", ")), (
+        "Product in docs/openapi.yaml and the grant in lambdas/migrate/database_users.json differ"
+    )
+
+
+def test_product_has_the_fields_of_the_store() -> None:
+    store = (PROJECT / "lambdas/common/store.py").read_text()
+    (statement,) = re.findall(
+        r"JSON_OBJECT\(('product_id', product_id,.*?)\) AS product", store, re.S
+    )
+    fields = set(re.findall(r"'(\w+)', \1", statement))
+    documented = DOCUMENT["components"]["schemas"]["Product"]["properties"].keys()
+    assert fields == documented, (
+        "the product in lambdas/common/store.py and Product in docs/openapi.yaml differ"
+    )
+
+
+def test_document_says_how_long_an_idempotency_key_is_kept() -> None:
+    (description,) = [
+        parameter["description"]
+        for parameter in DOCUMENT["paths"]["/checkout"]["post"]["parameters"]
+        if parameter["name"] == "Idempotency-Key"
+    ]
+    for name, settings in ENVIRONMENTS.items():
+        hours = settings.idempotency_retention // 3600
+        assert f"for {hours} hours" in description, name
 
 
 @pytest.mark.parametrize("as_text", [str, int])
-def test_the_document_knows_how_many_may_be_ordered(as_text: type, assembly: Assembly) -> None:
-    most = ENVIRONMENTS[assembly.name].max_quantity
+def test_document_knows_the_largest_quantity(as_text: type, assembly: Assembly) -> None:
+    most = assembly.settings.max_quantity
     allowed = {count: CHECKOUT.is_valid({COUNT: as_text(count)}) for count in range(most + 500)}
     assert allowed == {count: 1 <= count <= most for count in range(most + 500)}
 
@@ -62,7 +108,7 @@ def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
                 yield parameter["name"], resolved(parameter["schema"])
 
 
-def test_every_parameter_names_its_limit() -> None:
+def test_document_names_the_limit_of_every_parameter() -> None:
     expected = {
         "slug": limits.SLUG,
         "order_id": limits.ORDER_ID,
@@ -138,6 +184,6 @@ def test_other_text_is_valid(text: str | None) -> None:
         assert CHECKOUT.is_valid({COUNT: 1, name: text}), name
 
 
-def test_example_of_a_checkout_is_valid() -> None:
+def test_documented_example_of_a_checkout_is_valid() -> None:
     media = DOCUMENT["paths"]["/checkout"]["post"]["requestBody"]["content"]["application/json"]
     assert CHECKOUT.is_valid(media["example"])

@@ -1,103 +1,214 @@
+"""The functions, the HTTP API, and what invokes the functions."""
+
 import ast
+import importlib
 import json
 import re
-from dataclasses import MISSING, fields
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from common import deadline, environment
-from settings import DATABASE_PARAMETERS, ENVIRONMENTS
+from settings import (
+    DATABASE_PARAMETERS,
+    DATABASE_USERS,
+    LOG_RETENTION_DAYS,
+    REGION,
+    Settings,
+    pascal_case,
+)
 from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct
+from tests.support.variables import VARIABLES
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
 ROUTES = {
-    "GET /product/{slug}": "Sales",
-    "POST /checkout": "Sales",
-    "POST /product/{slug}": "Restock",
-    "GET /order/{order_id}": "Sales",
-    "$default": "Sales",
+    "GET /product/{slug}": "sales",
+    "POST /checkout": "sales",
+    "POST /product/{slug}": "restock",
+    "GET /order/{order_id}": "sales",
+    "$default": "sales",
 }
 SDK_VARIABLES = {"AWS_ENDPOINT_URL_SNS"}
 """Read by the AWS SDK itself, in the functions that publish."""
-MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512, "restock": 256, "consumer": 256}
-"""Lambda's share of a processor grows with the memory: at 256 MiB, the first publication of a cold function took
-2.5 s, longer than a checkout waits for it; at 1,024 MiB, 0.6 s."""
+UNREAD_VARIABLES = {"database_generation"}
+"""Read by no function: a new value makes CloudFormation update the functions after a restore."""
+MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512}
+"""Function → memory, where it is not 256 MiB.
+
+The share of a processor grows with the memory. With 256 MiB, the first publication of a cold
+function took 2.5 s, longer than a checkout waits for it; with 1,024 MiB it took 0.6 s.
+"""
 GATEWAY_TIMEOUT = 30
-"""HTTP API's own limit, in seconds."""
+"""The limit of an HTTP API, in seconds."""
 
 
-def test_a_folder_is_a_function(assembly: Assembly) -> None:
-    assert sorted(assembly.functions()) == FUNCTIONS
+# --- the functions and their code
 
 
-def test_routes_lead_where_the_contract_says(assembly: Assembly) -> None:
-    integrations = assembly.resources("AWS::ApiGatewayV2::Integration")
-    routes = {}
-    for route in assembly.resources("AWS::ApiGatewayV2::Route").values():
-        integration = integrations[assembly.origin(route["Properties"]["Target"])]["Properties"]
-        assert integration["PayloadFormatVersion"] == "2.0"
-        routes[route["Properties"]["RouteKey"]] = construct(
-            assembly.origin(integration["IntegrationUri"])
+def test_each_folder_is_a_function(assembly: Assembly) -> None:
+    for name in FUNCTIONS:
+        assert name in assembly.functions(), (
+            f"lambdas/{name} has a handler, but stacks/service_stack.py does not create the function"
         )
-    assert routes == ROUTES
+    for name in assembly.functions():
+        assert name in FUNCTIONS, f"lambdas/{name} has no handler.py"
 
 
-def test_the_stage_is_throttled(assembly: Assembly) -> None:
-    _, stage = assembly.one("AWS::ApiGatewayV2::Stage")
-    settings = ENVIRONMENTS[assembly.name]
-    throttles = {"*": stage["DefaultRouteSettings"], **stage["RouteSettings"]}
-    assert throttles == {
-        route: {"ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst}
-        for route, throttle in {
-            "*": settings.throttle,
-            "POST /product/{slug}": settings.callback_throttle,
-        }.items()
-    }
-
-
-def test_the_access_log_holds_no_callback_token(assembly: Assembly) -> None:
-    _, stage = assembly.one("AWS::ApiGatewayV2::Stage")
-    variables = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
-    assert "$context.status" in variables
-    assert not {
-        variable
-        for variable in variables
-        if re.search(r"(?i)path|query|protocol|params|header", variable)
-    }
+def test_construct_is_named_after_its_folder(assembly: Assembly) -> None:
+    for id, properties in assembly.each("AWS::Lambda::Function"):
+        if name := properties.get("FunctionName"):
+            assert construct(id) == pascal_case(assembly.settings.function_of(name)), id
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_environment_is_what_the_code_reads(function: str, assembly: Assembly) -> None:
-    known = fields(getattr(environment, function.capitalize()))
-    required = {field.name.upper() for field in known if field.default is MISSING}
-    given = assembly.environment(function).keys()
-    given -= SDK_VARIABLES if function in ("sales", "relay") else set()
-    assert required <= given <= {field.name.upper() for field in known}
+def test_handler_is_in_the_package(function: str, assembly: Assembly) -> None:
+    module, _, name = assembly.functions()[function]["Handler"].rpartition(".")
+    source = assembly.asset(function) / f"{module.replace('.', '/')}.py"
+    defined = [
+        node.name
+        for node in ast.parse(source.read_text()).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    assert name in defined
 
 
-def test_functions_that_publish_use_the_settings_sns_endpoint(assembly: Assembly) -> None:
-    endpoint = ENVIRONMENTS[assembly.name].sns_endpoint
-    given = {
-        name: assembly.environment(name).get("AWS_ENDPOINT_URL_SNS")
-        for name in assembly.functions()
-    }
-    assert given == {name: endpoint if name in ("sales", "relay") else None for name in FUNCTIONS}
+def files(root: Path, *folders: str) -> set[str]:
+    """Return the files below these folders, relative to the root, without Python's caches."""
+    found = (path for folder in folders for path in (root / folder).rglob("*") if path.is_file())
+    return {str(path.relative_to(root)) for path in found if "__pycache__" not in path.parts}
 
 
-def test_no_other_service_has_an_endpoint_of_its_own(assembly: Assembly) -> None:
-    """With AWS_USE_DUALSTACK_ENDPOINT, Secrets Manager would be looked up under a name that did not exist."""
-    for name in assembly.functions():
-        sdk = {variable for variable in assembly.environment(name) if variable.startswith("AWS_")}
-        assert sdk <= SDK_VARIABLES
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_package_holds_the_function_and_common_only(function: str, assembly: Assembly) -> None:
+    package = assembly.asset(function)
+    packed = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
+    assert packed == files(LAMBDAS, function, "common")
+
+
+def test_database_certificates_are_in_the_package(assembly: Assembly) -> None:
+    for function in assembly.database_functions():
+        certificates = assembly.asset(function) / assembly.variables(function)["DATABASE_CA_FILE"]
+        assert certificates.read_text().startswith("-----BEGIN CERTIFICATE-----"), function
+
+
+def test_every_function_imports_from_the_one_layer(assembly: Assembly) -> None:
+    layer, _ = assembly.one("AWS::Lambda::LayerVersion")
+    for name, function in assembly.functions().items():
+        assert [assembly.origin(used) for used in function["Layers"]] == [layer], name
+
+
+def test_layer_is_pinned_and_hashed() -> None:
+    text = (LAMBDAS / "requirements.txt").read_text().replace("\\\n", " ")
+    requirements = [
+        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
+    ]
+    packages = {requirement.partition("==")[0] for requirement in requirements}
+    assert packages >= {"pymysql", "requests"}
+    for requirement in requirements:
+        pinned = re.match(r"[a-z0-9-]+==[\d.]+ .*--hash=sha256:[0-9a-f]{64}", requirement)
+        assert pinned, requirement
 
 
 def test_each_function_has_its_memory(assembly: Assembly) -> None:
-    functions = assembly.functions().items()
-    assert {
-        name: function["Properties"]["MemorySize"] for name, function in functions
-    } == MEMORY_MIB
+    for name, function in assembly.functions().items():
+        assert function["MemorySize"] == MEMORY_MIB.get(name, 256), name
+
+
+def test_timeouts_nest(assembly: Assembly) -> None:
+    timeout = {name: function["Timeout"] for name, function in assembly.functions().items()}
+    request = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE
+    assert request <= 5
+    assert float(DATABASE_PARAMETERS["innodb_lock_wait_timeout"]) < deadline.FIRST_ATTEMPT
+    for name in set(ROUTES.values()):
+        assert 5 < timeout[name] < GATEWAY_TIMEOUT, name
+    assert timeout["sales"] == timeout["restock"]
+    assert timeout["relay"] < 60
+    _, migration = assembly.one("Custom::Trigger")
+    assert timeout["migrate"] < int(migration["Timeout"]) / 1000
+    assert float(assembly.variables("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
+
+
+# --- the functions' variables
+
+
+def variables_of(function: str) -> tuple[Field[Any], ...]:
+    """Return the variables that a function declares in common/environment.py."""
+    name = pascal_case(function)
+    declared = getattr(environment, name, None)
+    assert declared, f"lambdas/common/environment.py lacks the class {name} for lambdas/{function}"
+    return fields(declared)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_variables_are_those_that_the_function_declares(function: str, assembly: Assembly) -> None:
+    declared = variables_of(function)
+    given = {name for name in assembly.variables(function) if name not in SDK_VARIABLES}
+    required = {field.name.upper() for field in declared if field.default is MISSING}
+    assert not required - given, (
+        f"stacks/service_stack.py gives {function} no value for {sorted(required - given)}"
+    )
+    unknown = given - {field.name.upper() for field in declared}
+    assert not unknown, (
+        f"{pascal_case(function)} in lambdas/common/environment.py does not declare "
+        f"{sorted(unknown)}"
+    )
+
+
+def attributes(*folders: str) -> Iterator[str]:
+    """Yield the name of each attribute that the code in these folders of lambdas/ reads."""
+    for folder in folders:
+        for source in (LAMBDAS / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(source.read_text())):
+                if isinstance(node, ast.Attribute):
+                    yield node.attr
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_declared_variables_are_read(function: str) -> None:
+    declared = {field.name for field in variables_of(function)} - UNREAD_VARIABLES
+    unread = declared - set(attributes(function, "common"))
+    assert not unread, f"lambdas/{function} does not read {sorted(unread)}: remove it, or use it"
+
+
+def test_variable_named_after_a_setting_has_its_value(assembly: Assembly) -> None:
+    """A value from another setting, or from none, would reach the function unnoticed."""
+    settings = {field.name.upper(): field.name for field in fields(Settings)}
+    for function in assembly.functions():
+        for name, value in assembly.variables(function).items():
+            setting = settings.get(name)
+            if setting and getattr(assembly.settings, setting) is not None:
+                expected = str(getattr(assembly.settings, setting))
+                assert value == expected, f"{function}: {name} is not settings.{setting}"
+
+
+def test_publishers_use_the_sns_endpoint_of_the_settings(assembly: Assembly) -> None:
+    for name in assembly.functions():
+        variables = assembly.variables(name)
+        publishes = "STOCK_EMPTY_TOPIC_ARN" in variables
+        endpoint = assembly.settings.sns_endpoint if publishes else None
+        assert variables.get("AWS_ENDPOINT_URL_SNS") == endpoint, name
+
+
+def test_no_other_service_has_an_endpoint_of_its_own(assembly: Assembly) -> None:
+    """AWS_USE_DUALSTACK_ENDPOINT gives Secrets Manager a host name that did not exist."""
+    for name in assembly.functions():
+        sdk = {variable for variable in assembly.variables(name) if variable.startswith("AWS_")}
+        assert sdk <= SDK_VARIABLES, name
+
+
+# --- the database
+
+
+def test_functions_with_a_database_have_a_user_each(assembly: Assembly) -> None:
+    """The migration logs in as the master user, and creates the others."""
+    assert assembly.database_functions() - {"migrate"} == set(DATABASE_USERS), (
+        "lambdas/migrate/database_users.json lists one user per function with a database"
+    )
 
 
 LOGIN_VARIABLES = {"DATABASE_USER", "DATABASE_SECRET_ARN", "USER_SECRET_ARNS"}
@@ -122,173 +233,194 @@ LOGINS: dict[str, dict[str, dict[str, str]]] = {
 }
 
 
-def test_each_function_is_told_its_own_login(assembly: Assembly) -> None:
-    def origins(value: Any) -> str:
-        """Write a user's name as it is, and the ARNs of secrets as their constructs."""
-        if isinstance(value, str):
-            return value
-        parts = (
-            value["Fn::Join"][1] if "Fn::Join" in value and "," in value["Fn::Join"][1] else [value]
-        )
-        return "".join(
-            part if isinstance(part, str) else construct(assembly.origin(part)) for part in parts
-        )
+def origins(assembly: Assembly, value: Any) -> str:
+    """Return a user's name as it is, and the ARNs of secrets as the ids of their constructs."""
+    if isinstance(value, str):
+        return value
+    is_list = "Fn::Join" in value and "," in value["Fn::Join"][1]
+    parts = value["Fn::Join"][1] if is_list else [value]
+    return "".join(
+        part if isinstance(part, str) else construct(assembly.origin(part)) for part in parts
+    )
 
+
+def test_each_function_gets_its_own_login(assembly: Assembly) -> None:
     logins = {
         function: {
-            name: origins(value)
-            for name, value in assembly.environment(function).items()
+            name: origins(assembly, value)
+            for name, value in assembly.variables(function).items()
             if name in LOGIN_VARIABLES
         }
         for function in assembly.functions()
     }
-    assert logins == LOGINS["secret" if assembly.name == "local" else "iam"]
+    expected = LOGINS["secret" if assembly.name == "local" else "iam"]
+    assert logins == expected, "LOGINS in this test lists the login of every function"
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_handler_is_in_the_package(function: str, assembly: Assembly) -> None:
-    module, _, name = assembly.functions()[function]["Properties"]["Handler"].rpartition(".")
-    source = assembly.asset(function) / f"{module.replace('.', '/')}.py"
-    assert name in [
-        node.name
-        for node in ast.parse(source.read_text()).body
-        if isinstance(node, ast.FunctionDef)
-    ]
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_package_holds_the_function_and_what_is_common(
-    function: str, assembly: Assembly
-) -> None:
-    def contents(*folders: str, root: Any) -> set[str]:
-        files = {
-            path for folder in folders for path in (root / folder).rglob("*") if path.is_file()
-        }
-        return {str(path.relative_to(root)) for path in files if "__pycache__" not in path.parts}
-
-    package = assembly.asset(function)
-    packed = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
-    assert packed == contents(function, "common", root=LAMBDAS)
-
-
-def test_the_certificate_is_in_the_package(assembly: Assembly) -> None:
-    if assembly.name != "local":
-        ca_file = assembly.environment("sales")["DATABASE_CA_FILE"]
-        assert (
-            (assembly.asset("sales") / ca_file)
-            .read_text()
-            .startswith("-----BEGIN CERTIFICATE-----")
+def test_migration_runs_before_every_function_with_a_database(assembly: Assembly) -> None:
+    trigger, migration = assembly.one("Custom::Trigger")
+    versions = assembly.resources("AWS::Lambda::Version")
+    version = versions[assembly.origin(migration["HandlerArn"])]
+    assert assembly.function_at(version["Properties"]["FunctionName"]) == "migrate"
+    functions = {
+        assembly.settings.function_of(resource["Properties"].get("FunctionName", "")): resource
+        for resource in assembly.resources("AWS::Lambda::Function").values()
+    }
+    for name in assembly.database_functions() - {"migrate"}:
+        assert trigger in functions[name]["DependsOn"], (
+            f"{name} may be deployed before its tables exist: add it with _add_database_function"
         )
 
 
-def test_every_function_imports_from_the_one_layer(assembly: Assembly) -> None:
-    layer, _ = assembly.one("AWS::Lambda::LayerVersion")
-    for function in assembly.functions().values():
-        assert [assembly.origin(used) for used in function["Properties"]["Layers"]] == [layer]
+def test_functions_with_a_database_run_inside_its_network(assembly: Assembly) -> None:
+    client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
+    subnets = set(assembly.resources("AWS::EC2::Subnet"))
+    for name, function in assembly.functions().items():
+        network = function.get("VpcConfig")
+        if name not in assembly.database_functions():
+            assert network is None, f"{name} needs no database"
+            continue
+        assert network, name
+        assert [assembly.origin(group) for group in network["SecurityGroupIds"]] == [client], name
+        assert {assembly.origin(subnet) for subnet in network["SubnetIds"]} <= subnets, name
 
 
-def test_what_ships_is_pinned_and_hashed() -> None:
-    text = (LAMBDAS / "requirements.txt").read_text().replace("\\\n", " ")
-    requirements = [
-        line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")
-    ]
-    assert {"pymysql", "requests"} <= {
-        requirement.partition("==")[0] for requirement in requirements
+# --- the HTTP API
+
+
+def routes(assembly: Assembly) -> dict[str, str]:
+    """Return the API's routes, each with the function that it leads to."""
+    integrations = dict(assembly.each("AWS::ApiGatewayV2::Integration"))
+    return {
+        route["RouteKey"]: assembly.function_at(
+            integrations[assembly.origin(route["Target"])]["IntegrationUri"]
+        )
+        for _, route in assembly.each("AWS::ApiGatewayV2::Route")
     }
-    for requirement in requirements:
-        assert re.match(r"[a-z0-9-]+==[\d.]+ .*--hash=sha256:[0-9a-f]{64}", requirement)
 
 
-def test_the_consumer_reports_what_failed(assembly: Assembly) -> None:
-    _, mapping = assembly.one("AWS::Lambda::EventSourceMapping")
-    queue, _ = assembly.one("AWS::SQS::Queue", "StockQueue")
-    assert assembly.origin(mapping["EventSourceArn"]) == queue
-    assert construct(assembly.origin(mapping["FunctionName"])) == "Consumer"
-    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    assert (
-        mapping["ScalingConfig"]["MaximumConcurrency"]
-        == ENVIRONMENTS[assembly.name].consumer_concurrency
+def test_routes_lead_where_the_contract_says(assembly: Assembly) -> None:
+    assert routes(assembly) == ROUTES, (
+        "a new route is in stacks/service_stack.py, docs/openapi.yaml, ROUTES of the handler, "
+        "and ROUTES of this test"
     )
 
 
-def test_the_relay_runs_each_minute(assembly: Assembly) -> None:
+def test_sales_has_a_handler_for_each_of_its_routes(
+    assembly: Assembly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    handler = importlib.import_module("sales.handler")
+    led = {route for route, function in routes(assembly).items() if function == "sales"}
+    assert set(handler.ROUTES) == led - {"$default"}, (
+        "ROUTES in lambdas/sales/handler.py and the routes in stacks/service_stack.py differ"
+    )
+
+
+def test_restock_has_one_route_only(assembly: Assembly) -> None:
+    """Its handler does not look at the route, so a second one would be treated as a callback."""
+    led = [route for route, function in routes(assembly).items() if function == "restock"]
+    assert led == ["POST /product/{slug}"]
+
+
+def test_events_have_payload_format_2(assembly: Assembly) -> None:
+    for id, integration in assembly.each("AWS::ApiGatewayV2::Integration"):
+        assert integration["PayloadFormatVersion"] == "2.0", id
+
+
+def test_stage_is_throttled_as_the_settings_say(assembly: Assembly) -> None:
+    _, stage = assembly.one("AWS::ApiGatewayV2::Stage")
+    throttles = {"*": stage["DefaultRouteSettings"], **stage["RouteSettings"]}
+    assert throttles == {
+        route: {"ThrottlingRateLimit": throttle.rate, "ThrottlingBurstLimit": throttle.burst}
+        for route, throttle in {
+            "*": assembly.settings.throttle,
+            "POST /product/{slug}": assembly.settings.callback_throttle,
+        }.items()
+    }
+
+
+def test_access_log_holds_no_callback_token(assembly: Assembly) -> None:
+    _, stage = assembly.one("AWS::ApiGatewayV2::Stage")
+    logged = set(json.loads(stage["AccessLogSettings"]["Format"]).values())
+    assert "$context.status" in logged
+    for variable in logged:
+        assert not re.search(r"(?i)path|query|protocol|params|header", variable), variable
+
+
+# --- what invokes the functions
+
+
+def test_consumer_reports_the_messages_that_failed(assembly: Assembly) -> None:
+    _, mapping = assembly.one("AWS::Lambda::EventSourceMapping")
+    queue, _ = assembly.one("AWS::SQS::Queue", "StockQueue")
+    assert assembly.origin(mapping["EventSourceArn"]) == queue
+    assert assembly.function_at(mapping["FunctionName"]) == "consumer"
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    concurrency = mapping["ScalingConfig"]["MaximumConcurrency"]
+    assert concurrency == assembly.settings.consumer_concurrency
+
+
+def test_relay_runs_each_minute(assembly: Assembly) -> None:
     _, rule = assembly.one("AWS::Events::Rule")
     assert rule["ScheduleExpression"] == "rate(1 minute)"
     assert rule["State"] == "ENABLED"
-    assert [construct(assembly.origin(target["Arn"])) for target in rule["Targets"]] == ["Relay"]
+    assert [assembly.function_at(target["Arn"]) for target in rule["Targets"]] == ["relay"]
 
 
 def test_failed_relay_run_is_not_repeated_later(assembly: Assembly) -> None:
-    """Lambda's default is two retries, and events that wait for up to six hours: after an outage, 360 runs at once."""
+    """By default Lambda retries twice, and keeps events for six hours.
+
+    After an outage, 360 runs would start at once.
+    """
     _, config = assembly.one("AWS::Lambda::EventInvokeConfig")
-    assert construct(assembly.origin(config["FunctionName"])) == "Relay"
-    assert (config["MaximumRetryAttempts"], config["MaximumEventAgeInSeconds"]) == (0, 60)
+    assert assembly.function_at(config["FunctionName"]) == "relay"
+    assert config["MaximumRetryAttempts"] == 0
+    assert config["MaximumEventAgeInSeconds"] == 60
     assert config["Qualifier"] == "$LATEST"
 
 
-def test_the_schema_is_there_before_the_functions_that_need_it(assembly: Assembly) -> None:
-    ((trigger, migration),) = assembly.resources("Custom::Trigger").items()
-    version = assembly.resources("AWS::Lambda::Version")[
-        assembly.origin(migration["Properties"]["HandlerArn"])
-    ]
-    assert construct(assembly.origin(version["Properties"]["FunctionName"])) == "Migrate"
-    for function in ("sales", "restock", "relay"):
-        assert trigger in assembly.functions()[function]["DependsOn"]
+# --- the logs
 
 
-def test_timeouts_nest(assembly: Assembly) -> None:
-    timeout = {
-        name: function["Properties"]["Timeout"] for name, function in assembly.functions().items()
-    }
-    _, migration = assembly.one("Custom::Trigger")
-    assert float(assembly.environment("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
-    assert timeout["sales"] < GATEWAY_TIMEOUT
-    assert timeout["restock"] < GATEWAY_TIMEOUT
-    request = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE
-    assert request <= 5 < timeout["sales"] == timeout["restock"]
-    assert float(DATABASE_PARAMETERS["innodb_lock_wait_timeout"]) < deadline.FIRST_ATTEMPT
-    assert timeout["relay"] < 60
-    assert timeout["migrate"] < int(migration["Timeout"]) / 1000
+def test_functions_log_json_at_info_and_above(assembly: Assembly) -> None:
+    """Botocore's debug log holds whole requests, with the requester's name and the callback's token.
 
-
-def test_database_functions_are_inside_and_the_consumer_outside_the_network(
-    assembly: Assembly,
-) -> None:
-    client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
-    for name, function in assembly.functions().items():
-        network = function["Properties"].get("VpcConfig")
-        if name == "consumer":
-            assert network is None
-        else:
-            assert [assembly.origin(group) for group in network["SecurityGroupIds"]] == [client]
-            assert {assembly.origin(subnet) for subnet in network["SubnetIds"]} <= set(
-                assembly.resources("AWS::EC2::Subnet")
-            )
-
-
-def test_nothing_below_info_is_logged(assembly: Assembly) -> None:
-    """botocore's debug log holds requests whole, with the requester's name and the callback's token.
-
-    The system's INFO is needed: duration, memory and cold starts are in `platform.report`, which WARN leaves out.
+    The system's INFO is needed: duration, memory and cold starts are in `platform.report`, which
+    WARN leaves out.
     """
-    for function in assembly.functions().values():
-        assert function["Properties"]["LoggingConfig"]["SystemLogLevel"] == "INFO"
-        assert function["Properties"]["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
-        assert function["Properties"]["LoggingConfig"]["LogFormat"] == "JSON"
+    for name, function in assembly.functions().items():
+        config = function["LoggingConfig"]
+        assert config["SystemLogLevel"] == "INFO", name
+        assert config["ApplicationLogLevel"] == "INFO", name
+        assert config["LogFormat"] == "JSON", name
 
 
-def test_logs_end_some_day(assembly: Assembly) -> None:
-    groups = assembly.resources("AWS::Logs::LogGroup")
-    assert all("RetentionInDays" in group["Properties"] for group in groups.values())
-    for function in assembly.functions().values():
-        group = assembly.origin(function["Properties"]["LoggingConfig"]["LogGroup"])
-        assert (
-            groups[group]["Properties"]["RetentionInDays"]
-            == ENVIRONMENTS[assembly.name].log_retention_days
-        )
+def test_each_function_logs_to_the_group_of_its_name(assembly: Assembly) -> None:
+    """`make logs` composes this name, instead of looking for the group."""
+    groups = dict(assembly.each("AWS::Logs::LogGroup"))
+    for name, function in assembly.functions().items():
+        group = groups[assembly.origin(function["LoggingConfig"]["LogGroup"])]
+        assert group["LogGroupName"] == f"/donut-shop/{assembly.name}/{name}", name
 
 
-def test_access_log_group_is_named_for_delivered_logs(assembly: Assembly) -> None:
-    """One resource policy of at most 5,120 characters covers all of /aws/vendedlogs; other names need a line each."""
+def test_log_groups_have_a_retention(assembly: Assembly) -> None:
+    for id, group in assembly.each("AWS::Logs::LogGroup"):
+        assert group.get("RetentionInDays"), id
+        if "LogGroupName" in group:
+            assert group["RetentionInDays"] == assembly.settings.log_retention_days, id
+
+
+def test_settings_allow_the_retentions_that_cloudwatch_allows() -> None:
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, "AWS::Logs::LogGroup").schema
+    assert list(LOG_RETENTION_DAYS) == schema["properties"]["RetentionInDays"]["enum"]
+
+
+def test_access_log_group_has_the_prefix_of_delivered_logs(assembly: Assembly) -> None:
+    """One line of the account's resource policy covers /aws/vendedlogs.
+
+    Other names need a line each, and the policy is limited to 5,120 characters.
+    """
     _, group = assembly.one("AWS::Logs::LogGroup", "AccessLogs")
     assert group["LogGroupName"] == f"/aws/vendedlogs/donut-shop-{assembly.name}"

@@ -1,4 +1,4 @@
-"""One file an environment: a diff shows what a change does to each. Renew them with `make snapshots`."""
+"""The templates of each environment, in one file each, so that a diff shows what a change does."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.support.assembly import Assembly, synth
 
 
 def shape(assembly: Assembly) -> dict[str, Any]:
-    """The templates without what moves with the functions' code, and without CDK's bootstrap check."""
+    """Return the templates without hashes of the functions' code and the CDK's bootstrap check."""
     text = json.dumps(assembly.templates)
     text = re.sub(r"\b[0-9a-f]{64}\b", "<hash>", text)
     text = re.sub(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}", r"\1<hash>", text)
@@ -28,11 +28,12 @@ def shape(assembly: Assembly) -> dict[str, Any]:
     return templates
 
 
-def test_template(assembly: Assembly, snapshot: SnapshotAssertion) -> None:
-    assert shape(assembly) == snapshot(extension_class=JSONSnapshotExtension)
+def test_templates_equal_their_snapshot(assembly: Assembly, snapshot: SnapshotAssertion) -> None:
+    expected = snapshot(extension_class=JSONSnapshotExtension)
+    assert shape(assembly) == expected, "if the change is intended: make snapshots"
 
 
-def test_code_alone_moves_no_snapshot(
+def test_new_code_changes_no_snapshot(
     assembly_of: Callable[[str], Assembly], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed = Path(shutil.copytree(stacks.function.LAMBDAS, tmp_path / "lambdas"))

@@ -1,4 +1,4 @@
-"""The pipeline runs what people run, with pinned actions and no more rights than each job needs."""
+"""The workflows run make commands, with pinned actions and only the permissions that jobs need."""
 
 import re
 from collections.abc import Iterator
@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME
-from tests.support.assembly import PROJECT
+from tests.support.documentation import makefile_targets
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-RIGHTS = {
+PERMISSIONS = {
     "test.yml": {"test": {"contents": "read"}},
     "diff.yml": {"diff": {"contents": "read", "id-token": "write", "pull-requests": "write"}},
     "deploy.yml": {
@@ -26,28 +25,31 @@ RIGHTS = {
 
 
 def workflow(name: str) -> dict[str, Any]:
+    """Return a workflow's content."""
     content: dict[str, Any] = yaml.safe_load((PROJECT / ".github" / "workflows" / name).read_text())
     return content
 
 
 def jobs(name: str) -> dict[str, Any]:
+    """Return a workflow's jobs."""
     found: dict[str, Any] = workflow(name)["jobs"]
     return found
 
 
 def steps(name: str) -> Iterator[dict[str, Any]]:
+    """Yield the steps of all jobs of a workflow."""
     for job in jobs(name).values():
         yield from job.get("steps", [])
 
 
-def test_rights_are_these_and_no_more() -> None:
+def test_jobs_have_only_their_own_permissions() -> None:
     assert {
         file.name: {
             job: content.get("permissions", workflow(file.name)["permissions"])
             for job, content in jobs(file.name).items()
         }
         for file in FILES
-    } == RIGHTS
+    } == PERMISSIONS, "PERMISSIONS in this test lists what each job may do"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -58,35 +60,39 @@ def test_actions_are_pinned(file: Any) -> None:
         assert re.fullmatch(
             r"uses: (\./\.github/workflows/[\w-]+\.yml|[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)",
             line,
-        )
+        ), line
 
 
-def test_an_action_has_one_version_everywhere() -> None:
+def test_each_action_has_one_version() -> None:
     used = {step["uses"] for file in FILES for step in steps(file.name) if "uses" in step}
     assert len(used) == len({action.partition("@")[0] for action in used})
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_commands_are_the_makefiles(file: Any) -> None:
+def test_steps_run_make_commands(file: Any) -> None:
     for step in steps(file.name):
         if "run" in step and not step["run"].startswith("gh pr comment "):
             command = re.fullmatch(
-                r"(?:sudo )?make ([a-z-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?", step["run"]
+                r"(?:sudo )?make ([a-z0-9-]+)(?: [A-Z]+=[\w.,]+)*(?: 2>&1 \| tee [\w.]+)?",
+                step["run"],
             )
             assert command, step["run"]
-            assert command[1] in TARGETS
+            assert command[1] in makefile_targets(), step["run"]
 
 
-def test_nothing_of_a_pull_request_reaches_a_shell() -> None:
+def test_shell_commands_contain_no_expressions() -> None:
+    """A pull request could put a command into an expression, such as its title."""
     for file in FILES:
         for step in steps(file.name):
-            assert "${{" not in step.get("run", "")
+            assert "${{" not in step.get("run", ""), f"{file.name}: {step}"
 
 
-def test_one_assembly_goes_from_environment_to_environment() -> None:
+def test_one_assembly_is_deployed_to_each_environment_in_turn() -> None:
     deploy = jobs("deploy.yml")
     order = ["test", "synth", *(name for name in ENVIRONMENTS if name != "local")]
-    assert list(deploy) == order
+    assert list(deploy) == order, (
+        "each environment of settings.py but local is a job in .github/workflows/deploy.yml"
+    )
     assert [deploy[job].get("needs") for job in order] == [None, *order[:-1]]
     assert {deploy[name]["uses"] for name in order[2:]} == {"./.github/workflows/deploy-to.yml"}
     assert [deploy[name]["with"]["environment"] for name in order[2:]] == order[2:]
@@ -103,8 +109,8 @@ def test_one_assembly_goes_from_environment_to_environment() -> None:
 
 
 @pytest.mark.parametrize("name", ["diff.yml", "deploy-to.yml"])
-def test_credentials_come_after_installation_and_synthesis(name: str) -> None:
-    """pip and app.py run code from the pull request, or of a dependency; they need no credentials."""
+def test_installation_and_synthesis_have_no_credentials(name: str) -> None:
+    """Pip and app.py run code of the pull request and of dependencies, which need no credentials."""
     found = list(steps(name))
     (credentials,) = [
         index for index, step in enumerate(found) if "role-to-assume" in step.get("with", {})
@@ -112,13 +118,13 @@ def test_credentials_come_after_installation_and_synthesis(name: str) -> None:
     before = [step["run"] for step in found[:credentials] if "run" in step]
     after = [step["run"] for step in found[credentials:] if step.get("run", "").startswith("make ")]
     assert "make install" in before
-    assert not [command for command in after if re.match("make (install|synth|test)", command)]
     for command in after:
+        assert not re.match("make (install|synth|test)", command), command
         assert "APP=cdk.out" in command or command == "make smoke", command
 
 
-def test_runs_wait_for_each_other_in_each_environment_only() -> None:
-    """One group for the whole pipeline would keep every merge from dev while prod waits for its approval."""
+def test_runs_wait_for_each_other_per_environment() -> None:
+    """With one group, no merge would reach dev while prod waits for its approval."""
     assert "concurrency" not in workflow("deploy.yml")
     assert "concurrency" not in workflow("deploy-to.yml")
     groups = {job: content.get("concurrency") for job, content in jobs("deploy.yml").items()}
@@ -136,11 +142,11 @@ def test_runs_wait_for_each_other_in_each_environment_only() -> None:
 
 def test_alarm_address_reaches_the_assembly_and_the_deployment() -> None:
     for name, job in (("diff.yml", "diff"), ("deploy.yml", "synth"), ("deploy-to.yml", "deploy")):
-        assert jobs(name)[job]["env"]["ALARM_EMAIL"] == "${{ vars.ALARM_EMAIL }}"
+        assert jobs(name)[job]["env"]["ALARM_EMAIL"] == "${{ vars.ALARM_EMAIL }}", name
 
 
 def test_python_action_runs_on_a_supported_node() -> None:
-    """setup-python 5 declares node20, which the runners no longer have."""
+    """setup-python 5 declares node20, which the runners do not have any more."""
     used = {
         step["uses"]
         for file in FILES
@@ -150,7 +156,7 @@ def test_python_action_runs_on_a_supported_node() -> None:
     assert used == {"actions/setup-python@a309ff8b426b58ec0e2a45f0f869d46889d02405"}  # v6.2.0
 
 
-def test_tests_run_where_the_functions_python_is_beside_the_oldest() -> None:
+def test_tests_run_with_the_oldest_python_and_that_of_the_functions() -> None:
     (versions,) = [
         step["with"]["python-version"]
         for step in steps("test.yml")
@@ -161,9 +167,9 @@ def test_tests_run_where_the_functions_python_is_beside_the_oldest() -> None:
     )
 
 
-def test_roles_come_from_github_and_keys_from_nowhere() -> None:
+def test_workflows_assume_roles_and_use_no_secrets() -> None:
     for file in FILES:
-        assert "secrets." not in file.read_text()
+        assert "secrets." not in file.read_text(), file.name
     credentials = {
         file.name: step["with"]["role-to-assume"]
         for file in FILES

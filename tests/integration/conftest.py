@@ -1,3 +1,5 @@
+"""A MariaDB of the tests' own, and a shop on it, migrated anew for each test."""
+
 import os
 from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ from tests.support.database_shop import SECRETS, Shop, secret
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
-    """RDS's MariaDB, as far as the functions can tell."""
+    """Start a MariaDB whose master user is like that of RDS."""
     server = MariaDb(tmp_path_factory.mktemp("mariadb"))
     server.start()
     create_master(
@@ -28,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
 
 @pytest.fixture
 def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """A new database that nothing has been applied to."""
+    """Drop and create the database, and drop its users. Nothing has been applied to it."""
     login = environment.Database(
         database_host="127.0.0.1",
         database_port=server.port,
@@ -57,14 +59,18 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 @pytest.fixture
 def shop(empty_shop: Shop) -> Shop:
-    """A new shop: ten donuts, nothing sold, nothing ordered."""
+    """Create a new shop: ten donuts, nothing sold, nothing ordered."""
     empty_shop.migrate()
     return empty_shop
 
 
 @pytest.fixture
 def rds_defaults(server: MariaDb) -> Iterator[None]:
-    """A server without our parameter group, for what is made or connects from now on: ask for it before a shop."""
+    """Give the server RDS's defaults in place of our parameter group's values.
+
+    They hold for what is created or connects from then on. So a test requests this fixture before
+    `shop`.
+    """
     ours = sql(
         server,
         "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation",
@@ -77,7 +83,7 @@ def rds_defaults(server: MariaDb) -> Iterator[None]:
 
 @pytest.fixture
 def undurable(server: MariaDb) -> Iterator[None]:
-    """No crash of the server is simulated here: it need not wait for the disk."""
+    """Let the server not wait for the disk, for tests in which it does not crash."""
     settings = "SET GLOBAL innodb_flush_log_at_trx_commit = %s, sync_binlog = %s"
     sql(server, settings, (0, 0))
     yield

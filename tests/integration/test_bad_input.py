@@ -1,4 +1,4 @@
-"""Bad input in bulk, in process: the functions' own handlers on a real MariaDB, called as API Gateway calls them."""
+"""Bad input in bulk, in this process: the handlers are called as API Gateway calls them."""
 
 import base64
 import importlib
@@ -16,24 +16,36 @@ from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from common import limits, messages
 from common.store import Store
-from tests.support.database_shop import Shop
-from tests.support.hostile import (
+from tests.support.bad_input import (
     AROUND,
     CANARY,
-    INPUTS,
+    DOCUMENTED,
+    GENERATED,
     MAX_QUANTITY,
-    Answer,
     Input,
+    Response,
+    bad_inputs,
     boundaries,
     boundary_inputs,
-    hostile_inputs,
     try_all,
 )
+from tests.support.database_shop import Shop
+
+VARIABLES = {
+    "DATABASE_SECRET_ARN": "sales",
+    "STOCK_EMPTY_TOPIC_ARN": "topic",
+    "MAX_QUANTITY": str(MAX_QUANTITY),
+    "PUBLISH_WITHIN": "30",
+    "OVERDUE_AFTER": "900",
+}
 
 
 def event(input: Input) -> dict[str, Any]:
-    """Payload format 2.0: what the functions read of it."""
-    route = f"{input.route[1].upper()} {input.route[0]}" if input.route else "$default"
+    """Return the input in payload format 2.0, as far as the functions read it."""
+    route = "$default"
+    if input.operation:
+        path, method = input.operation
+        route = f"{method.upper()} {path}"
     headers = {name: value.decode(errors="replace") for name, value in input.headers.items()}
     event: dict[str, Any] = {"routeKey": route, "headers": headers, "isBase64Encoded": False}
     if name := route.partition("{")[2].rstrip("}"):
@@ -52,36 +64,37 @@ def event(input: Input) -> dict[str, Any]:
 
 
 class Functions:
-    """Both handlers; whatever is logged in a call is looked at after it, as Lambda's own formatter writes it."""
+    """The handlers behind the API.
+
+    What a call logs is checked after it, as Lambda's own formatter writes it.
+    """
 
     def __init__(self) -> None:
         self.sales = importlib.reload(importlib.import_module("sales.handler"))
         self.restock = importlib.reload(importlib.import_module("restock.handler"))
 
-    def call(self, event: dict[str, Any]) -> Answer:
+    def call(self, event: dict[str, Any]) -> Response:
         function = self.restock if event["routeKey"] == "POST /product/{slug}" else self.sales
         handler = logging.StreamHandler(io.StringIO())
         handler.setFormatter(JsonFormatter())
         with patch.object(logging.root, "handlers", [handler]):
-            answer = function.handler(event, None)
+            response = function.handler(event, None)
         log = handler.stream.getvalue()
-        assert CANARY not in log and '"level": "ERROR"' not in log, log
-        return Answer(answer["statusCode"], answer["headers"], answer["body"].encode())
+        assert CANARY not in log
+        assert '"level": "ERROR"' not in log
+        return Response(response["statusCode"], response["headers"], response["body"].encode())
 
 
 @pytest.fixture
 def functions(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Functions:
-    settings = {
-        "DATABASE_SECRET_ARN": "sales",
-        "STOCK_EMPTY_TOPIC_ARN": "topic",
-        "MAX_QUANTITY": str(MAX_QUANTITY),
-    }
-    for name, value in (settings | {"PUBLISH_WITHIN": "30", "OVERDUE_AFTER": "900"}).items():
+    """Return the functions. The topic takes everything, and callback tokens contain the canary."""
+    for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
     functions = Functions()
-    functions.restock.store = Store(replace(shop.database, database_secret_arn="restock"))
+    restock = Store(replace(shop.database, database_secret_arn="restock"))
+    monkeypatch.setattr(functions.restock, "store", restock)
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(messages, "publish", lambda order, *, topic_arn: None)
     monkeypatch.setattr(
@@ -93,30 +106,43 @@ def functions(
 
 
 @pytest.mark.usefixtures("undurable")
-def test_bad_input_changes_nothing_and_learns_nothing(
-    shop: Shop, functions: Functions, capsys: pytest.CaptureFixture[str]
+def test_bad_input_changes_nothing_and_reveals_nothing(
+    shop: Shop,
+    functions: Functions,
+    input_count: int,
+    input_seed: int,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    tried = try_all(
-        hostile_inputs(INPUTS), shop=shop, send=lambda input: functions.call(event(input))
+    inputs = bad_inputs(input_count, seed=input_seed)
+    summary = try_all(
+        inputs, seed=input_seed, shop=shop, send=lambda input: functions.call(event(input))
     )
     with capsys.disabled():
-        print(f"\nbad input, in process: {tried}")
+        print(f"\nbad input, in process: {summary}")
 
 
-def test_bulk_holds_the_boundaries_of_every_limit_twice() -> None:
-    assert set(AROUND) == {
-        name for name in vars(limits) if name.isupper() and not name.startswith("_")
-    }
-    tried = Counter(str(input) for input in boundary_inputs())
+def test_every_limit_has_inputs_around_it() -> None:
+    limited = {name for name in vars(limits) if name.isupper() and not name.startswith("_")}
+    assert set(AROUND) == limited, "add a function to AROUND in tests/support/bad_input.py"
+
+
+def test_every_operation_has_generated_inputs() -> None:
+    assert set(GENERATED) == DOCUMENTED, (
+        "add the operation to GENERATED and to `assembled` in tests/support/bad_input.py"
+    )
+
+
+def test_boundary_inputs_are_sent_twice() -> None:
+    sent = Counter(str(input) for input in boundary_inputs())
     for name, around in AROUND.items():
         for length in boundaries(getattr(limits, name)):
             for input in around(length):
-                assert tried[str(input)] >= 2, (name, length, input)
-    assert min(tried.values()) >= 2
+                assert sent[str(input)] >= 2, (name, length, input)
+    assert min(sent.values()) >= 2
 
 
 def test_every_bulk_starts_with_the_boundaries() -> None:
-    assert list(hostile_inputs(0)) == boundary_inputs()
+    assert list(bad_inputs(0, seed=0)) == boundary_inputs()
 
 
 ODD_CHECKOUTS: list[dict[str, Any]] = [
@@ -131,12 +157,21 @@ ODD_CHECKOUTS: list[dict[str, Any]] = [
     {"body": '{"MessageAttributeProductCnt": 1}', "headers": {"idempotency-key": "a\x00"}},
     {"body": '{"MessageAttributeProductCnt": 1}', "headers": {"idempotency-key": "\ud800"}},
 ]
+"""What differs from a checkout's event; API Gateway should send none of these."""
 
 
-def test_events_that_no_gateway_should_send_are_refused(shop: Shop, functions: Functions) -> None:
+@pytest.mark.parametrize("odd", ODD_CHECKOUTS, ids=ascii)
+def test_malformed_checkout_event_is_rejected(
+    odd: dict[str, Any], shop: Shop, functions: Functions
+) -> None:
     checkout = {"routeKey": "POST /checkout", "body": "{}", "isBase64Encoded": False, "headers": {}}
-    for odd in ODD_CHECKOUTS:
-        assert functions.call(checkout | odd).status == 400, odd
+    assert functions.call(checkout | odd).status == 400
+    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+
+
+def test_callback_event_without_order_and_token_is_rejected(
+    shop: Shop, functions: Functions
+) -> None:
     for slug in ("donut", "", "\ud800", "\x00", "홍"):
         callback = {"routeKey": "POST /product/{slug}", "pathParameters": {"slug": slug}}
         for query in (

@@ -1,3 +1,5 @@
+"""Checkout: what is sold or ordered, what a repeated key gets, and what a failure leaves."""
+
 from collections.abc import Callable
 
 import pymysql
@@ -11,21 +13,22 @@ from tests.support.database_shop import Shop, buy, order_more
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
 
 
-def test_a_sale_takes_the_stock_and_leaves_a_ledger_row(shop: Shop) -> None:
-    sale = buy(shop.store(), 3, requester="홍길동")
-    assert (sale.outcome, sale.purchased, sale.stock, sale.order_id) == ("sold", True, 7, None)
+def test_checkout_takes_the_stock_and_leaves_a_purchase(shop: Shop) -> None:
+    checkout = buy(shop.store(), 3, requester="홍길동")
+    assert (checkout.outcome, checkout.purchased) == ("sold", True)
+    assert (checkout.stock, checkout.order_id) == (7, None)
     assert shop.stock() == 7
     assert shop.ledger() == [(3, "홍길동")]
     assert shop.orders() == []
 
 
-def test_the_whole_stock_can_be_bought(shop: Shop) -> None:
-    sale = buy(shop.store(), 10)
-    assert (sale.outcome, sale.stock, shop.stock()) == ("sold", 0, 0)
+def test_checkout_of_the_whole_stock_succeeds(shop: Shop) -> None:
+    checkout = buy(shop.store(), 10)
+    assert (checkout.outcome, checkout.stock, shop.stock()) == ("sold", 0, 0)
 
 
-def test_a_refusal_sells_nothing_and_leaves_a_production_order(shop: Shop) -> None:
-    refusal = buy(
+def test_out_of_stock_checkout_sells_nothing_and_leaves_an_order(shop: Shop) -> None:
+    checkout = buy(
         shop.store(),
         11,
         order_id="order-1",
@@ -33,41 +36,34 @@ def test_a_refusal_sells_nothing_and_leaves_a_production_order(shop: Shop) -> No
         factory_id="FF-1",
         requester="홍길동",
     )
-    assert (refusal.outcome, refusal.purchased, refusal.stock, refusal.order_id) == (
-        "out_of_stock",
-        False,
-        10,
-        "order-1",
-    )
+    assert (checkout.outcome, checkout.purchased) == ("out_of_stock", False)
+    assert (checkout.stock, checkout.order_id) == (10, "order-1")
     assert shop.stock() == 10
     assert shop.ledger() == []
     assert shop.sql(
-        "SELECT order_id, callback_token, factory_id, quantity, requester, status FROM production_order"
+        "SELECT order_id, callback_token, factory_id, quantity, requester, status"
+        " FROM production_order"
     ) == [("order-1", "token-1", "FF-1", 11, "홍길동", "requested")]
 
 
-def test_a_refusal_names_what_the_factory_must_know(shop: Shop) -> None:
+def test_out_of_stock_checkout_returns_what_the_factory_needs(shop: Shop) -> None:
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
-    refusal = buy(shop.store(), 11, product_id=product_id, slug="not this one")
-    assert (refusal.product_id, refusal.slug, refusal.factory_id) == (
-        product_id,
-        "donut",
-        "FF-500293",
-    )
+    checkout = buy(shop.store(), 11, product_id=product_id, slug="ignored")
+    assert (checkout.product_id, checkout.slug) == (product_id, "donut")
+    assert checkout.factory_id == "FF-500293"
     assert buy(shop.store(), 11, factory_id="another").factory_id == "another"
 
 
-def test_an_order_is_left_to_sales_for_a_while_before_the_relay_sees_it(shop: Shop) -> None:
+def test_new_order_is_due_for_the_relay_after_publish_within(shop: Shop) -> None:
+    """Until then it is the sales function's to publish."""
     order_more(shop.store(), 11, publish_within=30)
     assert shop.sql(
         "SELECT TIMESTAMPDIFF(SECOND, requested_at, next_attempt_at) FROM production_order"
     ) == [(30,)]
 
 
-def test_a_product_of_another_id_is_sold_from_its_own_stock(shop: Shop) -> None:
-    shop.sql(
-        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
-    )
+def test_checkout_takes_another_product_from_its_own_stock(shop: Shop) -> None:
+    shop.add_product("bagel", product_id="bagel-id", stock=5)
     assert buy(shop.store(), 2, product_id="bagel-id").stock == 3
     assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
         ("bagel", 3),
@@ -78,13 +74,13 @@ def test_a_product_of_another_id_is_sold_from_its_own_stock(shop: Shop) -> None:
 @pytest.mark.parametrize(
     "wrong", [{"product_id": "no-such-id"}, {"slug": "bagel"}, {"product_id": "donut"}]
 )
-def test_an_unknown_product_changes_nothing(shop: Shop, wrong: dict[str, str]) -> None:
+def test_checkout_of_an_unknown_product_changes_nothing(shop: Shop, wrong: dict[str, str]) -> None:
     assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "no_such_product"
     assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
     assert shop.sql("SELECT * FROM idempotency_key") == []
 
 
-def test_a_repeated_key_gets_the_first_sale_again(shop: Shop) -> None:
+def test_repeated_key_returns_the_first_purchase(shop: Shop) -> None:
     store = shop.store()
     first = buy(store, 3, idempotency_key="key")
     buy(store, 2)
@@ -95,24 +91,19 @@ def test_a_repeated_key_gets_the_first_sale_again(shop: Shop) -> None:
     assert shop.ledger() == [(3, "unknown"), (2, "unknown")]
 
 
-def test_a_repeated_key_gets_the_first_refusal_again_even_when_there_is_stock_now(
-    shop: Shop,
-) -> None:
+def test_repeated_key_returns_the_first_out_of_stock_result(shop: Shop) -> None:
+    """It does so even if there is enough stock by then."""
     store = shop.store()
     first = buy(store, 11, idempotency_key="key")
     shop.set_stock(100)
     repeat = buy(store, 11, idempotency_key="key")
-    assert (repeat.outcome, repeat.purchased, repeat.stock, repeat.order_id) == (
-        "replayed",
-        False,
-        10,
-        first.order_id,
-    )
+    assert (repeat.outcome, repeat.purchased) == ("replayed", False)
+    assert (repeat.stock, repeat.order_id) == (10, first.order_id)
     assert shop.stock() == 100
     assert [order_id for order_id, _, _ in shop.orders()] == [first.order_id]
 
 
-def test_a_key_remembers_its_request(shop: Shop) -> None:
+def test_repeated_key_returns_the_hash_of_its_first_request(shop: Shop) -> None:
     store = shop.store()
     buy(store, 3, idempotency_key="key", request_hash=REQUEST)
     assert buy(store, 4, idempotency_key="key", request_hash=OTHER_REQUEST).request_hash == REQUEST
@@ -122,9 +113,7 @@ def test_a_key_remembers_its_request(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("table", "quantity"), [("idempotency_key", 3), ("purchase", 3), ("production_order", 11)]
 )
-def test_a_checkout_that_fails_in_the_middle_leaves_nothing(
-    shop: Shop, table: str, quantity: int
-) -> None:
+def test_checkout_that_fails_half_way_leaves_nothing(shop: Shop, table: str, quantity: int) -> None:
     store = shop.store()
     shop.sql(f"RENAME TABLE {table} TO elsewhere")
     with pytest.raises(DatabaseUnavailable, match="1146"):
@@ -137,7 +126,7 @@ def test_a_checkout_that_fails_in_the_middle_leaves_nothing(
     assert (shop.stock(), shop.ledger()) == (6, [(4, "unknown")])
 
 
-def test_a_text_too_long_for_its_column_is_not_cut(shop: Shop) -> None:
+def test_requester_too_long_for_its_column_is_an_error(shop: Shop) -> None:
     store = shop.store()
     with pytest.raises(pymysql.DataError, match="p_requester"):
         buy(store, 3, requester="홍" * 201)
@@ -147,9 +136,10 @@ def test_a_text_too_long_for_its_column_is_not_cut(shop: Shop) -> None:
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Each command that a client has sent to the server from now on: one round trip each."""
+    """Record each command that a client sends to the server from now on. Each is one round trip."""
     sent: list[int] = []
-    execute = pymysql.Connection._execute_command
+    # Private: PyMySQL has no public hook that sees each command.
+    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
         sent.append(command)
@@ -159,19 +149,19 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-def sale(store: Store) -> CheckoutResult:
+def checkout(store: Store) -> CheckoutResult:
     return buy(store, 1)
 
 
-def refusal(store: Store) -> CheckoutResult:
+def out_of_stock_checkout(store: Store) -> CheckoutResult:
     return buy(store, 1000)
 
 
-def keyed_sale(store: Store) -> CheckoutResult:
+def keyed_checkout(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="new")
 
 
-def replay(store: Store) -> CheckoutResult:
+def repeated_checkout(store: Store) -> CheckoutResult:
     return buy(store, 1, idempotency_key="used")
 
 
@@ -179,20 +169,22 @@ def product(store: Store) -> str | None:
     return store.product("donut")
 
 
-@pytest.mark.parametrize("request_of", [product, sale, refusal, keyed_sale, replay])
-def test_a_request_is_one_round_trip(
-    shop: Shop, commands: list[int], request_of: Callable[[Store], object]
+@pytest.mark.parametrize(
+    "send", [product, checkout, out_of_stock_checkout, keyed_checkout, repeated_checkout]
+)
+def test_request_takes_one_round_trip(
+    shop: Shop, commands: list[int], send: Callable[[Store], object]
 ) -> None:
     store = shop.store()
     buy(store, 1, idempotency_key="used")
     commands.clear()
-    request_of(store)
-    request_of(store)
+    send(store)
+    send(store)
     assert commands == [COMMAND.COM_QUERY] * 2
 
 
 @pytest.mark.parametrize("quantity", [0, -1, None])
-def test_a_quantity_below_one_is_an_error_and_changes_nothing(shop: Shop, quantity: int) -> None:
+def test_quantity_below_one_is_an_error(shop: Shop, quantity: int) -> None:
     store = shop.store()
     with pytest.raises(DatabaseUnavailable):
         buy(store, quantity)

@@ -1,4 +1,7 @@
-"""Clocks may step, and no 503 has sold anything, but for the two cases that the contract names."""
+"""A checkout behind a 503 sold nothing, even when a clock steps.
+
+The contract names two exceptions.
+"""
 
 import subprocess
 import sys
@@ -15,9 +18,9 @@ import pytest
 from common import deadline
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult, Store
-from local.cloud import PROJECT
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
+from settings import PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import SECRETS, Shop, buy
 from tests.support.faketime import SteppedClock, require_library
@@ -30,7 +33,7 @@ ANSWERED_BY = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
 
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
-    """The server's."""
+    """Return the clock of the module's server. Skips where libfaketime is not installed."""
     require_library()
     return SteppedClock(tmp_path_factory.mktemp("clock"))
 
@@ -56,7 +59,7 @@ def _right_clock(clock: SteppedClock) -> Iterator[None]:
 
 
 def outcome(store: Store, requester: str, *, key: str | None = None) -> CheckoutResult | None:
-    """None: 503."""
+    """Check out, and return the result; None where the response would be 503."""
     try:
         return buy(store, 1, requester=requester, idempotency_key=key)
     except DatabaseUnavailable:
@@ -68,7 +71,7 @@ def bought(shop: Shop) -> list[str]:
 
 
 @contextmanager
-def standing_still(server: MariaDb) -> Iterator[None]:
+def suspended(server: MariaDb) -> Iterator[None]:
     process = psutil.Process(server.pid)
     process.suspend()
     try:
@@ -99,21 +102,13 @@ def test_checkout_sells_when_the_servers_clock_has_stepped(
 def test_checkout_sells_when_the_functions_clock_has_stepped(
     shop: Shop, tmp_path: Path, seconds: float, monotonic: bool
 ) -> None:
+    """The function is a process of its own, whose clock the test controls."""
     clock = SteppedClock(tmp_path, monotonic=monotonic)
     database = shop.database
-    address = (
-        database.database_host,
-        str(database.database_port),
-        database.database_name,
-        database.database_ca_file,
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "tests.support.buyer",
-        *address,
-        *shop.secrets["sales"].values(),
-    ]
+    address = [database.database_host, str(database.database_port)]
+    schema = [database.database_name, database.database_ca_file]
+    secret = shop.secrets["sales"].values()
+    command = [sys.executable, "-m", "tests.support.buyer", *address, *schema, *secret]
     variables = clock.variables | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'lambdas'}"}
     with subprocess.Popen(
         command,
@@ -123,7 +118,8 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
         stdout=subprocess.PIPE,
         text=True,
     ) as buyer:
-        assert buyer.stdin and buyer.stdout
+        assert buyer.stdin
+        assert buyer.stdout
         for requester, step in (("before", 0), ("after", seconds), ("again", 0)):
             clock.step_to(step)
             print(requester, file=buyer.stdin, flush=True)
@@ -132,25 +128,26 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     assert bought(shop) == ["before", "after", "again"]
 
 
-def test_no_answer_is_wrong_when_the_clock_steps_while_checkouts_wait(
-    shop: Shop, clock: SteppedClock
-) -> None:
-    """Each waits for the product's row when the server's clock steps; the ledger is read ten seconds later."""
-    answers = {}
+def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: SteppedClock) -> None:
+    """Each checkout waits for the product's row when the server's clock steps.
+
+    The purchases are read ten seconds later, when nothing can be on its way any more.
+    """
+    results = {}
     for seconds in STEPS:
         store = shop.store()
         with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
             cursor.execute("START TRANSACTION")
             cursor.execute("SELECT * FROM product FOR UPDATE")
-            answer = pool.submit(outcome, store, f"{seconds}")
+            checkout = pool.submit(outcome, store, f"{seconds}")
             eventually(lambda: assert_one_waits(shop), within=2)
             clock.step_to(seconds)
             wait(0.5)
             cursor.execute("ROLLBACK")
-            answers[f"{seconds}"] = answer.result()
+            results[f"{seconds}"] = checkout.result()
             clock.step_to(0)
     wait(10)
-    assert bought(shop) == [requester for requester, answer in answers.items() if answer]
+    assert bought(shop) == [requester for requester, result in results.items() if result]
 
 
 def assert_one_waits(shop: Shop) -> None:
@@ -158,56 +155,63 @@ def assert_one_waits(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-3600, -2, 2])
-def test_second_connection_tells_the_truth_when_the_clock_steps_while_the_server_stands_still(
+def test_result_is_true_when_the_clock_steps_in_a_hang(
     shop: Shop, clock: SteppedClock, seconds: float
 ) -> None:
+    """The result comes from a second connection, when the server runs again."""
     store = shop.store()
     buy(store, 1, requester="before")
     with ThreadPoolExecutor() as pool:
-        with standing_still(shop.server):
-            answer = pool.submit(outcome, store, "in doubt")
+        with suspended(shop.server):
+            checkout = pool.submit(outcome, store, "in doubt")
             wait(1)
             clock.step_to(seconds)
             wait(deadline.FIRST_ATTEMPT - 1 + 0.2)
-        found = answer.result()
+        result = checkout.result()
     wait(1)
-    assert bought(shop) == (["before", "in doubt"] if found else ["before"])
+    assert bought(shop) == (["before", "in doubt"] if result else ["before"])
 
 
 def assert_sold_behind_503(
-    shop: Shop, answer: Future[CheckoutResult | None], *, key: str | None
+    shop: Shop, checkout: Future[CheckoutResult | None], *, key: str | None
 ) -> None:
-    """A client with a key learns the truth by repeating."""
-    assert answer.done() and answer.result() is None
+    """Check that the checkout was sold behind a 503.
 
-    def sold() -> None:
-        assert bought(shop) == ["lucky", "unlucky"]
+    A client with a key learns of it by repeating the request.
+    """
+    assert checkout.done()
+    assert checkout.result() is None
 
-    eventually(sold, within=5)
+    def assert_sold() -> None:
+        assert bought(shop) == ["before", "in doubt"]
+
+    eventually(assert_sold, within=5)
     if key:
-        repeated = outcome(shop.store(), "unlucky", key=key)
-        assert repeated and (repeated.outcome, repeated.purchased) == ("replayed", True)
-        assert bought(shop) == ["lucky", "unlucky"]
+        repeated = outcome(shop.store(), "in doubt", key=key)
+        assert repeated
+        assert (repeated.outcome, repeated.purchased) == ("replayed", True)
+        assert_sold()
 
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: str | None) -> None:
-    """The first case that the contract names: the commit ends after the 5 s, so no second connection has an answer.
+    """The first exception: the commit ends after the 5 s, so no second connection can ask for it.
 
-    The network swallows the end of the connection: where the server hears of it, it rolls a waiting commit back.
+    The proxy passes nothing on, not even the end of the connection. A server that notices the end
+    rolls back a commit that waits.
     """
     with proxy_to(shop.server.port) as proxy, shop.owner() as other, other.cursor() as cursor:
         store = Store(replace(shop.database, database_port=proxy.port))
-        assert outcome(store, "lucky")
+        assert outcome(store, "before")
         cursor.execute("BACKUP STAGE START")
         cursor.execute("BACKUP STAGE BLOCK_COMMIT")
         with ThreadPoolExecutor() as pool:
-            answer = pool.submit(outcome, store, "unlucky", key=key)
+            checkout = pool.submit(outcome, store, "in doubt", key=key)
             eventually(lambda: assert_committing(shop), within=2)
             proxy.swallow()
             wait(ANSWERED_BY + 0.3)
             cursor.execute("BACKUP STAGE END")
-            assert_sold_behind_503(shop, answer, key=key)
+            assert_sold_behind_503(shop, checkout, key=key)
 
 
 def assert_committing(shop: Shop) -> None:
@@ -217,15 +221,15 @@ def assert_committing(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-def test_503_may_have_sold_when_the_clock_stepped_back_while_the_server_stood_still(
+def test_503_may_have_sold_when_the_clock_steps_back_in_a_hang(
     shop: Shop, clock: SteppedClock, key: str | None
 ) -> None:
-    """The second case that the contract names: by its clock, the server finds a statement that was just sent."""
+    """The second exception: by the server's clock, the statement has just been sent."""
     store = shop.store()
-    assert outcome(store, "lucky")
+    assert outcome(store, "before")
     with ThreadPoolExecutor() as pool:
-        with standing_still(shop.server):
-            answer = pool.submit(outcome, store, "unlucky", key=key)
+        with suspended(shop.server):
+            checkout = pool.submit(outcome, store, "in doubt", key=key)
             wait(ANSWERED_BY + 0.3)
             clock.step_to(-ANSWERED_BY)
-        assert_sold_behind_503(shop, answer, key=key)
+        assert_sold_behind_503(shop, checkout, key=key)

@@ -1,4 +1,4 @@
-"""What `Store` does when the database, or the way to it, fails."""
+"""What a store does when the database, or the network to it, fails."""
 
 import dataclasses
 import os
@@ -19,17 +19,28 @@ from common.store import Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
 from tests.support.books import NAME
-from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import (
+    Shop,
+    arrive,
+    buy,
+    connection_id,
+    kept_connection,
+    order_more,
+)
 from tests.support.polling import eventually
 
 PATIENCE = 5
-"""Seconds: the contract's."""
+"""Seconds that a request may take, by the contract."""
 USERS = "('shop_sales_password', 'admin')"
-"""Whom the connections of `sales` belong to; within a procedure, its definer."""
+"""The users that the server shows for the connections of `sales`.
+
+Inside a procedure it shows the procedure's definer, `admin`.
+"""
 
 
 @contextmanager
 def unavailable(*, because: str = "") -> Iterator[None]:
+    """Expect DatabaseUnavailable within the contract's time, with that text in its cause."""
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailable) as failure:
         yield
@@ -38,23 +49,20 @@ def unavailable(*, because: str = "") -> Iterator[None]:
 
 
 def functions_connections(shop: Shop) -> list[int]:
-    return [
-        id
-        for (id,) in shop.sql(
-            "SELECT id FROM information_schema.processlist WHERE user IN ('shop_sales_password', 'admin')"
-        )
-    ]
+    """Return the server's ids of the connections of `sales`."""
+    rows = shop.sql(f"SELECT id FROM information_schema.processlist WHERE user IN {USERS}")
+    return [id for (id,) in rows]
 
 
 @pytest.fixture
 def killable(server: MariaDb) -> Iterator[psutil.Process]:
-    """The server's process, which will run again after the test whatever becomes of it."""
+    """Return the server's process, and start the server again after the test if it has ended."""
     process = psutil.Process(server.pid)
     yield process
     server.start()
 
 
-def test_a_server_that_died_and_came_back_is_found_again(
+def test_store_reconnects_when_the_server_has_restarted(
     shop: Shop, killable: psutil.Process
 ) -> None:
     store = shop.store()
@@ -68,7 +76,7 @@ def test_a_server_that_died_and_came_back_is_found_again(
     assert shop.orders() == [(order_id, "requested", 25)]
 
 
-def test_a_connection_that_the_server_closed_is_replaced(shop: Shop) -> None:
+def test_store_replaces_a_connection_that_the_server_closed(shop: Shop) -> None:
     store = shop.store()
     for _ in range(2):
         shop.sql("KILL USER shop_sales_password")
@@ -81,7 +89,7 @@ def assert_no_connection(shop: Shop) -> None:
     assert functions_connections(shop) == []
 
 
-def test_one_connection_is_kept(shop: Shop) -> None:
+def test_store_keeps_one_connection(shop: Shop) -> None:
     store = shop.store()
     kept = functions_connections(shop)
     buy(store, 1)
@@ -91,7 +99,7 @@ def test_one_connection_is_kept(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_server_that_hangs_is_given_up_in_time(
+def test_request_ends_in_time_when_the_server_hangs(
     shop: Shop, killable: psutil.Process, warm: bool
 ) -> None:
     store = shop.store() if warm else Store(shop.database)
@@ -105,13 +113,11 @@ def test_a_server_that_hangs_is_given_up_in_time(
     assert shop.ledger() == [(3, "unknown")]
 
 
-def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Process) -> None:
-    """The hanging server has the whole statement in its socket, and executes it when it wakes up."""
+def test_checkout_behind_a_503_is_not_executed_later(shop: Shop, killable: psutil.Process) -> None:
+    """The hanging server has received the whole statement, and reads it when it runs again."""
     store = shop.store()
     buy(store, 1)  # the server's clock is known from now on
-    connection = store._database._connection
-    assert connection
-    connection_id = connection._connection.thread_id()
+    abandoned = connection_id(store)
     killable.suspend()
     try:
         with unavailable():
@@ -119,10 +125,10 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
     finally:
         killable.resume()
 
-    def forgotten() -> None:
-        assert connection_id not in functions_connections(shop)
+    def is_closed() -> None:
+        assert abandoned not in functions_connections(shop)
 
-    eventually(forgotten, within=10)
+    eventually(is_closed, within=10)
     assert (shop.stock(), shop.ledger()) == (9, [(1, "unknown")])
 
 
@@ -130,29 +136,29 @@ def test_what_was_given_up_is_not_sold_later(shop: Shop, killable: psutil.Proces
 def test_checkout_is_sent_again_when_a_clock_has_stepped(shop: Shop, seconds: float) -> None:
     store = shop.store()
     buy(store, 1)
-    connection = store._database._connection
-    assert connection
-    connection.clock()._lead += seconds  # type: ignore[operator]
+    # Private: to step a clock costs a server of its own, as test_clocks.py has it.
+    clock = kept_connection(store).clock()
+    clock._lead += seconds  # type: ignore[operator]  # known since the first checkout
     assert buy(store, 3).purchased
-    assert connection.clock()._lead == pytest.approx(store_clock_lead(shop), abs=0.1)
+    assert clock._lead == pytest.approx(server_clock_lead(shop), abs=0.1)
     assert shop.ledger() == [(1, "unknown"), (3, "unknown")]
 
 
-def store_clock_lead(shop: Shop) -> float:
+def server_clock_lead(shop: Shop) -> float:
+    """Return the lead of the server's clock over this process's monotonic clock, in seconds."""
     ((server_clock,),) = shop.sql("SELECT UNIX_TIMESTAMP(SYSDATE(6))")
     return float(server_clock) - time.monotonic()
 
 
-def test_a_server_that_refuses_connections_is_unavailable(shop: Shop) -> None:
+def test_refused_connection_is_unavailable(shop: Shop) -> None:
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         with unavailable(because="refused"):
-            Store(
-                dataclasses.replace(shop.database, database_port=nobody_listens.getsockname()[1])
-            ).product("donut")
+            port = nobody_listens.getsockname()[1]
+            Store(dataclasses.replace(shop.database, database_port=port)).product("donut")
 
 
-def test_a_wrong_password_is_unavailable_until_the_secret_is_right(
+def test_wrong_password_is_unavailable_until_the_secret_is_right(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(shop.database)
@@ -164,7 +170,7 @@ def test_a_wrong_password_is_unavailable_until_the_secret_is_right(
     assert store.product("donut")
 
 
-def test_a_lock_held_too_long_sells_nothing(shop: Shop) -> None:
+def test_checkout_sells_nothing_when_a_lock_is_held_too_long(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor:
         cursor.execute("START TRANSACTION")
@@ -175,86 +181,90 @@ def test_a_lock_held_too_long_sells_nothing(shop: Shop) -> None:
     assert buy(store, 3).stock == 7
 
 
-def test_a_server_that_dies_during_a_sale_has_not_sold(
+def test_checkout_sells_nothing_when_the_server_dies_during_it(
     shop: Shop, killable: psutil.Process
 ) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM product FOR UPDATE")
-        sale = pool.submit(buy, store, 3)
+        checkout = pool.submit(buy, store, 3)
         eventually(lambda: assert_waiting(shop, 1), within=2)
         killable.kill()
         with unavailable():
-            sale.result()
+            checkout.result()
     shop.server.start()
     assert (shop.stock(), shop.ledger()) == (10, [])
     assert buy(store, 3).stock == 7
 
 
 def assert_waiting(shop: Shop, count: int) -> None:
-    """So many wait for a lock. (information_schema.innodb_trx would tell of the past to whoever asks often.)"""
+    """Check that `count` transactions wait for a lock.
+
+    information_schema.innodb_trx is a cache, which is out of date for a client that reads it often.
+    """
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
-def test_the_loser_of_a_deadlock_tries_again_and_sells_once(shop: Shop) -> None:
+def test_checkout_that_loses_a_deadlock_is_sent_again(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
-        weight = ", ".join(f"('heavy {n}', '', FALSE, 0, NULL, NOW())" for n in range(100))
-        cursor.execute(
-            f"INSERT INTO idempotency_key VALUES ('key', '', FALSE, 0, NULL, NOW()), {weight}"
+        # InnoDB rolls back the transaction that has changed fewer rows, so this one changes many.
+        cursor.executemany(
+            "INSERT INTO idempotency_key"
+            " (idempotency_key, request_hash, purchased, stock, created_at)"
+            " VALUES (%s, '', FALSE, 0, NOW())",
+            [("key",), *((f"other {number}",) for number in range(100))],
         )
-        sale = pool.submit(buy, store, 3, idempotency_key="key")
+        checkout = pool.submit(buy, store, 3, idempotency_key="key")
         eventually(lambda: assert_waiting(shop, 1), within=2)
-        cursor.execute(
-            "UPDATE product SET price = 1"
-        )  # the sale holds this row, and waits for the key
-        assert not sale.done()
+        cursor.execute("UPDATE product SET price = 1")  # locked by the checkout
+        assert not checkout.done()
         cursor.execute("ROLLBACK")
-        assert sale.result().outcome == "sold"
+        assert checkout.result().outcome == "sold"
     assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
 
 
-def test_checkout_with_a_key_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
+def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM product FOR UPDATE")
-        sale = pool.submit(buy, store, 3, idempotency_key="key")
+        checkout = pool.submit(buy, store, 3, idempotency_key="key")
         eventually(lambda: assert_waiting(shop, 1), within=2)
         break_connection(store)
         eventually(lambda: assert_waiting(shop, 2), within=2)
         cursor.execute("ROLLBACK")
-        assert (sale.result().purchased, sale.result().stock) == (True, 7)
+        assert (checkout.result().purchased, checkout.result().stock) == (True, 7)
     eventually(lambda: assert_idle(shop), within=2)
     assert shop.ledger() == [(3, "unknown")]
 
 
-def test_checkout_without_a_key_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
+def test_checkout_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
         cursor.execute("SELECT * FROM product FOR UPDATE")
-        sale = pool.submit(buy, store, 3)
+        checkout = pool.submit(buy, store, 3)
         eventually(lambda: assert_waiting(shop, 1), within=2)
         break_connection(store)
         with unavailable():
-            sale.result()
+            checkout.result()
         cursor.execute("ROLLBACK")
     eventually(lambda: assert_idle(shop), within=2)
     assert (shop.stock(), shop.ledger()) == (10, [])
 
 
 def break_connection(store: Store) -> None:
-    connection = store._database._connection
-    assert connection
-    with socket.socket(fileno=os.dup(_socket_of(connection._connection).fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
+    """Shut the store's connection down while another thread uses it."""
+    file_descriptor = _socket_of(kept_connection(store)._connection).fileno()
+    with socket.socket(fileno=os.dup(file_descriptor)) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 def assert_idle(shop: Shop) -> None:
-    """No request is under way. (A procedure runs as the user who made it.)"""
+    """Check that the server executes no request of `sales`."""
     busy = (
         f"SELECT 1 FROM information_schema.processlist WHERE user IN {USERS} AND command <> 'Sleep'"
     )
@@ -270,7 +280,7 @@ def test_no_transaction_stays_open_between_requests(shop: Shop) -> None:
     assert functions_connections(shop)
 
 
-def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -> None:
+def test_half_a_transaction_never_reaches_the_next_request(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     shop.sql(
@@ -288,22 +298,21 @@ def test_half_a_transaction_is_never_carried_into_the_next_request(shop: Shop) -
     assert shop.stock() == 35
 
 
-def test_another_authoritys_certificate_is_refused(shop: Shop, tmp_path: Path) -> None:
-    stranger = tmp_path / "stranger.pem"
-    trustme.CA().cert_pem.write_to_path(str(stranger))
+def test_certificate_of_another_authority_is_unavailable(shop: Shop, tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
     with unavailable(because="certificate verify failed"):
-        Store(dataclasses.replace(shop.database, database_ca_file=str(stranger))).product("donut")
+        Store(dataclasses.replace(shop.database, database_ca_file=str(other))).product("donut")
 
 
-def test_another_hosts_certificate_is_refused(shop: Shop) -> None:
+def test_certificate_of_another_host_is_unavailable(shop: Shop) -> None:
     same_address_but_another_name = "127.1"
     with unavailable(because="certificate verify failed"):
-        Store(
-            dataclasses.replace(shop.database, database_host=same_address_but_another_name)
-        ).product("donut")
+        config = dataclasses.replace(shop.database, database_host=same_address_but_another_name)
+        Store(config).product("donut")
 
 
-def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
+def test_server_without_tls_is_unavailable(shop: Shop, tmp_path: Path) -> None:
     server = MariaDb(tmp_path, options=("--skip-ssl", "--require-secure-transport=0"))
     server.start()
     try:
@@ -317,8 +326,8 @@ def test_a_server_without_tls_is_refused(shop: Shop, tmp_path: Path) -> None:
         server.stop()
 
 
-def test_a_read_only_server_sells_nothing_until_it_is_writable_again(shop: Shop) -> None:
-    """As after a failover, on the connection that was kept."""
+def test_checkout_sells_nothing_while_the_server_is_read_only(shop: Shop) -> None:
+    """The kept connection may be to such a server after a failover."""
     store = shop.store()
     shop.sql("SET GLOBAL read_only = 1")
     try:
@@ -330,14 +339,13 @@ def test_a_read_only_server_sells_nothing_until_it_is_writable_again(shop: Shop)
     assert shop.ledger() == [(3, "unknown")]
 
 
-def test_no_connection_left_is_unavailable_at_once(shop: Shop) -> None:
+def test_server_with_too_many_connections_is_unavailable(shop: Shop) -> None:
     ((before,),) = shop.sql("SELECT @@global.max_connections")
     shop.sql("SET GLOBAL max_connections = 10")
-    taken = []
+    taken: list[pymysql.Connection] = []
     try:
         with pytest.raises(pymysql.OperationalError, match="1040"):
-            while True:
-                taken.append(shop.login("sales"))
+            take_all(shop, taken)
         with pytest.raises(DatabaseUnavailable, match="1040"):
             buy(Store(shop.database), 3)
     finally:
@@ -345,3 +353,9 @@ def test_no_connection_left_is_unavailable_at_once(shop: Shop) -> None:
             connection.close()
         shop.sql("SET GLOBAL max_connections = %s", (before,))
     assert buy(Store(shop.database), 3).stock == 7
+
+
+def take_all(shop: Shop, taken: list[pymysql.Connection]) -> None:
+    """Log in until the server takes no more connections."""
+    while True:
+        taken.append(shop.login("sales"))

@@ -1,4 +1,4 @@
-"""The consumer's own HTTP client, with a factory that is a real socket."""
+"""The consumer's HTTP client, against a real server: only a whole response places an order."""
 
 import importlib
 import json
@@ -26,7 +26,9 @@ WHOLE = {
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "HTTP/1.0": b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\nok",
     "newlines only": b"HTTP/1.1 201 Created\nContent-Length: 0\n\n",
-    "after 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
+    "after 100 Continue": (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n"
+    ),
 }
 CUT_OFF = {
     "nothing": b"",
@@ -44,7 +46,10 @@ CUT_OFF = {
 
 
 class Factory:
-    """Answers each connection with the same bytes, then closes it. certificate: it speaks TLS."""
+    """A server that takes one request, responds with these bytes and closes the connection.
+
+    certificate: for TLS; None: plain HTTP.
+    """
 
     def __init__(self, response: bytes, *, certificate: trustme.LeafCert | None = None) -> None:
         self.response, self.certificate = response, certificate
@@ -88,14 +93,14 @@ class Factory:
 
 @pytest.fixture
 def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
-    """Return a function that handles one message, and returns the ids of the messages that come back."""
+    """Return a function that consumes one message.
+
+    It returns the ids of the messages that go back to the queue.
+    """
 
     def consume(factory: Factory) -> list[str]:
-        for name, value in {
-            **SIMULATION,
-            "FACTORY_URL": factory.url,
-            "FACTORY_DEADLINE": "5",
-        }.items():
+        variables = SIMULATION | {"FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}
+        for name, value in variables.items():
             monkeypatch.setenv(name, value)
         consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
         monkeypatch.setattr(consumer, "postpone", lambda record: None)
@@ -128,7 +133,7 @@ def certificate(monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
 
 
 @pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
-def test_a_whole_response_ends_the_message(
+def test_whole_response_places_the_order(
     response: bytes, consume: Callable[[Factory], list[str]]
 ) -> None:
     with Factory(response) as factory:
@@ -136,7 +141,7 @@ def test_a_whole_response_ends_the_message(
 
 
 @pytest.mark.parametrize("response", CUT_OFF.values(), ids=CUT_OFF)
-def test_a_response_that_ends_inside_its_headers_returns_the_message(
+def test_response_cut_off_in_its_headers_leaves_the_message(
     response: bytes, consume: Callable[[Factory], list[str]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with Factory(response) as factory:
@@ -150,7 +155,7 @@ def test_a_response_that_ends_inside_its_headers_returns_the_message(
     [(WHOLE["without a body"], []), (CUT_OFF["after a header"], ["message-0"])],
     ids=["whole", "cut off"],
 )
-def test_the_same_holds_over_tls(
+def test_only_a_whole_response_places_the_order_over_tls(
     response: bytes,
     failures: list[str],
     certificate: trustme.LeafCert,
@@ -163,8 +168,8 @@ def test_the_same_holds_over_tls(
     assert reasons == ["its response ends inside the headers"] * len(failures)
 
 
-def test_other_sessions_are_left_alone() -> None:
-    """The consumer's client is its own: nothing is patched for the rest of the process."""
+def test_other_sessions_still_accept_a_cut_off_response() -> None:
+    """The consumer's client is its own: requests is not patched for the rest of the process."""
     with Factory(CUT_OFF["after a header"]) as factory:
         order = {"MessageAttributeProductCnt": str(ORDER.quantity)}
         assert requests.post(factory.url, json=order, timeout=5).status_code == 201

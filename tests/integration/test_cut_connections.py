@@ -1,14 +1,13 @@
-"""503 means not sold: connections are cut on one side, and each answer is compared with the ledger ten seconds later.
+"""Connections are cut during checkouts, and each result is compared with the database afterwards.
 
-`CUTS=500 pytest tests/integration/test_cut_connections.py` tries the random points of so many seeds; `SEED=17 …`
-replays one.
+`pytest tests/integration/test_cut_connections.py --cuts=500` cuts at that many random points, and
+`--seed=17` replays one of them.
 """
 
-import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,26 +18,30 @@ import pytest
 
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult
-from migrate.handler import PROCEDURES
-from tests.support.database_shop import Functions, Shop, buy
+from tests.support.database_shop import (
+    Functions,
+    Shop,
+    buy,
+    connection_id,
+    insert_before,
+    kept_connection,
+)
 from tests.support.polling import eventually
 from tests.support.proxy import Proxy, Side, proxy_to
 
-SEEDS = (
-    [int(os.environ["SEED"])] if "SEED" in os.environ else range(int(os.environ.get("CUTS", "36")))
-)
 Cut = Literal["client", "server", "killed"]
-"""Who hears of the cut: the client, the server, or the server that was told to KILL the connection."""
+"""The side that notices the cut, or `killed`: the server was told to KILL the connection."""
 SIDES: tuple[Side, ...] = get_args(Side)
-WAYS: tuple[Cut, ...] = get_args(Cut)
-CASES = 4 * len(WAYS)
-"""For each statement: see `cases_of`."""
+CUTS: tuple[Cut, ...] = get_args(Cut)
+CASES = 4 * len(CUTS)
+"""How many cases `cases_of` has for each statement."""
 WORKERS = 16
-RECONCILED_AFTER = 10
+COMPARED_AFTER = 10
+"""Seconds."""
 PAUSE = 1
-"""How long an instrumented procedure stops before a statement."""
+"""Seconds that an instrumented procedure stops before a statement."""
 HELD = 0.3
-"""How long a lock is held on after the cut."""
+"""Seconds that a lock is held after the cut."""
 
 STATEMENTS = {
     "START TRANSACTION": "    START TRANSACTION;",
@@ -49,12 +52,12 @@ STATEMENTS = {
     "COMMIT": "    COMMIT;",
     "SELECT": "    IF v_sold THEN\n        SELECT",
 }
-"""Each statement of the procedure `checkout` that can be stopped before, and how its text begins."""
+"""How the statements of the procedure `checkout` begin, before which it can be stopped."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One checkout, known in the ledger by its requester."""
+    """One checkout. Its requester identifies its purchase or its production order."""
 
     requester: str
     product_id: str
@@ -63,7 +66,7 @@ class Case:
     cut: Cut
 
     def send(self, store: Functions, *, order_id: str) -> CheckoutResult | None:
-        """None: 503."""
+        """Check out, and return the result; None where the response would be 503."""
         key = f"key of {self.requester}" if self.keyed else None
         try:
             return buy(
@@ -78,24 +81,27 @@ class Case:
             return None
 
 
-Answers = dict[Case, CheckoutResult | None]
+Results = dict[Case, CheckoutResult | None]
 
 
 def add_products(shop: Shop, prefix: str, count: int) -> list[str]:
-    """Add so many products with 1,000 pieces each, so that cases need not wait for each other. Return their ids."""
+    """Add products with 1,000 pieces each, and return their ids.
+
+    Cases with products of their own need not wait for each other's locks.
+    """
     ids = [f"{prefix}-{number}" for number in range(count)]
     for id in ids:
-        shop.sql("INSERT INTO product VALUES (%s, %s, %s, 'x', 1, 1000, 'FF-500293')", (id, id, id))
+        shop.add_product(id, product_id=id, stock=1000)
     return ids
 
 
 def cases_of(names: list[str], products: list[str]) -> Iterator[Case]:
-    """For each name: sold and out of stock, with and without a key, cut in each way."""
+    """Yield every case of each name: sold and out of stock, with and without a key, each cut."""
     ids = iter(products)
     for name in names:
         for quantity in (1, 5000):
             for keyed in (False, True):
-                for cut in WAYS:
+                for cut in CUTS:
                     requester = f"{name}/{quantity}/{'key' if keyed else 'no key'}/{cut}"
                     yield Case(requester, next(ids), quantity, keyed, cut)
 
@@ -104,19 +110,23 @@ def warm(proxy: Proxy, shop: Shop) -> tuple[Functions, int]:
     """Return a store whose kept connection goes through the proxy, and that connection's id."""
     store = Functions(replace(shop.database, database_port=proxy.port))
     store.product("donut")
-    connection = store._database._connection
-    assert connection
-    connection.clock()
-    return store, int(connection._connection.thread_id())
+    kept_connection(store).clock()
+    return store, connection_id(store)
 
 
 def cut_while(
-    shop: Shop, case: Case, *, state: str, then: Callable[[], None] = lambda: None
+    shop: Shop, case: Case, *, state: str, then: Callable[[], object] = lambda: None
 ) -> CheckoutResult | None:
-    """Send the checkout and cut its connection as soon as the server is in that state with it."""
+    """Send the checkout, and cut its connection as soon as the server shows that state for it.
 
-    def is_there() -> None:
-        query = "SELECT 1 FROM information_schema.processlist WHERE id = %s AND command = 'Query' AND state LIKE %s"
+    Call `then` after the cut, and return the checkout's result.
+    """
+
+    def has_state() -> None:
+        query = (
+            "SELECT 1 FROM information_schema.processlist"
+            " WHERE id = %s AND command = 'Query' AND state LIKE %s"
+        )
         assert cursor.execute(query, (connection_id, state)), f"{case}: never {state}"
 
     with (
@@ -126,28 +136,30 @@ def cut_while(
         ThreadPoolExecutor(1) as pool,
     ):
         store, connection_id = warm(proxy, shop)
-        answer = pool.submit(case.send, store, order_id=order_id_of(case))
-        eventually(is_there, within=2)
+        checkout = pool.submit(case.send, store, order_id=order_id_of(case))
+        eventually(has_state, within=2)
         if case.cut == "killed":
             cursor.execute("KILL %s", (connection_id,))
         else:
             proxy.cut(case.cut)
         then()
-        return answer.result()
+        return checkout.result()
 
 
 def order_id_of(case: Case) -> str:
     return f"order-{abs(hash(case)):x}"
 
 
-def cut_before_each_statement(shop: Shop) -> Answers:
-    """Before the first it is START TRANSACTION's turn; what is before SELECT is after COMMIT."""
-    procedure = (PROCEDURES / "checkout.sql").read_text()
-    for name, beginning in STATEMENTS.items():
-        assert procedure.count(beginning) == 1, name
-        pause = f"    DO SLEEP(IF(p_requester LIKE '{name}/%', {PAUSE}, 0));\n"
-        procedure = procedure.replace(beginning, pause + beginning)
-    shop.sql(procedure.replace("%", "%%"))
+def cut_before_each_statement(shop: Shop) -> Results:
+    """Let the procedure stop before each statement of STATEMENTS, and cut the connection meanwhile.
+
+    Before START TRANSACTION nothing has happened yet; before SELECT the transaction is committed.
+    """
+    pauses = {
+        beginning: f"    DO SLEEP(IF(p_requester LIKE '{name}/%', {PAUSE}, 0));\n"
+        for name, beginning in STATEMENTS.items()
+    }
+    insert_before(shop, "checkout", pauses)
     cases = list(cases_of(list(STATEMENTS), add_products(shop, "before", CASES * len(STATEMENTS))))
     with ThreadPoolExecutor(WORKERS) as pool:
         return dict(
@@ -157,7 +169,7 @@ def cut_before_each_statement(shop: Shop) -> Answers:
 
 @contextmanager
 def waiting_for(shop: Shop, statement: str, cases: list[Case]) -> Iterator[None]:
-    """Let this statement of these checkouts wait for a lock."""
+    """Let this statement of these checkouts wait for a lock until the block ends."""
     with shop.owner() as other, other.cursor() as cursor:
         if statement == "UPDATE product":
             cursor.execute("START TRANSACTION")
@@ -167,10 +179,14 @@ def waiting_for(shop: Shop, statement: str, cases: list[Case]) -> Iterator[None]
             for case in cases:
                 key = f"key of {case.requester}"
                 cursor.execute(
-                    "INSERT INTO idempotency_key VALUES (%s, '', FALSE, 0, NULL, NOW())", (key,)
+                    "INSERT INTO idempotency_key"
+                    " (idempotency_key, request_hash, purchased, stock, created_at)"
+                    " VALUES (%s, '', FALSE, 0, NOW())",
+                    (key,),
                 )
                 cursor.execute(
-                    "INSERT INTO checkout_outcome VALUES (%s, FALSE, 0, NOW())",
+                    "INSERT INTO checkout_outcome (order_id, purchased, stock, created_at)"
+                    " VALUES (%s, FALSE, 0, NOW())",
                     (order_id_of(case),),
                 )
         elif statement == "INSERT row":
@@ -191,60 +207,60 @@ WAITS = {
     "INSERT row": "Waiting for table metadata lock",
     "COMMIT": "Waiting for backup lock",
 }
+"""For each statement that can be made to wait, the state that the server shows for it meanwhile."""
 
 
-def cut_during_each_statement(shop: Shop) -> Answers:
-    """The lock that the statement waits for is released a little later, in the server's own time."""
-    answers: Answers = {}
+def cut_during_each_statement(shop: Shop) -> Results:
+    """Cut the connection while a statement of WAITS waits for a lock, which is released later."""
+    results: Results = {}
     products = iter(add_products(shop, "during", CASES * len(WAITS)))
     for statement, state in WAITS.items():
         cases = list(cases_of([f"during {statement}"], [next(products) for _ in range(CASES)]))
-        if (
-            statement == "UPDATE product"
-        ):  # an out-of-stock checkout reads the row without waiting for it
+        if statement == "UPDATE product":
+            # An out-of-stock checkout reads the row, and does not wait for it.
             cases = [case for case in cases if case.quantity == 1]
         all_cut = threading.Barrier(len(cases) + 1)
         with ThreadPoolExecutor(len(cases)) as pool:
             with waiting_for(shop, statement, cases):
-                cut = [
+                checkouts = [
                     pool.submit(cut_while, shop, case, state=state, then=all_cut.wait)
                     for case in cases
                 ]
                 all_cut.wait(timeout=10)
                 threading.Event().wait(HELD)
-            answers |= {case: future.result() for case, future in zip(cases, cut, strict=True)}
-    return answers
+            results |= {
+                case: checkout.result() for case, checkout in zip(cases, checkouts, strict=True)
+            }
+    return results
 
 
 def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, CheckoutResult | None]:
-    """Cut after some bytes or some time, on a new or a kept connection; now and then the second connection, too."""
-    dice = random.Random(seed)
-    side, keyed = dice.choice(SIDES), dice.random() < 0.3
-    case = Case(f"seed {seed}", product_id, dice.choice([1, 1, 5000]), keyed, side)
+    """Cut a checkout's connection after some bytes or some time; return the case and its result.
+
+    The connection is a new or a kept one. Now and then the second connection is cut, too.
+    """
+    rng = random.Random(seed)
+    side, keyed = rng.choice(SIDES), rng.random() < 0.3
+    case = Case(f"seed {seed}", product_id, rng.choice([1, 1, 5000]), keyed, side)
     with proxy_to(shop.server.port) as proxy:
-        kept = dice.random() < 0.8
-        store = (
-            warm(proxy, shop)[0]
-            if kept
-            else Functions(replace(shop.database, database_port=proxy.port))
-        )
+        kept = rng.random() < 0.8
+        if kept:
+            store, _ = warm(proxy, shop)
+        else:
+            store = Functions(replace(shop.database, database_port=proxy.port))
         cut = partial(proxy.cut, side)
         timers = []
-        where = dice.choice(["in the request", "in the answer", "later"])
+        where = rng.choice(["in the request", "in the response", "later"])
         if where == "in the request":
-            proxy.to_server.limit, proxy.to_server.on_limit = (
-                dice.randint(0, 700 if kept else 2000),
-                cut,
-            )
-        elif where == "in the answer":
-            proxy.to_client.limit, proxy.to_client.on_limit = (
-                dice.randint(0, 500 if kept else 4000),
-                cut,
-            )
+            proxy.to_server.limit = rng.randint(0, 700 if kept else 2000)
+            proxy.to_server.on_limit = cut
+        elif where == "in the response":
+            proxy.to_client.limit = rng.randint(0, 500 if kept else 4000)
+            proxy.to_client.on_limit = cut
         else:
-            timers.append(threading.Timer(dice.uniform(0, 0.005 if kept else 0.02), cut))
-        if dice.random() < 0.2:
-            timers.append(threading.Timer(dice.uniform(0.005, 0.05), cut))
+            timers.append(threading.Timer(rng.uniform(0, 0.005 if kept else 0.02), cut))
+        if rng.random() < 0.2:
+            timers.append(threading.Timer(rng.uniform(0.005, 0.05), cut))
         for timer in timers:
             timer.start()
         try:
@@ -254,39 +270,40 @@ def cut_at_random(shop: Shop, product_id: str, seed: int) -> tuple[Case, Checkou
                 timer.cancel()
 
 
-def cut_at_random_points(shop: Shop) -> Answers:
+def cut_at_random_points(shop: Shop, seeds: Sequence[int]) -> Results:
     products = add_products(shop, "random", WORKERS)
     with ThreadPoolExecutor(WORKERS) as pool:
-        runs = [pool.submit(cut_at_random, shop, products[seed % WORKERS], seed) for seed in SEEDS]
+        runs = [pool.submit(cut_at_random, shop, products[seed % WORKERS], seed) for seed in seeds]
         return dict(run.result() for run in runs)
 
 
-def contradictions(shop: Shop, answers: Answers) -> list[str]:
-    """Name each answer that the database does not confirm."""
+def contradictions(shop: Shop, results: Results) -> list[str]:
+    """Describe each result that the database does not confirm."""
     bought = Counter(requester for _, requester in shop.ledger())
     ordered = dict(shop.sql("SELECT requester, order_id FROM production_order"))
     found = []
-    for case, answer in answers.items():
+    for case, result in results.items():
         rows = bought[case.requester], ordered.get(case.requester)
-        expected = (
-            (0, None) if answer is None else (1, None) if answer.purchased else (0, answer.order_id)
-        )
-        if rows != expected:
-            found.append(f"{case}: answered {answer}, and the database has {rows}")
+        purchases = 1 if result and result.purchased else 0
+        order_id = result.order_id if result and not result.purchased else None
+        if rows != (purchases, order_id):
+            found.append(f"{case}: the result is {result}, and the database has {rows}")
     return found
 
 
 @pytest.mark.usefixtures("undurable")
-def test_no_answer_is_contradicted_by_the_ledger_ten_seconds_later(shop: Shop) -> None:
+def test_result_agrees_with_the_database_after_a_cut(
+    shop: Shop, seeds: Callable[[str], Sequence[int]]
+) -> None:
     shop.sql("SET GLOBAL max_connections = 500")
-    answers = (
+    results = (
         cut_during_each_statement(shop)
-        | cut_at_random_points(shop)
+        | cut_at_random_points(shop, seeds("cuts"))
         | cut_before_each_statement(shop)
     )
-    threading.Event().wait(RECONCILED_AFTER)
-    assert contradictions(shop, answers) == []
-    outcomes = Counter("503" if answer is None else answer.outcome for answer in answers.values())
-    print(f"\nconnections cut: {len(answers)}, {dict(outcomes)}")
-    assert outcomes["503"], "nothing was cut before it was decided"
-    assert outcomes["replayed"], "nothing was found out on a second connection"
+    threading.Event().wait(COMPARED_AFTER)
+    assert contradictions(shop, results) == []
+    outcomes = Counter("503" if result is None else result.outcome for result in results.values())
+    print(f"\nconnections cut: {len(results)}, {dict(outcomes)}")
+    assert outcomes["503"], "no checkout was cut before it was decided"
+    assert outcomes["replayed"], "no result came from a second connection"

@@ -1,4 +1,4 @@
-"""The widths of the database's columns and procedure parameters against the limits of the functions."""
+"""The columns and the procedures' parameters are as wide as common/limits.py says."""
 
 import pytest
 
@@ -14,17 +14,18 @@ WIDTHS = {
     "requester": limits.TEXT,
     "idempotency_key": limits.IDEMPOTENCY_KEY,
 }
-"""Name of a column, or of a parameter without its `p_` → characters."""
+"""For each column, and each parameter without its prefix `p_`, the limit in characters."""
 COLUMNS = """
     SELECT table_name, column_name, character_maximum_length
     FROM information_schema.columns WHERE table_schema = DATABASE()"""
 PARAMETERS = """
     SELECT specific_name, parameter_name, character_maximum_length
-    FROM information_schema.parameters WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
+    FROM information_schema.parameters
+    WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
 
 
 @pytest.mark.parametrize("statement", [COLUMNS, PARAMETERS], ids=["columns", "parameters"])
-def test_database_is_as_wide_as_the_limits(statement: str, shop: Shop) -> None:
+def test_columns_and_parameters_are_as_wide_as_the_limits(statement: str, shop: Shop) -> None:
     found = set()
     for owner, column, width in shop.sql(statement):
         name = column.removeprefix("p_")
@@ -33,4 +34,4 @@ def test_database_is_as_wide_as_the_limits(statement: str, shop: Shop) -> None:
             assert width == WIDTHS[name], (
                 f"{owner}.{column} holds {width} characters, the limit is {WIDTHS[name]}"
             )
-    assert found == set(WIDTHS), "a limit is compared with nothing"
+    assert found == set(WIDTHS), "a limit was compared with no column or parameter"

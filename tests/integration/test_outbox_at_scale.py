@@ -1,4 +1,4 @@
-"""The relay's handler on a real MariaDB whose outbox holds 100,000 orders more than it should."""
+"""The relay, with 100,000 orders in the outbox that keep it busy or can't be published."""
 
 import importlib
 from collections.abc import Callable
@@ -11,33 +11,35 @@ import pytest
 
 from common import messages
 from common.store import Claim, Store
-from tests.support.database_shop import Shop, buy, claim_whole, order_more
+from tests.support.database_shop import Shop, buy, claim_orders, order_more
 from tests.support.variables import SIMULATION
 
 pytestmark = pytest.mark.usefixtures("undurable")
 
 SECONDS = 3
-"""For publishing, in a run that would go on for as long as it may. A function has 40."""
+"""Time for publishing in a run that would take all of its time: 40 seconds, for the function."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
-    """100,000 orders, all due for hours. Their ids begin with `bad`."""
+    """Up to 100,000 orders, all due for hours. Their ids begin with `bad`."""
 
     publications: int = 0
     attempts: int = 0
     product: str = "(SELECT product_id FROM product)"
-    refused: bool = False
-    """SNS takes none of them."""
+    unpublishable: bool = False
+    """The topic takes none of them."""
 
-    def move_in(self, shop: Shop, *, first: int = 1, last: int = 100_000, hours: int = 2) -> None:
-        """Insert the orders from the first number to the last, due for so many hours."""
+    def insert(self, shop: Shop, *, first: int = 1, last: int = 100_000, hours: int = 2) -> None:
+        """Insert the orders from the first number to the last, due for that many hours."""
         shop.sql(
-            "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,"
+            "INSERT INTO production_order"
+            " (order_id, callback_token, product_id, factory_id, quantity, requester,"
             " status, requested_at, publications, attempts, next_attempt_at)"
             f" SELECT CONCAT('bad-', seq), 'token', {self.product}, 'factory', 1, 'requester',"
-            f" '{'published' if self.publications else 'requested'}', UTC_TIMESTAMP(6), {self.publications},"
-            f" {self.attempts}, UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL seq MICROSECOND"
+            f" '{'published' if self.publications else 'requested'}', UTC_TIMESTAMP(6),"
+            f" {self.publications}, {self.attempts},"
+            f" UTC_TIMESTAMP(6) - INTERVAL {hours} HOUR + INTERVAL seq MICROSECOND"
             f" FROM seq_{first}_to_{last}"
         )
 
@@ -45,25 +47,25 @@ class Crowd:
 CROWDS = {
     "overdue": Crowd(publications=1),
     "to be stuck": Crowd(publications=4),
-    "of a gone product": Crowd(product="'gone'"),
-    "refused": Crowd(refused=True),
-    "refused before": Crowd(refused=True, attempts=3),
-    "refused and overdue": Crowd(refused=True, publications=1),
+    "of a deleted product": Crowd(product="'deleted'"),
+    "unpublishable": Crowd(unpublishable=True),
+    "unpublishable, tried before": Crowd(unpublishable=True, attempts=3),
+    "unpublishable, overdue": Crowd(unpublishable=True, publications=1),
 }
 
 
 @dataclass
 class Topic:
-    """Stands in for SNS."""
+    """Stands in for the topic. rejects_bad: it takes no order whose id begins with `bad`."""
 
-    refuses: bool = False
+    rejects_bad: bool = False
     tried: list[str] = field(default_factory=list)
     published: set[str] = field(default_factory=set)
 
     def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
         self.tried.append(order.order_id)
-        if self.refuses and order.order_id.startswith("bad"):
-            raise OSError("refused")
+        if self.rejects_bad and order.order_id.startswith("bad"):
+            raise OSError("rejected")
         self.published.add(order.order_id)
 
 
@@ -83,26 +85,25 @@ def relay(shop: Shop, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleTy
 
 
 def run(relay: ModuleType, *, seconds: float = 40) -> None:
-    """Run the relay once. seconds: for publishing."""
+    """Run the relay once, with that many seconds for publishing."""
     milliseconds = int((seconds + 15) * 1000)
     relay.handler({}, SimpleNamespace(get_remaining_time_in_millis=lambda: milliseconds))
 
 
 def counts(shop: Shop) -> dict[str, int]:
-    """Return how many of the crowd have which status."""
-    return dict(
-        shop.sql(
-            "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
-        )  # type: ignore[arg-type]
+    """Count the orders of the crowd by status."""
+    by_status = shop.sql(
+        "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
     )
+    return {status: count for status, count in by_status}
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_good_orders_behind_100000_go_out_in_one_run(
+def test_good_orders_behind_100000_others_are_published(
     crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
-    crowd.move_in(shop)
-    topic.refuses = crowd.refused
+    crowd.insert(shop)
+    topic.rejects_bad = crowd.unpublishable
     good = {order_more(shop.store(), 25, publish_within=0) for _ in range(20)}
     run(relay, seconds=SECONDS)
     assert good <= topic.published
@@ -112,47 +113,47 @@ def test_good_orders_behind_100000_go_out_in_one_run(
     assert {order_id for (order_id,) in published} == good
 
 
-def test_good_orders_that_failed_before_go_out_among_100000_refused_ones(
+def test_good_orders_that_failed_once_pass_100000_bad_ones(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
-    """As after an outage of the topic: all of them were tried once, and they look alike."""
-    crowd = replace(CROWDS["refused"], attempts=1)
-    crowd.move_in(shop, last=50_000, hours=3)
+    """After an outage of the topic every order was tried once: good ones look like bad ones."""
+    crowd = replace(CROWDS["unpublishable"], attempts=1)
+    crowd.insert(shop, last=50_000, hours=3)
     good = {order_more(shop.store(), 25, publish_within=-2 * 3600) for _ in range(20)}
     shop.sql("UPDATE production_order SET attempts = 1")
-    crowd.move_in(shop, first=50_001, hours=1)
-    topic.refuses = True
+    crowd.insert(shop, first=50_001, hours=1)
+    topic.rejects_bad = True
     run(relay)
     assert topic.published == good
 
 
-def test_orders_of_a_gone_product_become_stuck_between_refused_ones(
+def test_orders_of_a_deleted_product_become_stuck_among_bad_ones(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
-    CROWDS["refused"].move_in(shop, last=100, hours=3)
-    CROWDS["of a gone product"].move_in(shop, first=101, last=1100, hours=2)
-    CROWDS["refused"].move_in(shop, first=1101, last=1200, hours=1)
-    topic.refuses = True
+    CROWDS["unpublishable"].insert(shop, last=100, hours=3)
+    CROWDS["of a deleted product"].insert(shop, first=101, last=1100, hours=2)
+    CROWDS["unpublishable"].insert(shop, first=1101, last=1200, hours=1)
+    topic.rejects_bad = True
     run(relay)
     assert counts(shop) == {"stuck": 1000, "requested": 200}
 
 
-def test_good_orders_between_orders_of_a_gone_product_go_out(
+def test_good_orders_pass_100000_orders_of_a_deleted_product(
     shop: Shop, relay: ModuleType, topic: Topic
 ) -> None:
-    """All the others become stuck in the same run."""
-    crowd = CROWDS["of a gone product"]
-    crowd.move_in(shop, last=50_000, hours=3)
+    """All the other orders become stuck in the same run."""
+    crowd = CROWDS["of a deleted product"]
+    crowd.insert(shop, last=50_000, hours=3)
     good = {order_more(shop.store(), 25, publish_within=-2 * 3600) for _ in range(20)}
-    crowd.move_in(shop, first=50_001, hours=1)
+    crowd.insert(shop, first=50_001, hours=1)
     run(relay)
     assert topic.published == good
     assert counts(shop) == {"stuck": 100_000}
 
 
-def test_no_order_stays_leased_untried(shop: Shop, relay: ModuleType, topic: Topic) -> None:
-    CROWDS["refused"].move_in(shop, last=1000)
-    topic.refuses = True
+def test_every_claimed_order_is_tried(shop: Shop, relay: ModuleType, topic: Topic) -> None:
+    CROWDS["unpublishable"].insert(shop, last=1000)
+    topic.rejects_bad = True
     run(relay)
     leased = shop.sql(
         "SELECT order_id FROM production_order WHERE next_attempt_at > UTC_TIMESTAMP(6)"
@@ -164,13 +165,14 @@ def test_no_order_stays_leased_untried(shop: Shop, relay: ModuleType, topic: Top
 def test_100000_orders_become_stuck_in_one_run(
     shop: Shop, relay: ModuleType, topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    CROWDS["to be stuck"].move_in(shop)
+    CROWDS["to be stuck"].insert(shop)
     committed = [0]
     mark_stuck: Callable[..., int] = relay.store.mark_stuck
 
     def observe(**arguments: int) -> int:
         marked = mark_stuck(**arguments)
-        if len(committed) < 6:  # another connection counts: a count takes longer than a portion
+        # Counted on another connection. Not after each call: a count takes longer than the call.
+        if len(committed) < 6:
             committed.append(counts(shop).get("stuck", 0))
         return marked
 
@@ -181,31 +183,34 @@ def test_100000_orders_become_stuck_in_one_run(
     assert topic.tried == []
 
 
-def test_old_outcomes_are_deleted_and_young_ones_kept(shop: Shop, relay: ModuleType) -> None:
+def test_run_deletes_old_outcomes_and_keeps_young_ones(shop: Shop, relay: ModuleType) -> None:
     store = shop.store()
     for order_id in ("old", "young"):
         buy(store, 1, order_id=order_id)
-    age = "UPDATE checkout_outcome SET created_at = created_at - INTERVAL %s SECOND WHERE order_id = %s"
+    age = (
+        "UPDATE checkout_outcome SET created_at = created_at - INTERVAL %s SECOND"
+        " WHERE order_id = %s"
+    )
     shop.sql(age, (601, "old"))
     shop.sql(age, (590, "young"))
     run(relay)
     assert shop.sql("SELECT order_id FROM checkout_outcome") == [("young",)]
 
 
-# --- what one call reads
+# --- how many rows one call reads
 
 
 @pytest.fixture
 def store(shop: Shop) -> Store:
-    """Return the relay's own store, whose connection counts what it reads."""
+    """Return the relay's own store. Its connection counts the rows that it reads."""
     return Store(replace(shop.database, database_secret_arn="relay"))
 
 
 def rows_read(store: Store, call: Callable[[], object]) -> int:
-    """Return how many rows the server asks InnoDB for during the call, for whichever table."""
+    """Return how many rows of all tables the server asks InnoDB for during the call."""
 
     def counter() -> int:
-        counters = store._rows("SHOW SESSION STATUS LIKE 'Handler_read%%'", (), repeatable=True)
+        counters = store._query("SHOW SESSION STATUS LIKE 'Handler_read%%'", (), repeatable=True)
         return sum(int(row["Value"]) for row in counters)
 
     before = counter()
@@ -213,47 +218,50 @@ def rows_read(store: Store, call: Callable[[], object]) -> int:
     return counter() - before
 
 
-def test_rows_read_counts_every_row_of_a_scan(shop: Shop, store: Store) -> None:
-    CROWDS["overdue"].move_in(shop, last=500)
+def test_rows_read_counts_each_row_of_a_scan(shop: Shop, store: Store) -> None:
+    CROWDS["overdue"].insert(shop, last=500)
     scan = "SELECT COUNT(requested_at), status FROM production_order GROUP BY status"
-    assert rows_read(store, lambda: store._rows(scan, (), repeatable=True)) >= 500
+    assert rows_read(store, lambda: store._query(scan, (), repeatable=True)) >= 500
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_a_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: Shop, store: Store) -> None:
-    crowd.move_in(shop)
+def test_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: Shop, store: Store) -> None:
+    crowd.insert(shop)
     for publications, newest in product(range(5), (False, True)):
-        claim = partial(claim_whole, store, publications=publications, newest=newest)
+        claim = partial(claim_orders, store, publications=publications, newest=newest)
         assert rows_read(store, claim) <= 200, f"{publications} publications, newest: {newest}"
 
 
-def test_a_claim_skips_100000_orders_that_are_not_due(shop: Shop, store: Store) -> None:
-    Crowd().move_in(shop, hours=-2)
+def test_claim_does_not_read_100000_orders_that_are_not_due(shop: Shop, store: Store) -> None:
+    Crowd().insert(shop, hours=-2)
     for newest in (False, True):
         good = order_more(shop.store(), 25, publish_within=0)
         claims: list[Claim] = []
-        assert rows_read(store, lambda: claims.append(claim_whole(store, newest=newest))) <= 200  # noqa: B023
-        assert [order.order_id for order in claims[0].orders] == [good]
+
+        def claim(claims: list[Claim] = claims, newest: bool = newest) -> None:
+            claims.append(claim_orders(store, newest=newest))
+
+        assert rows_read(store, claim) <= 200, f"newest: {newest}"
+        assert [order.order_id for order in claims[0].orders] == [good], f"newest: {newest}"
 
 
 def test_mark_stuck_reads_only_what_it_marks(shop: Shop, store: Store) -> None:
-    """The history (orders that have arrived or are stuck) is not read, and neither are orders that are not due."""
-    Crowd(publications=4).move_in(shop, last=10_000)
+    """It reads neither the orders that have arrived or are stuck, nor those that are not due."""
+    Crowd(publications=4).insert(shop, last=10_000)
     shop.sql("UPDATE production_order SET status = 'arrived', next_attempt_at = NULL")
-    Crowd(publications=5).move_in(shop, first=200_000, last=200_999)
-    Crowd(publications=5).move_in(shop, first=300_000, last=309_999, hours=-2)
-    assert (
-        rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 2 * 1000 + 20
-    )
+    Crowd(publications=5).insert(shop, first=200_000, last=200_999)
+    Crowd(publications=5).insert(shop, first=300_000, last=309_999, hours=-2)
+    mark_stuck = partial(store.mark_stuck, max_publications=4, limit=1000)
+    assert rows_read(store, mark_stuck) <= 2 * 1000 + 20
     assert counts(shop)["stuck"] == 1000
-    assert rows_read(store, lambda: store.mark_stuck(max_publications=4, limit=1000)) <= 20
+    assert rows_read(store, mark_stuck) <= 20
 
 
 @pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
-def test_mark_orphans_reads_no_more_than_its_portion(
+def test_mark_orphans_reads_no_more_than_its_limit_needs(
     newest: bool, shop: Shop, store: Store
 ) -> None:
-    CROWDS["of a gone product"].move_in(shop)
+    CROWDS["of a deleted product"].insert(shop)
     rows = rows_read(store, lambda: store.mark_orphans(publications=0, newest=newest, limit=1000))
     assert counts(shop)["stuck"] == 1000
     assert rows <= 5 * 1000

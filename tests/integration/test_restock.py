@@ -1,10 +1,12 @@
+"""Restock: an order's callback adds its quantity once, and only with its token."""
+
 import pytest
 
 from common.database import DatabaseUnavailable
 from tests.support.database_shop import Shop, arrive, buy, order_more
 
 
-def test_an_order_adds_its_own_quantity_once(shop: Shop) -> None:
+def test_order_adds_its_own_quantity_once(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     first = arrive(store, order_id)
@@ -15,20 +17,18 @@ def test_an_order_adds_its_own_quantity_once(shop: Shop) -> None:
     assert (repeat.added, repeat.stock, shop.stock()) == (False, 30, 30)
 
 
-def test_only_the_arrived_order_is_marked(shop: Shop) -> None:
+def test_callback_marks_only_its_own_order(shop: Shop) -> None:
     store = shop.store()
     arriving, waiting = order_more(store, 25), order_more(store, 50)
     arrive(store, arriving)
-    assert dict((order_id, status) for order_id, status, _ in shop.orders()) == {
+    assert {order_id: status for order_id, status, _ in shop.orders()} == {
         arriving: "arrived",
         waiting: "requested",
     }
 
 
-def test_only_the_orders_product_grows(shop: Shop) -> None:
-    shop.sql(
-        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
-    )
+def test_callback_adds_stock_to_its_own_product(shop: Shop) -> None:
+    shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()
     arrive(store, order_more(store, 25, product_id="bagel-id"), slug="bagel")
     assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
@@ -38,7 +38,7 @@ def test_only_the_orders_product_grows(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("status", ["requested", "published", "stuck"])
-def test_a_delivery_is_welcome_in_any_state(shop: Shop, status: str) -> None:
+def test_callback_is_accepted_in_any_state(shop: Shop, status: str) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     shop.sql("UPDATE production_order SET status = %s", (status,))
@@ -46,7 +46,7 @@ def test_a_delivery_is_welcome_in_any_state(shop: Shop, status: str) -> None:
     assert shop.orders() == [(order_id, "arrived", 25)]
 
 
-def test_a_delivery_that_fails_in_the_middle_can_be_repeated(shop: Shop) -> None:
+def test_callback_that_failed_half_way_can_be_repeated(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     shop.sql("ALTER TABLE product ADD CONSTRAINT full CHECK (stock <= 10)")
@@ -72,10 +72,10 @@ def test_a_delivery_that_fails_in_the_middle_can_be_repeated(shop: Shop) -> None
     ],
     ids=str,
 )
-def test_restock_rejects_a_wrong_token_order_or_product(shop: Shop, wrong: dict[str, str]) -> None:
-    shop.sql(
-        "INSERT INTO product VALUES ('bagel-id', 'bagel', 'CP-2', '베이글', 1, 5, 'FF-500293')"
-    )
+def test_callback_with_a_wrong_token_order_or_product_is_rejected(
+    shop: Shop, wrong: dict[str, str]
+) -> None:
+    shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()
     order_id = order_more(store, 25, callback_token="Token-1")
     order_more(store, 25, callback_token="Token-2")

@@ -1,4 +1,4 @@
-"""The events that the local cloud sends to functions, validated by models that nobody here wrote: Powertools'."""
+"""The events of the local cloud are valid by the models of AWS Lambda Powertools."""
 
 import http.client
 import json
@@ -43,7 +43,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def echo(cloud: Cloud) -> str:
-    """The ARN of a function that logs its events, and returns those of an HTTP API."""
+    """Return the ARN of a function that logs its events, and returns those of an HTTP API."""
     return create_function(cloud, "echo", archive(echo=ECHO), Handler="echo.handler")
 
 
@@ -78,7 +78,7 @@ def http_event(
 
 
 def logged_event(cloud: Cloud, mark: str) -> dict[str, Any]:
-    """The event with this text in it, as soon as the function has logged it."""
+    """Wait until the function has logged an event with this text in it, and return the event."""
 
     def logged() -> dict[str, Any]:
         found = [message for message in log_messages(cloud, "echo") if mark in message]
@@ -138,7 +138,10 @@ def test_http_event_has_the_headers_of_the_gateway(cloud: Cloud, api_id: str) ->
 
 
 def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
-    """The message comes from a topic, as the shop's do."""
+    """The first message comes through a topic, as the shop's messages do.
+
+    The second is sent to the queue directly.
+    """
     sqs, sns = cloud.client("sqs"), cloud.client("sns")
     queue = sqs.create_queue(QueueName="events")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
@@ -188,6 +191,7 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
     (record,) = SqsModel.model_validate(event).Records
     assert (record.eventSource, record.eventSourceARN, record.awsRegion) == ("aws:sqs", arn, REGION)
     assert record.attributes.ApproximateReceiveCount == "1"
+    assert isinstance(record.body, str)
     notification = SnsNotificationModel.model_validate_json(record.body)
     assert (notification.TopicArn, notification.Subject, notification.Message) == (
         topic,
@@ -204,7 +208,7 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
 
 
 def test_eventbridge_event_is_valid(cloud: Cloud, echo: str) -> None:
-    """ministack builds the events of schedules and of patterns alike, and this one comes within a second."""
+    """A schedule's event would take a minute. ministack builds it in the same way."""
     events = cloud.client("events")
     rule = events.put_rule(Name="baked", EventPattern=json.dumps({"source": ["bakery"]}))["RuleArn"]
     cloud.client("lambda").add_permission(

@@ -1,4 +1,4 @@
-"""The stand-in factory keeps to what the real one does."""
+"""local/factory.py: the stand-in behaves as the real factory does, or as a test says."""
 
 import json
 import threading
@@ -6,10 +6,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import requests
 
-from local.factory import Answer, Factory
+from local.factory import Factory, FactoryResponse
 
 
 class Customer(BaseHTTPRequestHandler):
+    """A shop that receives callbacks and rejects them."""
+
     bodies: list[bytes]
     called: threading.Event
 
@@ -20,10 +22,10 @@ class Customer(BaseHTTPRequestHandler):
         self.called.set()
 
     def log_message(self, format: str, *args: object) -> None:
-        pass
+        """Log nothing."""
 
 
-def test_it_answers_201_and_delivers_the_whole_payload_once() -> None:
+def test_factory_returns_201_and_calls_back_once() -> None:
     Customer.bodies, Customer.called = [], threading.Event()
     with HTTPServer(("127.0.0.1", 0), Customer) as customer, Factory(stage_seconds=0.01) as factory:
         threading.Thread(target=customer.serve_forever, args=(0.01,), daemon=True).start()
@@ -42,10 +44,9 @@ def test_it_answers_201_and_delivers_the_whole_payload_once() -> None:
     assert (listed[0]["payload"], listed[0]["headers"]["idempotency-key"]) == (payload, "1")
 
 
-def test_it_can_be_told_to_answer_otherwise() -> None:
-    with Factory(
-        answer=lambda order: Answer(status=500, body={"error": "closed"}, deliver=False)
-    ) as factory:
+def test_factory_responds_as_the_test_says() -> None:
+    closed = FactoryResponse(status=500, body={"error": "closed"}, calls_back=False)
+    with Factory(respond=lambda order: closed) as factory:
         response = requests.post(factory.url, json={}, timeout=5)
         assert (response.status_code, response.json()) == (500, {"error": "closed"})
         assert [order.stage for order in factory.received] == [0]

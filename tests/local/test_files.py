@@ -1,4 +1,4 @@
-"""Files written whole, and read-only directories."""
+"""local/files.py: files are written whole, and unpacked archives are read-only."""
 
 import os
 import stat
@@ -30,18 +30,18 @@ def test_read_only_directories_are_deleted(tmp_path: Path) -> None:
     assert Path("/usr/bin").is_dir()
 
 
-def test_interrupted_write_leaves_the_old_text(tmp_path: Path) -> None:
+def test_failed_write_leaves_only_the_old_text(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     write_whole(path, "old")
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "new, and then \ud800")
     assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file"]
     write_whole(path, "new")
     assert path.read_text() == "new"
-    assert os.listdir(path.parent) == ["file"]
 
 
-def test_secret_is_never_readable_by_others(tmp_path: Path) -> None:
+def test_file_is_written_with_the_given_mode(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     path.write_text("old")
     path.chmod(0o644)

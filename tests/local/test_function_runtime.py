@@ -1,4 +1,4 @@
-"""How the emulator runs functions: as Lambda's documentation says, under AWS's own runtime client."""
+"""The emulator runs functions as Lambda's documentation says, under AWS's own runtime client."""
 
 import json
 import logging
@@ -39,7 +39,7 @@ def handler(event, context):
     exec(event["run"], names)
     return names.get("result")
 """
-SETTINGS = {"Handler": "tried.handler", "Timeout": 5, "MemorySize": 128}
+CONFIGURATION = {"Handler": "tried.handler", "Timeout": 5, "MemorySize": 128}
 PID = "result = os.getpid()"
 
 
@@ -88,9 +88,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 
 @pytest.fixture
 def create(cloud: Cloud) -> Callable[..., Function]:
-    def create(source: str = RUNS_WHAT_IT_IS_SENT, **settings: Any) -> Function:
+    def create(source: str = RUNS_WHAT_IT_IS_SENT, **configuration: Any) -> Function:
         name = f"tried-{uuid.uuid4().hex[:8]}"
-        create_function(cloud, name, archive(tried=source), **SETTINGS | settings)
+        create_function(cloud, name, archive(tried=source), **CONFIGURATION | configuration)
         return Function(cloud=cloud, name=name)
 
     return create
@@ -115,7 +115,7 @@ def wait_until_ended(pid: int) -> None:
     eventually(ended, within=5)
 
 
-def test_log_line_is_the_one_of_aws_s_formatter(function: Function) -> None:
+def test_log_line_is_that_of_the_formatter_of_aws(function: Function) -> None:
     extra = {"order_id": "7", "nothing": None, "name_in_korean": "도너츠", "when": 1.5}
     function.run(f"log.info('seen', extra={extra!r}); log.debug('unseen')")
     (message,) = [
@@ -142,7 +142,8 @@ def test_log_level_of_the_function_applies(create: Callable[..., Function]) -> N
     ]
 
 
-def test_printed_lines_are_log_events_even_unfinished_ones(function: Function) -> None:
+def test_printed_lines_are_log_events(function: Function) -> None:
+    """A last line without a newline is an event, too."""
     function.run("print('one\\ntwo'); sys.stderr.write('three')")
     assert [
         message for message in log_messages(function.cloud, function.name) if message[0] != "{"
@@ -153,7 +154,7 @@ def test_printed_lines_are_log_events_even_unfinished_ones(function: Function) -
     ]
 
 
-def test_log_in_text_format_is_lambda_s(create: Callable[..., Function]) -> None:
+def test_log_in_text_format_is_that_of_lambda(create: Callable[..., Function]) -> None:
     function = create(LoggingConfig={"LogFormat": "Text"})
     function.run("log.warning('seen')")
     start, seen, end, report = log_messages(function.cloud, function.name)
@@ -166,7 +167,7 @@ def test_log_in_text_format_is_lambda_s(create: Callable[..., Function]) -> None
     )
 
 
-def test_report_tells_a_cold_start_from_a_warm_one(function: Function) -> None:
+def test_report_has_the_init_duration_only_after_a_cold_start(function: Function) -> None:
     for _ in range(2):
         function.run("time.sleep(0.1)")
     cold, warm = (report["metrics"] for report in function.reports())
@@ -176,7 +177,7 @@ def test_report_tells_a_cold_start_from_a_warm_one(function: Function) -> None:
     assert 10 < warm["maxMemoryUsedMB"] < warm["memorySizeMB"] == 128
 
 
-def test_each_environment_has_a_log_stream_of_its_own(function: Function) -> None:
+def test_environment_writes_to_one_log_stream(function: Function) -> None:
     names = {function.run("result = os.environ['AWS_LAMBDA_LOG_STREAM_NAME']") for _ in range(2)}
     streams = function.cloud.client("logs").describe_log_streams(logGroupName=function.name)[
         "logStreams"
@@ -185,7 +186,9 @@ def test_each_environment_has_a_log_stream_of_its_own(function: Function) -> Non
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", names.pop())
 
 
-def test_system_log_level_hides_what_went_well(create: Callable[..., Function]) -> None:
+def test_system_log_level_warn_hides_successful_invocations(
+    create: Callable[..., Function],
+) -> None:
     function = create(LoggingConfig={"SystemLogLevel": "WARN"})
     function.run("pass")
     function.invoke("1 / 0")
@@ -197,21 +200,21 @@ def test_system_log_level_hides_what_went_well(create: Callable[..., Function]) 
     ]
 
 
-def test_remaining_time_counts_down_from_the_function_s_timeout(function: Function) -> None:
+def test_remaining_time_counts_down_from_the_timeout(function: Function) -> None:
     left = "context.get_remaining_time_in_millis()"
     before, after = function.run(f"before = {left}; time.sleep(0.5); result = before, {left}")
     assert 4500 < before <= 5000
     assert 500 <= before - after < 1500
 
 
-def test_remaining_time_of_a_cold_start_does_not_pay_for_the_import(
+def test_remaining_time_excludes_the_import_at_a_cold_start(
     create: Callable[..., Function],
 ) -> None:
     function = create("import time\ntime.sleep(1)\n" + RUNS_WHAT_IT_IS_SENT)
     assert function.run("result = context.get_remaining_time_in_millis()") > 4500
 
 
-def test_context_is_lambda_s(function: Function) -> None:
+def test_context_is_that_of_lambda(function: Function) -> None:
     fields = (
         "function_name",
         "function_version",
@@ -235,7 +238,7 @@ def test_context_is_lambda_s(function: Function) -> None:
     ]
 
 
-def test_exception_is_logged_and_returned_as_on_aws_and_the_process_lives_on(
+def test_exception_is_logged_and_returned_and_keeps_the_process(
     function: Function,
 ) -> None:
     pid = function.run(PID)
@@ -249,7 +252,7 @@ def test_exception_is_logged_and_returned_as_on_aws_and_the_process_lives_on(
     assert function.run(PID) == pid
 
 
-def test_invocation_that_takes_too_long_is_ended_with_its_process(
+def test_timeout_ends_the_invocation_and_its_process(
     create: Callable[..., Function],
 ) -> None:
     function = create(Timeout=1)
@@ -277,7 +280,7 @@ def test_invocation_that_takes_too_long_is_ended_with_its_process(
         ("os._exit(0)", "without providing a reason"),
     ],
 )
-def test_process_that_ends_in_an_invocation_is_an_error_and_replaced(
+def test_process_that_ends_in_an_invocation_is_replaced(
     function: Function, ends: str, reason: str
 ) -> None:
     outcome = function.invoke(f"log.info('begun'); {ends}")
@@ -288,7 +291,7 @@ def test_process_that_ends_in_an_invocation_is_an_error_and_replaced(
     assert function.run("result = 1") == 1
 
 
-def test_frozen_process_that_is_killed_is_replaced_unnoticed(function: Function) -> None:
+def test_frozen_process_that_is_killed_is_replaced(function: Function) -> None:
     pid = function.run(PID)
     wait_until_frozen(pid)
     os.kill(pid, signal.SIGKILL)
@@ -296,7 +299,7 @@ def test_frozen_process_that_is_killed_is_replaced_unnoticed(function: Function)
     assert function.run(PID) != pid
 
 
-def test_more_memory_than_the_function_has_ends_its_process(function: Function) -> None:
+def test_process_that_exceeds_its_memory_is_ended(function: Function) -> None:
     outcome = function.invoke("hog = b'x' * 200_000_000; time.sleep(3)")
     assert outcome.payload["errorType"] == "Runtime.ExitError"
     assert function.reports()[-1]["errorType"] == "Runtime.OutOfMemory"
@@ -326,7 +329,7 @@ result = os.getpid(), sys.ticks
     wait_until_frozen(pid)
 
 
-def test_code_is_read_only_and_gets_no_byte_code(function: Function) -> None:
+def test_code_is_read_only_and_is_not_compiled(function: Function) -> None:
     write = "open(os.environ['LAMBDA_TASK_ROOT'] + '/%s', 'w')"
     for name in ("new", "tried.py"):
         assert function.invoke(write % name).payload["errorType"] == "PermissionError", name
@@ -335,7 +338,7 @@ def test_code_is_read_only_and_gets_no_byte_code(function: Function) -> None:
     assert (directory, files) == (task_root, ["tried.py"])
 
 
-def test_concurrent_invocations_have_a_process_and_temporary_files_each(function: Function) -> None:
+def test_concurrent_invocations_share_no_process_and_no_files(function: Function) -> None:
     keep = """
 import tempfile
 path = tempfile.gettempdir() + '/kept'
@@ -348,18 +351,19 @@ result = os.getpid(), path, kept
         first = list(threads.map(function.run, [keep] * 8))
     assert len({pid for pid, _, _ in first}) == len({path for _, path, _ in first}) == 8
     assert not any(kept for _, _, kept in first)
-    again = function.run(keep)
-    assert again[2] and again[:2] in [before[:2] for before in first]
+    pid, path, kept = function.run(keep)
+    assert kept
+    assert [pid, path] in [before[:2] for before in first]
 
 
-def test_environment_s_end_deletes_its_temporary_files(function: Function) -> None:
+def test_end_of_an_environment_deletes_its_temporary_files(function: Function) -> None:
     path = function.run("result = os.environ['TMPDIR']")
     assert Path(path).is_dir()
     function.invoke("os._exit(1)")
     assert not Path(path).exists()
 
 
-def test_variables_are_lambda_s_and_the_function_s_own(create: Callable[..., Function]) -> None:
+def test_variables_are_those_of_lambda_and_of_the_function(create: Callable[..., Function]) -> None:
     own = {"OWN": "1", "AWS_LAMBDA_FUNCTION_NAME": "reserved"}
     function = create(Environment={"Variables": own})
     seen: dict[str, str] = function.run("result = dict(os.environ)")
@@ -400,7 +404,7 @@ def test_variables_are_lambda_s_and_the_function_s_own(create: Callable[..., Fun
     }
 
 
-def test_functions_import_what_lambda_brings_and_nothing_else_of_ours(function: Function) -> None:
+def test_function_imports_only_the_packages_of_lambda(function: Function) -> None:
     find = "import importlib.util\nresult = [n for n in {} if importlib.util.find_spec(n)]"
     brought = ["awslambdaric", "boto3", "botocore", "simplejson", "snapshot_restore_py", "urllib3"]
     ours = ["ministack", "hypercorn", "yaml", "local", "pip", "requests"]
@@ -446,7 +450,7 @@ def test_layers_are_unpacked_over_each_other(cloud: Cloud, create: Callable[...,
         ),
     ],
 )
-def test_function_that_can_t_start_returns_aws_s_error(
+def test_function_that_cannot_start_returns_the_error_of_aws(
     create: Callable[..., Function], source: str, handler: str, error_type: str, message: str
 ) -> None:
     function = create(source, Handler=handler)
@@ -462,7 +466,7 @@ def test_function_that_can_t_start_returns_aws_s_error(
 
 
 def test_function_whose_start_takes_too_long_times_out(create: Callable[..., Function]) -> None:
-    """The second start has the function's time only."""
+    """The start is tried for 10 s, and once more within the function's timeout of 1 s."""
     function = create(
         "import pathlib, time\nif pathlib.Path('/nowhere'): time.sleep(60)", Timeout=1
     )
@@ -484,16 +488,15 @@ def test_new_code_replaces_the_processes(function: Function) -> None:
 def test_functions_act_as_their_role(function: Function) -> None:
     who = "import boto3\nresult = boto3.client('sts').get_caller_identity()['Arn']"
     assert f":assumed-role/{ROLE.rpartition('/')[2]}/" in function.run(who)
-    assert {line["logger"] for line in function.log_lines()} == {"botocore.credentials"}, (
-        "AWS logs no endpoint"
-    )
+    loggers = {line["logger"] for line in function.log_lines()}
+    assert loggers == {"botocore.credentials"}, "on AWS, botocore does not log an endpoint"
 
 
 def test_stop_ends_frozen_processes(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
     cloud.start_emulator()
     try:
-        create_function(cloud, "tried", archive(tried=RUNS_WHAT_IT_IS_SENT), **SETTINGS)
+        create_function(cloud, "tried", archive(tried=RUNS_WHAT_IT_IS_SENT), **CONFIGURATION)
         pid = Function(cloud=cloud, name="tried").run(PID)
         wait_until_frozen(pid)
     finally:
@@ -504,11 +507,11 @@ def test_stop_ends_frozen_processes(tmp_path: Path) -> None:
     assert not (tmp_path / "emulator").exists()
 
 
-def test_frozen_processes_of_an_emulator_that_was_killed_end(tmp_path: Path) -> None:
+def test_stop_ends_frozen_processes_of_a_killed_emulator(tmp_path: Path) -> None:
     cloud = Cloud(tmp_path)
     cloud.start_emulator()
     try:
-        create_function(cloud, "tried", archive(tried=RUNS_WHAT_IT_IS_SENT), **SETTINGS)
+        create_function(cloud, "tried", archive(tried=RUNS_WHAT_IT_IS_SENT), **CONFIGURATION)
         pid = Function(cloud=cloud, name="tried").run(PID)
         wait_until_frozen(pid)
         assert cloud.emulator.process

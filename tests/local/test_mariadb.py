@@ -1,4 +1,4 @@
-"""The private MariaDB server."""
+"""local/database/mariadb.py: the private MariaDB server."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import pytest
 from local.database.mariadb import MariaDb
 
 
-def test_servers_being_made_at_once_share_no_temporary_directory(
+def test_server_has_a_temporary_directory_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Servers created at the same time would delete each other's temporary tables there."""
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
     server = MariaDb(tmp_path)
     try:

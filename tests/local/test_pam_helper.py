@@ -1,4 +1,4 @@
-"""The program that MariaDB starts for a login with a token: none is left behind when the server is gone."""
+"""local/database/pam_helper.py: no login helper remains after the end of the server."""
 
 import os
 import shutil
@@ -30,7 +30,7 @@ LOGINS = 48
 
 
 def in_session(session: int) -> list[psutil.Process]:
-    """Return the processes that are alive in a session, but for its leader."""
+    """Return the processes of a session that are alive, except for its leader."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -43,10 +43,14 @@ def in_session(session: int) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize(
-    "said", [b"", FLAGS, FLAGS + USER, FLAGS + USER + PORT_FILE, FLAGS + USER + PORT_FILE + b"\0"]
+    "sent", [b"", FLAGS, FLAGS + USER, FLAGS + USER + PORT_FILE, FLAGS + USER + PORT_FILE + b"\0"]
 )
-def test_pam_helper_ends_with_its_input_even_if_it_inherited_the_other_end(said: bytes) -> None:
-    """As when the server is killed while two logins, started at once, hold the ends of each other's pipes."""
+def test_pam_helper_ends_when_its_input_ends(sent: bytes) -> None:
+    """It ends even if it has inherited the other end of the pipe.
+
+    That happens when two logins begin at the same time: each helper inherits the ends of the
+    other's pipes.
+    """
     input_end, server_end = os.pipe()
     tool = subprocess.Popen(
         TOOL,
@@ -56,7 +60,7 @@ def test_pam_helper_ends_with_its_input_even_if_it_inherited_the_other_end(said:
         start_new_session=True,
     )
     os.close(input_end)
-    os.write(server_end, said)
+    os.write(server_end, sent)
     assert tool.wait(10) == 0
     os.close(server_end)
 
@@ -72,11 +76,14 @@ def test_pam_helper_ends_with_its_input_even_if_it_inherited_the_other_end(said:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDb]:
-    """A server with a copy of the plugin, beside which a tool of an older place is still installed."""
+    """Start a server with a copy of the plugin.
+
+    The plugin's program still has the path from before the project was moved.
+    """
     if not pam_plugin.PLUGIN.exists():
         pam_plugin.install()
     if not pam_plugin.PLUGIN.exists():
-        pytest.skip("MariaDB's PAM plugin is not to be had here")
+        pytest.skip("MariaDB's PAM plugin is not available on this system")
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     monkeypatch.setattr(pam_plugin, "PLUGIN", Path(shutil.copy(pam_plugin.PLUGIN, plugins)))
@@ -96,21 +103,25 @@ def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:
     killed = Event()
 
     class Wait:
-        """A client that is asked for its token, and doesn't send it before the server is killed."""
+        """A client that is asked for its token and does not send it before the server is killed."""
 
         def __init__(self, connection: Any) -> None:
             pass
 
         def authenticate(self, packet: Any) -> None:
             killed.wait(60)
-            raise pymysql.OperationalError("gone")
+            raise pymysql.OperationalError("the server was killed")
 
     def log_in() -> None:
         tls = ssl.create_default_context(cafile=str(server.ca_file))
         methods = {b"mysql_clear_password": Wait}
         with pytest.raises(pymysql.MySQLError):
             pymysql.connect(
-                host="127.0.0.1", port=server.port, user="waiting", ssl=tls, auth_plugin_map=methods
+                host="127.0.0.1",
+                port=server.port,
+                user="waiting",
+                ssl=tls,
+                auth_plugin_map=methods,  # type: ignore[arg-type]  # the stubs have str for bytes
             )
 
     pid = server.pid
@@ -127,7 +138,7 @@ def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:
         try:
             eventually(all_wait, within=30)
             psutil.Process(pid).kill()
-            eventually(all_ended, within=10)
+            eventually(all_ended, within=30)
         finally:
             killed.set()
             for left in in_session(pid):

@@ -1,6 +1,8 @@
-"""Background processes: only ours are ever stopped, and nothing of theirs stays."""
+"""local/processes.py: `stop` ends what `start` started, and no other process."""
 
+import errno
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -12,32 +14,46 @@ import psutil
 import pytest
 
 from local import processes
-from local.processes import Background, claim_port, port_file, read_port
+from local.processes import (
+    RECORD_VARIABLE,
+    Background,
+    LocalError,
+    claim_port,
+    port_file,
+    read_port,
+)
 
-SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+SLEEP = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
 PARENT = [
     sys.executable,
     "-c",
-    "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    "import subprocess, sys, time\n"
+    "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
     "print('ready', flush=True); time.sleep(60)",
 ]
+INCOMPLETE_RECORDS = ["", "{", "[]", "{}", '{"pid": 1', '{"pid": "one", "identity": ""}', "\0\0"]
 
 
 def test_stop_ends_the_process_and_its_children(tmp_path: Path) -> None:
     background = Background(name="parent", directory=tmp_path)
     background.start(PARENT, env={})
-    background.wait_until(lambda: "ready" in background.last_words(), within=10)
+    background.wait_until(lambda: "ready" in background.log_tail(), within=10)
     children = psutil.Process(background.pid).children()
     background.stop()
     assert len(children) == 1
     assert background.process is None
-    assert not any(
-        child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children
-    )
+    assert [child for child in children if is_alive(child.pid)] == []
 
 
-def test_another_process_under_a_remembered_id_is_left_alone(tmp_path: Path) -> None:
-    with subprocess.Popen(SLEEP) as stranger:
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_stop_leaves_another_process_with_the_recorded_id_alone(tmp_path: Path) -> None:
+    with subprocess.Popen(SLEEP, stdout=subprocess.DEVNULL) as stranger:
         background = Background(name="old", directory=tmp_path)
         background.record.parent.mkdir()
         background.record.write_text(
@@ -49,13 +65,16 @@ def test_another_process_under_a_remembered_id_is_left_alone(tmp_path: Path) -> 
 
 
 def recorded(background: Background) -> dict[str, Any]:
-    return json.loads(background.record.read_text())
+    record: dict[str, Any] = json.loads(background.record.read_text())
+    return record
 
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Iterator[Background]:
     background = Background(name="sleeper", directory=tmp_path)
     child = background.start(SLEEP, env={})
+    # Until the program has begun, the kernel shows no variables of the process.
+    background.wait_until(lambda: "ready" in background.log_tail(), within=10)
     yield background
     child.kill()
     child.wait()
@@ -64,9 +83,9 @@ def sleeper(tmp_path: Path) -> Iterator[Background]:
 def test_process_is_recognized_after_the_wall_clock_jumped(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """psutil derives a start time from the boot time, which follows the wall clock."""
-    boot_time = psutil._psplatform.boot_time()
-    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: boot_time + 3600)
+    """Start times by psutil are derived from the boot time, which follows the wall clock."""
+    boot_time = psutil.boot_time()
+    monkeypatch.setattr("psutil._psplatform.boot_time", lambda: boot_time + 3600)
     pid = sleeper.pid
     assert pid
     sleeper.stop()
@@ -76,7 +95,7 @@ def test_process_is_recognized_after_the_wall_clock_jumped(
 @pytest.mark.skipif(
     sys.platform != "linux", reason="elsewhere a start time is not relative to the boot"
 )
-def test_process_of_another_boot_is_a_stranger(
+def test_process_of_another_boot_is_left_alone(
     sleeper: Background, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """After a reboot, a process may have the same id and the same ticks."""
@@ -86,21 +105,76 @@ def test_process_of_another_boot_is_a_stranger(
     pid = recorded(sleeper)["pid"]
     assert sleeper.process is None
     sleeper.stop()
-    assert psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    assert is_alive(pid)
 
 
 def test_record_of_an_older_version_is_understood(sleeper: Background) -> None:
-    """It has the start time by the wall clock. Nobody could stop the process otherwise."""
+    """It holds the wall-clock start time. Without it, nobody could stop the process."""
     pid = recorded(sleeper)["pid"]
     old = {"pid": pid, "started": psutil.Process(pid).create_time(), "version": ""}
     sleeper.record.write_text(json.dumps(old))
     assert sleeper.pid == pid
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"pid": 1', '{"pid": "one", "identity": ""}', "\0\0"]
-)
-def test_incomplete_record_counts_as_none(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", INCOMPLETE_RECORDS)
+def test_process_with_an_incomplete_record_is_stopped(sleeper: Background, text: str) -> None:
+    pid = recorded(sleeper)["pid"]
+    sleeper.record.write_text(text)
+    next_command = Background(name="sleeper", directory=sleeper.record.parents[1])
+    assert next_command.pid == pid
+    assert not next_command.is_current(SLEEP), "nobody knows what it was started from"
+    next_command.stop()
+    assert not is_alive(pid)
+
+
+def test_process_without_a_record_is_stopped_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The children inherit the variable.
+
+    They come first in a list by id when the ids have wrapped around.
+    """
+    by_id = psutil.process_iter
+    monkeypatch.setattr(psutil, "process_iter", lambda: reversed([*by_id()]))
+    parent = Background(name="parent", directory=tmp_path)
+    started = parent.start(PARENT, env={})
+    parent.wait_until(lambda: "ready" in parent.log_tail(), within=10)
+    (child,) = psutil.Process(started.pid).children()
+    assert RECORD_VARIABLE in child.environ()
+    parent.record.unlink()
+    assert parent.pid == started.pid
+    parent.stop()
+    assert [pid for pid in (started.pid, child.pid) if is_alive(pid)] == []
+
+
+def test_process_without_a_record_is_left_alone_by_another_name(sleeper: Background) -> None:
+    pid = recorded(sleeper)["pid"]
+    sleeper.record.unlink()
+    directory = sleeper.record.parents[1]
+    Background(name="other", directory=directory).stop()
+    Background(name="sleeper", directory=directory / "other").stop()
+    assert is_alive(pid)
+
+
+def test_process_that_cannot_be_recorded_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def write_on_a_full_disk(path: Path, text: str) -> None:
+        started.append(json.loads(text)["pid"])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(processes, "write_whole", write_on_a_full_disk)
+    background = Background(name="sleeper", directory=tmp_path)
+    with pytest.raises(LocalError, match=r"sleeper was ended again.*No space left"):
+        background.start(SLEEP, env={})
+    assert [pid for pid in started if is_alive(pid)] == []
+    assert len(started) == 1
+
+
+@pytest.mark.parametrize("text", INCOMPLETE_RECORDS)
+def test_incomplete_record_is_deleted_by_stop(text: str, tmp_path: Path) -> None:
     background = Background(name="torn", directory=tmp_path)
     background.record.parent.mkdir()
     background.record.write_text(text)
@@ -110,7 +184,7 @@ def test_incomplete_record_counts_as_none(text: str, tmp_path: Path) -> None:
     assert not background.record.exists()
 
 
-def test_a_changed_command_or_source_is_not_current(tmp_path: Path) -> None:
+def test_process_of_a_changed_command_or_source_is_not_current(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text("1")
     background = Background(name="sleeper", directory=tmp_path)
@@ -124,7 +198,7 @@ def test_a_changed_command_or_source_is_not_current(tmp_path: Path) -> None:
         background.stop()
 
 
-def test_a_port_is_remembered_while_it_is_free(tmp_path: Path) -> None:
+def test_claimed_port_is_kept_while_it_is_free(tmp_path: Path) -> None:
     port = claim_port(tmp_path, name="a", preferred=0, taken=False)
     assert claim_port(tmp_path, name="a", preferred=0, taken=False) == port
     with socket.socket() as other:
@@ -134,9 +208,18 @@ def test_a_port_is_remembered_while_it_is_free(tmp_path: Path) -> None:
         assert claim_port(tmp_path, name="a", preferred=0, taken=False) != port
 
 
+def test_preferred_port_is_claimed_unless_it_is_taken(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        other.listen()
+        assert claim_port(tmp_path, name="a", preferred=port, taken=False) != port
+    assert claim_port(tmp_path, name="b", preferred=port, taken=False) == port
+
+
 @pytest.mark.parametrize("taken", [True, False])
 @pytest.mark.parametrize("text", ["", "\0\0", "80a", "-1", "99999", "0"])
-def test_incomplete_port_file_counts_as_none(text: str, taken: bool, tmp_path: Path) -> None:
+def test_incomplete_port_file_is_replaced(text: str, taken: bool, tmp_path: Path) -> None:
     memory = port_file(tmp_path, "a")
     memory.parent.mkdir()
     memory.write_text(text)

@@ -1,4 +1,7 @@
-"""A proxy in the environment is for the rest of the world, not for 127.0.0.1."""
+"""The local cloud's commands reach 127.0.0.1 without the proxy that the process's variables name.
+
+Downloads still use the proxy, and a proxy that does not work is reported in one sentence.
+"""
 
 import os
 import subprocess
@@ -11,30 +14,42 @@ from pathlib import Path
 
 import pytest
 
+import local.cloud
 from local.__main__ import curl_uses_a_proxy
-from local.cloud import PROJECT, Cloud
+from local.cloud import Cloud
 from local.factory import Factory
 from local.files import write_whole
-from local.processes import Background, port_file
+from local.processes import Background, LocalError, port_file
+from settings import PROJECT
 from tests.support.polling import eventually
 
 DEAD = "http://127.0.0.1:9"
+PRODUCT = b'{"stock": 10}'
 ASK = "import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)"
 ASK_WITH_REQUESTS = "import sys, requests; requests.get(sys.argv[1], timeout=5).raise_for_status()"
+BUNDLE = """
+import subprocess, sys
+install = ["pip", "install", "--quiet", "--no-deps", f"--target={sys.argv[1]}", "six"]
+pip = subprocess.run([sys.executable, "-m", *install])
+print("jsii.errors.JavaScriptError:", *["    at Kernel._Kernel_ensureSync"] * 100, sep="\\n")
+sys.exit(pip.returncode)
+"""
+"""A stand-in for `cdk deploy`.
 
-
+It fails as the bundling of the layer does: pip's lines, then a long traceback.
+"""
 START = """
 import pathlib, sys
 from local import cloud
-cloud.SMOKE_SECONDS = 1
+cloud.SMOKE_CHECK_SECONDS = 1
 started = cloud.Cloud(pathlib.Path(sys.argv[1]))
 started.set_faults()
 started._smoke_check()
 """
 
 
-class Emulator(BaseHTTPRequestHandler):
-    """Answers every request with an empty JSON object."""
+class StandIn(BaseHTTPRequestHandler):
+    """Responds to every request as the shop does to a request for its product."""
 
     def do_GET(self) -> None:
         self.do_POST()
@@ -42,9 +57,9 @@ class Emulator(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(200)
-        self.send_header("Content-Length", "2")
+        self.send_header("Content-Length", str(len(PRODUCT)))
         self.end_headers()
-        self.wfile.write(b"{}")
+        self.wfile.write(PRODUCT)
 
     def log_message(self, format: str, *args: object) -> None:
         """Print nothing."""
@@ -59,12 +74,12 @@ def proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "elsewhere.test")
     monkeypatch.setattr(
         urllib.request, "_opener", None
-    )  # urlopen keeps the one that it made before
+    )  # otherwise, urlopen would use the opener that it made before
 
 
 @pytest.fixture
 def emulator() -> Iterator[HTTPServer]:
-    with HTTPServer(("127.0.0.1", 0), Emulator) as server:
+    with HTTPServer(("127.0.0.1", 0), StandIn) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()
@@ -72,7 +87,7 @@ def emulator() -> Iterator[HTTPServer]:
 
 @pytest.fixture
 def cloud(emulator: HTTPServer, tmp_path: Path) -> Iterator[Cloud]:
-    """A cloud whose emulator seems to run, and listens where the stand-in does."""
+    """Return a cloud whose emulator is the stand-in, though another process is recorded for it."""
     cloud = Cloud(tmp_path)
     for name in ("emulator", "endpoint"):
         write_whole(port_file(tmp_path, name), str(emulator.server_port))
@@ -82,7 +97,7 @@ def cloud(emulator: HTTPServer, tmp_path: Path) -> Iterator[Cloud]:
     cloud.emulator.stop()
 
 
-def test_command_that_starts_the_cloud_reaches_it_without_the_proxy(cloud: Cloud) -> None:
+def test_start_of_the_cloud_does_not_use_the_proxy(cloud: Cloud) -> None:
     """In a process of its own: urllib reads the variables when an opener is made."""
     command = [sys.executable, "-c", START, str(cloud.directory)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
@@ -96,14 +111,37 @@ def test_client_of_the_cloud_does_not_use_the_proxy(cloud: Cloud) -> None:
 @pytest.mark.parametrize("ask", [ASK, ASK_WITH_REQUESTS])
 def test_command_run_in_the_cloud_reaches_it_without_the_proxy(ask: str, cloud: Cloud) -> None:
     command = [sys.executable, "-c", ask, cloud.endpoint]
-    done = subprocess.run(
-        command, env=cloud.environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=cloud.variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def test_command_run_in_the_cloud_keeps_the_proxy_for_the_rest(cloud: Cloud) -> None:
-    assert cloud.environment["HTTPS_PROXY"] == cloud.environment["https_proxy"] == DEAD
+    assert cloud.variables["HTTPS_PROXY"] == cloud.variables["https_proxy"] == DEAD
+
+
+def test_deployment_names_the_proxy_variables_when_pip_fails(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is pip's own. It needs no network: nothing listens at the proxy's address."""
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://packages.invalid/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    bundle = tmp_path / "bundle.py"
+    bundle.write_text(BUNDLE)
+    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+    monkeypatch.setattr(local.cloud, "CDK", bundle)
+    with pytest.raises(LocalError) as failure:
+        cloud._run_cdk(str(tmp_path / "target"))
+    sentence = str(failure.value)
+    assert "pip could not download the functions' packages through a proxy" in sentence
+    assert "HTTPS_PROXY" in sentence
+    assert "https_proxy" in sentence
+    assert "PIP_PROXY" not in sentence, "it is not set"
+    assert DEAD not in sentence, "a proxy's URL may hold a password"
+    assert "Kernel" not in sentence
+    assert str(cloud.cdk.log) in sentence
 
 
 def test_callback_does_not_go_through_the_proxy(emulator: HTTPServer) -> None:
@@ -112,10 +150,10 @@ def test_callback_does_not_go_through_the_proxy(emulator: HTTPServer) -> None:
         order, _ = factory.take({"CallbackUrl": url}, {})
 
         def arrived() -> None:
-            assert order.delivered_at
+            assert order.called_back_at
 
         eventually(arrived, within=10)
-    assert order.callback_status == 200, order.callback_answer
+    assert order.callback_status == 200, order.callback_response
 
 
 @pytest.mark.parametrize(
@@ -128,7 +166,7 @@ def test_callback_does_not_go_through_the_proxy(emulator: HTTPServer) -> None:
         ({}, False),
     ],
 )
-def test_curl_needs_a_word_only_if_it_would_use_a_proxy(
+def test_person_is_warned_only_if_curl_uses_a_proxy(
     variables: dict[str, str], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:

@@ -1,3 +1,5 @@
+"""AWS for the tests of the operators' commands."""
+
 import pytest
 
 from settings import REGION

@@ -1,56 +1,44 @@
-"""Following the functions' logs: which groups, which lines, and how often CloudWatch is asked."""
+"""`make logs`: the log groups, the lines that are printed, and the rate of requests."""
 
 import itertools
 import json
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
-from operations import logs
+from operations import aws, logs
+from settings import ENVIRONMENTS
+from tests.support.assembly import Assembly
 
-GROUPS = {
-    "donut-shop-service-dev-SalesLogs564C5980-aBcDeFgHiJkL": "Sales",
-    "donut-shop-service-dev-RelayLogs0A1B2C3D-mNoPqRsTuVwX": "Relay",
-}
-OTHERS = [
-    "donut-shop-service-dev-Unknown",
-    "donut-shop-service-staging-SalesLogs564C5980-aBcDeFgHiJkL",
-    "/aws/vendedlogs/donut-shop-dev",
-    "/aws/lambda/another-teams-function",
-]
+GROUPS = logs.log_groups(ENVIRONMENTS["dev"])
 QUOTA = 5
 """FilterLogEvents requests per second that an account has in most regions."""
 
 
 class FakeLogs:
-    """CloudWatch Logs, as far as it is asked. pages: what each group answers. requests: (operation, parameters)."""
+    """A CloudWatch Logs client. pages: what each group returns. requests: the groups that were read."""
 
-    def __init__(self, *names: str, pages: list[list[str]] | None = None) -> None:
-        self.names, self.pages = names, pages or [[]]
-        self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.limits: dict[str, int] = {}
+    def __init__(self, *pages: list[str]) -> None:
+        self.pages = pages or ([],)
+        self.requests: list[str] = []
+        self.limit = sys.maxsize
 
-    def get_paginator(self, operation: str) -> Any:
-        class Paginator:
-            def paginate(paginator, **parameters: Any) -> Any:
-                for page in getattr(self, operation)(**parameters):
-                    if self.count(operation) == self.limits.get(operation):
-                        raise KeyboardInterrupt
-                    self.requests.append((operation, parameters))
-                    yield page
+    @property
+    def exceptions(self) -> Any:
+        return boto3.client("logs").exceptions
 
-        return Paginator()
+    def get_paginator(self, operation: str) -> "FakeLogs":
+        assert operation == "filter_log_events"
+        return self
 
-    def describe_log_groups(self, logGroupNamePrefix: str) -> Any:
-        found = [
-            {"logGroupName": name} for name in self.names if name.startswith(logGroupNamePrefix)
-        ]
-        return [{"logGroups": found}]
-
-    def filter_log_events(self, **_: Any) -> Any:
+    def paginate(self, *, logGroupName: str, startTime: int) -> Iterator[dict[str, Any]]:
         for messages in self.pages:
+            if len(self.requests) == self.limit:
+                raise KeyboardInterrupt
+            self.requests.append(logGroupName)
             yield {
                 "events": [
                     {"logStreamName": "stream", "timestamp": number, "message": message}
@@ -58,62 +46,45 @@ class FakeLogs:
                 ]
             }
 
-    def stop_after(self, **limits: int) -> None:
-        """End with Ctrl-C once there were so many requests of an operation."""
-        self.limits = limits
-
-    def count(self, operation: str) -> int:
-        return sum(name == operation for name, _ in self.requests)
-
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time that passes only while somebody sleeps; the list holds every pause."""
+    """Make time pass in sleep() only, and return the list of the pauses."""
     pauses: list[float] = []
-    monkeypatch.setattr(logs.time, "time", lambda: 1_000_000 + sum(pauses))
-    monkeypatch.setattr(logs.time, "sleep", pauses.append)
+    monkeypatch.setattr("operations.logs.time.time", lambda: 1_000_000 + sum(pauses))
+    monkeypatch.setattr("operations.logs.time.sleep", pauses.append)
     return pauses
 
 
-@pytest.mark.usefixtures("aws")
-def test_groups_are_those_of_the_environments_functions() -> None:
-    client = boto3.client("logs")
-    for name in [*GROUPS, *OTHERS]:
-        client.create_log_group(logGroupName=name)
-    assert logs.groups(client, environment="dev") == GROUPS
+def test_groups_are_those_of_the_template(assembly: Assembly) -> None:
+    created = {
+        group["Properties"].get("LogGroupName")
+        for group in assembly.resources("AWS::Logs::LogGroup").values()
+    }
+    found = logs.log_groups(assembly.settings)
+    assert set(found.values()) == assembly.functions().keys()
+    assert found.keys() <= created
 
 
-def test_groups_of_the_local_cloud_are_found() -> None:
-    name = "/aws/cloudformation/donut-shop-service-local/SalesLogs564C5980"
-    assert logs.groups(FakeLogs(name), environment="local") == {name: "Sales"}
-
-
-def test_groups_are_asked_for_by_prefix_and_once(
+def test_groups_are_read_in_turn_until_ctrl_c(
     monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
-    client = FakeLogs(*GROUPS, *OTHERS)
-    client.stop_after(filter_log_events=40)
+    client = FakeLogs()
+    client.limit = 3 * len(GROUPS)
     monkeypatch.setattr(sys, "argv", ["logs", "dev"])
-    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+    monkeypatch.setattr(aws, "client", lambda *_, **__: client)
     logs.main()
-    assert client.count("describe_log_groups") == 2  # one for each way to name a group
-    assert client.count("filter_log_events") == 40
-    prefixes = {
-        parameters["logGroupNamePrefix"]
-        for name, parameters in client.requests
-        if name.startswith("describe")
-    }
-    assert all("donut-shop-service-dev" in prefix for prefix in prefixes)
+    assert client.requests == [*GROUPS] * 3
 
 
 @pytest.mark.parametrize("pages", [1, 7])
 def test_two_people_stay_below_the_quota(pages: int, clock: list[float]) -> None:
-    """Also while a page follows another, as in the first round."""
-    client = FakeLogs(*GROUPS, pages=[[f"line {number}"] for number in range(pages)])
-    client.stop_after(filter_log_events=140)
+    """This holds while one page follows another, too, as in the first round."""
+    client = FakeLogs(*([f"line {number}"] for number in range(pages)))
+    client.limit = 140
     with pytest.raises(KeyboardInterrupt):
-        list(logs.lines(client, GROUPS))
-    per_second = client.count("filter_log_events") / sum(clock)
+        list(logs.follow(client, GROUPS))
+    per_second = len(client.requests) / sum(clock)
     assert 2 * per_second < QUOTA
 
 
@@ -123,12 +94,12 @@ def platform(kind: str, **record: Any) -> str:
     )
 
 
-def test_lines_are_the_functions_own_and_failures(clock: list[float]) -> None:
-    """Lambda writes its own lines as JSON. Those of an invocation that succeeded are noise, a timeout is not."""
+def test_lines_of_successful_invocations_are_left_out(clock: list[float]) -> None:
+    """Lambda writes its own lines as JSON. Those about a timeout stay."""
     timeout = platform("report", requestId="2", status="timeout", metrics={"durationMs": 10000})
     own = [
         '{"level": "INFO", "message": "checkout", "outcome": "sold"}',
-        "no JSON at all",
+        "not JSON at all",
         "[1]",
         '{"type": 1}',
     ]
@@ -146,13 +117,13 @@ def test_lines_are_the_functions_own_and_failures(clock: list[float]) -> None:
         "END RequestId: 1",
         "REPORT RequestId: 1\tDuration: 12.30 ms",
     ]
-    client = FakeLogs(pages=[[*noise, *own, timeout]])
-    followed = list(itertools.islice(logs.lines(client, {"group": "Sales"}), len(own) + 1))
-    assert followed == [f"Sales {line}" for line in [*own, timeout]]
+    client = FakeLogs([*noise, *own, timeout])
+    followed = list(itertools.islice(logs.follow(client, {"group": "sales"}), len(own) + 1))
+    assert followed == [f"sales {line}" for line in [*own, timeout]]
 
 
+@pytest.mark.usefixtures("aws")
 def test_environment_without_log_groups_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["logs", "dev"])
-    monkeypatch.setattr(boto3, "client", lambda *_, **__: FakeLogs(*OTHERS))
-    with pytest.raises(SystemExit, match="dev has no log groups: deploy it first"):
+    with pytest.raises(SystemExit, match="dev has no log groups of the functions: deploy it first"):
         logs.main()

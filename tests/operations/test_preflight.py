@@ -1,6 +1,10 @@
+"""What `make preflight` finds in an account, and that one failing check does not hide the others."""
+
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +19,7 @@ from botocore.exceptions import (
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from operations.guard import Stop, require_alarm_address
 from operations.preflight import (
     BOOTSTRAP_PARAMETER,
     BOOTSTRAP_VERSION,
@@ -23,10 +28,12 @@ from operations.preflight import (
     ENGINE_VERSION,
     GITHUB,
     RDS_ROLE,
+    STORAGE_TYPE,
     VPC_QUOTA,
     preflight,
 )
 from settings import ENVIRONMENTS, PROJECT, REGION, ExistingDatabase, ManagedDatabase, Settings
+from tests.support.assembly import Assembly, synth
 
 DEV, PROD = ENVIRONMENTS["dev"], replace(ENVIRONMENTS["prod"], alarm_email="ops@shop.test")
 RESERVED = sum(PROD.reserved_concurrency.values())
@@ -42,10 +49,10 @@ EXISTING = ExistingDatabase(
 
 
 class Account:
-    """A prepared account on the paid plan, in memory, and what moto does not know of it.
+    """A prepared account on the paid plan: moto's, and stubs for what moto does not implement.
 
-    held: the reservations of functions that are deployed. options: what RDS offers; None: no such engine version.
-    broken: service → stands in for its client.
+    held: reservations of deployed functions. options: what RDS offers; None: no such engine version.
+    broken: service → function that returns its client instead.
     """
 
     def __init__(self) -> None:
@@ -128,7 +135,7 @@ class Account:
 
 
 def offer(*zones: str, **others: Any) -> dict[str, Any]:
-    """One of RDS's options, which serves every environment in these zones."""
+    """Return an option of RDS that suits every environment in these zones."""
     return {
         "StorageType": "gp3",
         "AvailabilityZones": [{"Name": zone} for zone in zones],
@@ -143,20 +150,21 @@ def account() -> Iterator[Account]:
         yield Account()
 
 
-def said(capsys: pytest.CaptureFixture[str]) -> list[str]:
+def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the printed lines but those that begin with `ok`."""
     return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok ")]
 
 
 def only_missing(account: Account, settings: Settings, capsys: pytest.CaptureFixture[str]) -> str:
-    """What the only thing is that is missing."""
+    """Run preflight, and return its only problem, which is something missing."""
     assert not preflight(account.client, settings)
-    (line,) = said(capsys)
+    (line,) = problems(capsys)
     assert line.startswith("MISSING  ")
     return line.removeprefix("MISSING  ")
 
 
 @pytest.mark.parametrize("settings", [DEV, PROD], ids=["dev", "prod"])
-def test_nothing_is_missing_in_a_prepared_account(
+def test_prepared_account_lacks_nothing(
     settings: Settings, account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert preflight(account.client, settings)
@@ -164,7 +172,7 @@ def test_nothing_is_missing_in_a_prepared_account(
     assert [line.partition(": ")[0] for line in lines] == [f"ok       {check}" for check in CHECKS]
 
 
-def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
+def test_readme_lists_the_permissions_that_preflight_needs(account: Account) -> None:
     account.iam.create_open_id_connect_provider(Url=f"https://{GITHUB}", ThumbprintList=["0" * 40])
     preflight(account.client, PROD)
     readme = (PROJECT / "README.md").read_text()
@@ -174,17 +182,17 @@ def test_readme_lists_the_permissions_that_it_needs(account: Account) -> None:
 # --- failures of AWS ---
 
 
-def test_without_credentials_it_asks_nothing_else(
+def test_no_other_check_runs_without_credentials(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.broken["sts"] = lambda: Broken(NoCredentialsError())
     assert not preflight(account.client, DEV)
-    (line,) = said(capsys)
+    (line,) = problems(capsys)
     assert line.startswith("MISSING  no AWS credentials: ")
     assert account.asked == [("sts", REGION)]
 
 
-def test_expired_credentials_are_one_sentence(
+def test_expired_credentials_are_reported_in_one_sentence(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.broken["sts"] = lambda: Broken(
@@ -196,7 +204,7 @@ def test_expired_credentials_are_one_sentence(
 
 
 class Broken:
-    """A client of which every call, and every page, fails so; an answer instead of an error is returned."""
+    """A client whose every call raises the outcome, or returns it if it is not an exception."""
 
     def __init__(self, outcome: Any) -> None:
         self._outcome = outcome
@@ -245,14 +253,14 @@ FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
         "https://x.test",
     ),
     "not in botocore": (not_created, "freetier"),
-    "an answer without what was asked for": (lambda: Broken({}), ""),
-    "an answer that is none": (lambda: Broken(None), ""),
+    "response without the expected fields": (lambda: Broken({}), ""),
+    "response that is None": (lambda: Broken(None), ""),
 }
 
 
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("service", CHECKS_OF)
-def test_check_that_fails_is_not_known_and_the_others_go_on(
+def test_failing_check_is_unknown_and_the_others_continue(
     service: str, failure: str, account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.broken[service], words = FAILURES[failure]
@@ -266,13 +274,13 @@ def test_check_that_fails_is_not_known_and_the_others_go_on(
     for line in unknown:
         assert ": not known: " in line
         assert words in line
-        assert line.partition("not known: ")[2].strip(), "it says why"
+        assert line.partition("not known: ")[2].strip(), "the line says why"
 
 
 # --- the account's plan ---
 
 
-def test_plan_is_asked_for_where_its_only_endpoint_is(account: Account) -> None:
+def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
     preflight(account.client, DEV)
     assert ("freetier", "us-east-1") in account.asked
 
@@ -286,7 +294,7 @@ def test_plan_is_asked_for_where_its_only_endpoint_is(account: Account) -> None:
     ],
     ids=["backups", "class", "both"],
 )
-def test_free_plan_names_the_settings_that_it_refuses(
+def test_free_plan_names_the_settings_that_exceed_it(
     database: ManagedDatabase,
     refused: list[str],
     account: Account,
@@ -299,14 +307,14 @@ def test_free_plan_names_the_settings_that_it_refuses(
 
 
 @pytest.mark.parametrize("database", [FREE_DATABASE, EXISTING], ids=["smallest", "existing"])
-def test_free_plan_is_enough_for_what_it_allows(
+def test_free_plan_suffices_for_settings_within_it(
     database: ManagedDatabase | ExistingDatabase, account: Account
 ) -> None:
     account.plan = "FREE"
     assert preflight(account.client, replace(DEV, database=database))
 
 
-def test_account_from_before_the_plans_has_none(account: Account) -> None:
+def test_account_older_than_the_plans_passes(account: Account) -> None:
     account.plan = None
     assert preflight(account.client, PROD)
 
@@ -314,7 +322,7 @@ def test_account_from_before_the_plans_has_none(account: Account) -> None:
 # --- bootstrap ---
 
 
-def test_an_account_without_bootstrap_is_told_the_command(
+def test_missing_bootstrap_stack_names_the_command(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     boto3.client("ssm").delete_parameter(Name=BOOTSTRAP_PARAMETER)
@@ -324,7 +332,7 @@ def test_an_account_without_bootstrap_is_told_the_command(
     )
 
 
-def test_an_old_bootstrap_is_told_the_version(
+def test_old_bootstrap_stack_names_the_versions(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.bootstrap(BOOTSTRAP_VERSION - 1)
@@ -351,7 +359,7 @@ def test_an_old_bootstrap_is_told_the_version(
         (1000, 1000 - RESERVED - 100, {}, True),
     ],
 )
-def test_reservations_leave_a_hundred_to_the_account(
+def test_reservations_leave_a_hundred_unreserved(
     quota: int,
     others: int,
     held: dict[str, int],
@@ -359,11 +367,11 @@ def test_reservations_leave_a_hundred_to_the_account(
     account: Account,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What others have reserved is taken; what this environment's functions hold already is not asked for again."""
+    """What others have reserved is not available; what this environment has reserved already is."""
     account.quota, account.reserved_by_others, account.held = quota, others, dict(held)
     assert preflight(account.client, PROD) is enough
     spare = max(0, quota - others - 100)
-    assert said(capsys) == (
+    assert problems(capsys) == (
         []
         if enough
         else [
@@ -373,7 +381,7 @@ def test_reservations_leave_a_hundred_to_the_account(
     )
 
 
-def test_a_new_account_is_enough_where_nothing_is_reserved(account: Account) -> None:
+def test_new_account_suffices_without_reservations(account: Account) -> None:
     account.quota = 10
     assert preflight(account.client, DEV)
 
@@ -387,7 +395,9 @@ def test_vpc_quota_leaves_room_for_one_more(
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     capsys.readouterr()
     assert "5 VPCs" in only_missing(account, DEV, capsys)
-    assert preflight(account.client, replace(DEV, database=EXISTING)), "it creates none"
+    assert preflight(account.client, replace(DEV, database=EXISTING)), (
+        "an existing database needs no VPC"
+    )
     ec2.create_tags(
         Resources=[vpc],
         Tags=[{"Key": "aws:cloudformation:stack-name", "Value": "donut-shop-data-dev"}],
@@ -398,9 +408,7 @@ def test_vpc_quota_leaves_room_for_one_more(
 # --- the database ---
 
 
-def test_a_zone_that_is_not_there_is_named(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unavailable_zone_is_named(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     settings = replace(DEV, availability_zones=(f"{REGION}a", f"{REGION}x"), database=EXISTING)
     line = only_missing(account, settings, capsys)
     assert line == f"{REGION}x can't be used: choose other availability_zones in the settings"
@@ -413,12 +421,13 @@ def test_zone_without_the_instance_class_is_named(
     first, second = settings.availability_zones
     account.options = [offer(first), offer(second, StorageType="gp2")]
     line = only_missing(account, settings, capsys)
-    assert second in line and first not in line
+    assert second in line
+    assert first not in line
     assert ENGINE_VERSION in line
 
 
 @pytest.mark.parametrize("lacking", ["MultiAZCapable", "SupportsIAMDatabaseAuthentication"])
-def test_option_that_lacks_what_the_settings_need_is_none(
+def test_option_without_a_needed_feature_does_not_count(
     lacking: str, account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.options = [offer(*PROD.availability_zones, **{lacking: False})]
@@ -439,7 +448,7 @@ def test_retired_engine_version_is_named(
     assert f"Cannot find version {ENGINE_VERSION}" in only_missing(account, DEV, capsys)
 
 
-def test_rds_is_asked_for_what_the_template_asks_for(account: Account) -> None:
+def test_request_to_rds_names_engine_version_and_class(account: Account) -> None:
     asked: list[dict[str, Any]] = []
 
     class Rds:
@@ -454,7 +463,7 @@ def test_rds_is_asked_for_what_the_template_asks_for(account: Account) -> None:
             ]
 
     account.broken["rds"] = Rds
-    assert preflight(account.client, DEV), "the zones stand on two pages"
+    assert preflight(account.client, DEV), "the zones are on two pages"
     assert asked == [
         {
             "Engine": ENGINE,
@@ -465,7 +474,7 @@ def test_rds_is_asked_for_what_the_template_asks_for(account: Account) -> None:
     ]
 
 
-def test_first_database_of_an_account_needs_the_role_of_rds(
+def test_missing_service_linked_role_names_the_command(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.iam.delete_role(RoleName=RDS_ROLE)
@@ -476,33 +485,61 @@ def test_first_database_of_an_account_needs_the_role_of_rds(
 # --- GitHub and alarms ---
 
 
-def test_providers_of_others_do_not_matter(
+def test_other_identity_providers_are_ignored(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     account.iam.create_open_id_connect_provider(
         Url="https://gitlab.test", ThumbprintList=["0" * 40]
     )
     assert preflight(account.client, DEV)
-    assert said(capsys) == []
+    assert problems(capsys) == []
 
 
-def test_provider_that_somebody_else_created_is_told(
+def test_existing_provider_for_github_is_noted(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stops `make deploy-github-roles` only."""
+    """Only `make deploy-github-roles` needs to know it."""
     url = f"https://{GITHUB}"
     arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])[
         "OpenIDConnectProviderArn"
     ]
     assert preflight(account.client, DEV)
-    (line,) = said(capsys)
+    (line,) = problems(capsys)
     assert line.startswith("NOTE     GitHub: ")
     assert f"GITHUB_OIDC_PROVIDER_ARN={arn} make deploy-github-roles" in line
     account.iam.create_role(RoleName="donut-shop-diff", AssumeRolePolicyDocument="{}")
     assert preflight(account.client, DEV)
-    assert said(capsys) == [], "it is the GitHub stack's own"
+    assert problems(capsys) == [], "the provider is the GitHub stack's own"
 
 
 def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ALARM_EMAIL=" in only_missing(account, replace(PROD, alarm_email=None), capsys)
     assert preflight(account.client, replace(PROD, alarm_email=None, requires_alarm_email=False))
+
+
+# --- the synthesized templates ---
+
+
+def test_bootstrap_version_is_what_the_assembly_needs(assembly: Assembly) -> None:
+    manifest = (assembly.directory / "manifest.json").read_text()
+    versions = map(int, re.findall(r'"requiresBootstrapStackVersion": (\d+)', manifest))
+    assert max(versions) == BOOTSTRAP_VERSION
+    parameters = set(re.findall(r'"bootstrapStackVersionSsmParameter": ("[^"]+")', manifest))
+    assert {json.loads(parameter) for parameter in parameters} == {BOOTSTRAP_PARAMETER}
+
+
+def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert database["Engine"] == ENGINE
+    assert database["EngineVersion"] == ENGINE_VERSION
+    assert database["StorageType"] == STORAGE_TYPE
+
+
+def test_alarm_address_must_be_in_the_assembly(
+    assembly_of: Callable[[str], Assembly], tmp_path: Path
+) -> None:
+    """A workflow deploys what another job has synthesized, so that job must be given the address."""
+    without = replace(PROD, alarm_email=None)
+    with pytest.raises(Stop, match="make synth ENV=prod ALARM_EMAIL="):
+        require_alarm_address(PROD, assembly=assembly_of("prod").directory)
+    require_alarm_address(without, assembly=synth(PROD, tmp_path).directory)

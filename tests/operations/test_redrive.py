@@ -1,4 +1,4 @@
-"""From the dead-letter queue back to the queue."""
+"""`make redrive` moves messages from the dead-letter queue back to the queue, and loses none."""
 
 import sys
 from typing import Any
@@ -47,7 +47,7 @@ def queues(aws: None, monkeypatch: pytest.MonkeyPatch) -> Queues:
 
 
 class Interrupted:
-    """SQS, until this call of this method is due."""
+    """An SQS client that is interrupted after so many calls of one method."""
 
     def __init__(self, sqs: Any, *, method: str, after: int) -> None:
         self.sqs, self.method, self.left = sqs, method, after
@@ -66,13 +66,13 @@ def test_every_message_moves(queues: Queues) -> None:
     assert queues.take_all(queues.dead_letters) == []
 
 
-def test_an_empty_queue_is_no_error(queues: Queues) -> None:
+def test_empty_queue_moves_nothing(queues: Queues) -> None:
     queues.take_all(queues.dead_letters)
     assert queues.redrive() == 0
 
 
 @pytest.mark.parametrize("method", ["send_message", "delete_message"])
-def test_an_interruption_may_repeat_a_message_and_loses_none(queues: Queues, method: str) -> None:
+def test_interrupted_redrive_loses_no_message(queues: Queues, method: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         queues.redrive(Interrupted(queues.sqs, method=method, after=3))
     queues.redrive()
@@ -82,7 +82,7 @@ def test_an_interruption_may_repeat_a_message_and_loses_none(queues: Queues, met
     assert queues.take_all(queues.dead_letters) == []
 
 
-def test_the_command_names_the_environment(
+def test_command_moves_messages_of_its_environment(
     queues: Queues, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
@@ -92,7 +92,7 @@ def test_the_command_names_the_environment(
     assert queues.take_all(queues.queue) == sorted(BODIES)
 
 
-def test_an_environment_that_is_none_is_refused(
+def test_unknown_environment_is_rejected(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["redrive", "production"])

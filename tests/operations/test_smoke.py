@@ -1,4 +1,4 @@
-"""What `make smoke` asks of AWS."""
+"""What `make smoke` reads from AWS: the relay's metric and the queues."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,6 @@ from typing import Any
 import boto3
 import pytest
 
-from operations import smoke
 from operations.smoke import Failed, depth, require_no_dead_letters, require_relay
 from settings import ENVIRONMENTS, PROJECT
 
@@ -27,7 +26,7 @@ def relay_ran(
     )
 
 
-def test_relay_that_ran_and_left_nothing_is_right() -> None:
+def test_recent_run_that_left_nothing_passes() -> None:
     cloudwatch = boto3.client("cloudwatch")
     relay_ran(cloudwatch, minutes_ago=5, oldest=300)
     relay_ran(cloudwatch, minutes_ago=1)
@@ -37,12 +36,12 @@ def test_relay_that_ran_and_left_nothing_is_right() -> None:
 @pytest.mark.parametrize(
     ("minutes_ago", "oldest", "words"),
     [
-        (None, 0, "outbox → relay: CloudWatch knows of no run"),
-        (5, 0, "outbox → relay: the relay's last run"),
+        (None, 0, "outbox → relay: CloudWatch has no run"),
+        (5, 0, "outbox → relay: the last run"),
         (1, 90, "outbox → SNS: an order has waited 90 s"),
     ],
 )
-def test_relay_that_is_silent_or_fails_is_named(
+def test_silent_or_failing_relay_is_named(
     minutes_ago: float | None, oldest: float, words: str
 ) -> None:
     cloudwatch = boto3.client("cloudwatch")
@@ -53,25 +52,27 @@ def test_relay_that_is_silent_or_fails_is_named(
         require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=0)
 
 
-def test_metric_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_late_metric_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cloudwatch = boto3.client("cloudwatch")
-    monkeypatch.setattr(smoke.time, "sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5))
+    monkeypatch.setattr(
+        "operations.smoke.time.sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5)
+    )
     require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=10)
 
 
-def test_dead_letters_are_counted() -> None:
+def test_dead_letters_fail_the_check() -> None:
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="stock_dlq_prod")["QueueUrl"]
     require_no_dead_letters(sqs, settings=ENVIRONMENTS["prod"])
     for _ in range(3):
         sqs.send_message(QueueUrl=url, MessageBody="an order")
     sqs.receive_message(QueueUrl=url)
-    assert depth(sqs, "stock_dlq_prod") == 3, "one that somebody is looking at counts, too"
+    assert depth(sqs, "stock_dlq_prod") == 3, "a message in flight counts, too"
     with pytest.raises(Failed, match=r"3 message\(s\) in the dead-letter queue"):
         require_no_dead_letters(sqs, settings=ENVIRONMENTS["prod"])
 
 
-def test_runbook_has_the_words_of_the_command() -> None:
+def test_runbook_explains_every_message_of_the_command() -> None:
     section = (
         (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
     )

@@ -1,4 +1,7 @@
-"""`make smoke` against shops that fail in one way each; tests/e2e/test_smoke.py has the deployed one."""
+"""`make smoke` against a fake shop that fails in one way at a time.
+
+tests/e2e/test_smoke.py runs it against a deployed shop.
+"""
 
 import json
 import subprocess
@@ -18,11 +21,14 @@ from operations.smoke import Failed, Shop, smoke
 from settings import ENVIRONMENTS, PROJECT
 
 LOCAL = ENVIRONMENTS["local"]
-Answer = tuple[int, object]
+Response = tuple[int, object]
 
 
-class StandIn(ThreadingHTTPServer):
-    """A shop that works: an order arrives when its status is asked for the second time. Any answer can be replaced."""
+class FakeShop(ThreadingHTTPServer):
+    """A shop whose orders arrive when their status is read for the second time.
+
+    changed: route → function that returns another response, or None.
+    """
 
     daemon_threads = True
 
@@ -30,18 +36,18 @@ class StandIn(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.stock = 10
         self.statuses = ["published", "arrived"]
-        self.answers: dict[str, dict[str, object]] = {}
+        self.responses: dict[str, dict[str, object]] = {}
         self.ordered = 0
         self.quantities: list[int] = []
         self.requesters: set[str] = set()
         self.tokens: list[str] = []
-        self.changed: dict[str, Callable[[], Answer | None]] = {}
+        self.changed: dict[str, Callable[[], Response | None]] = {}
 
     @property
     def shop(self) -> Shop:
         return Shop(f"http://127.0.0.1:{self.server_port}")
 
-    def answer(self, method: str, path: str, body: Any, key: str) -> Answer:
+    def respond_to(self, method: str, path: str, body: Any, key: str) -> Response:
         route = f"{method} /{urlsplit(path).path.split('/')[1]}"
         if route in self.changed and (changed := self.changed[route]()):
             return changed
@@ -49,9 +55,9 @@ class StandIn(ThreadingHTTPServer):
             case "GET /product":
                 return 200, {"stock": self.stock}
             case "POST /checkout":
-                if key not in self.answers:
-                    self.answers[key] = self.sell(body)
-                return 200, self.answers[key]
+                if key not in self.responses:
+                    self.responses[key] = self.sell(body)
+                return 200, self.responses[key]
             case "POST /product":
                 self.tokens += parse_qs(urlsplit(path).query)["token"]
                 return 403, {"message": "no"}
@@ -76,15 +82,15 @@ class StandIn(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: StandIn
+    server: FakeShop
 
     def respond(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"null")
-        status, answer = self.server.answer(
+        status, value = self.server.respond_to(
             self.command, self.path, body, self.headers.get("Idempotency-Key", "")
         )
-        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        content = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -97,11 +103,11 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeShop]:
     for name, seconds in (("PAUSE", 0.01), ("AWAKE_WITHIN", 0.3), ("TIMEOUT", 0.3)):
         monkeypatch.setattr(operation, name, seconds)
-    monkeypatch.setattr(operation, "_depths", lambda environment: "")
-    with StandIn() as server:
+    monkeypatch.setattr(operation, "_depths", lambda settings: "")
+    with FakeShop() as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -109,26 +115,26 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         thread.join()
 
 
-def once(*answers_in_order: Answer) -> Callable[[], Answer | None]:
-    answers = list(reversed(answers_in_order))
-    return lambda: answers.pop() if answers else None
+def once(*responses_in_order: Response) -> Callable[[], Response | None]:
+    responses = list(reversed(responses_in_order))
+    return lambda: responses.pop() if responses else None
 
 
-def test_one_more_than_there_is_goes_round_the_loop(server: StandIn) -> None:
-    proved = smoke(server.shop, LOCAL, order=False, within=5)
-    assert "order-1 arrived" in proved
+def test_order_is_followed_until_it_arrives(server: FakeShop) -> None:
+    result = smoke(server.shop, LOCAL, order=False, within=5)
+    assert "order-1 arrived" in result
     assert server.quantities[0] == 11
     assert server.requesters == {"smoke"}
     assert len(server.tokens) == 1
 
 
-def test_stock_is_left_as_it_was(server: StandIn) -> None:
-    """Else a few deployments would double it until it is above max_quantity."""
+def test_stock_is_unchanged_afterwards(server: FakeShop) -> None:
+    """Otherwise a few deployments would double it until it is above max_quantity."""
     smoke(server.shop, LOCAL, order=False, within=5)
     assert server.stock == 10
 
 
-def test_nothing_is_ordered_above_max_quantity(server: StandIn) -> None:
+def test_nothing_is_ordered_above_max_quantity(server: FakeShop) -> None:
     server.stock = LOCAL.max_quantity
     with pytest.raises(Failed, match=r"nothing was ordered: it takes 1001 .* max_quantity is 1000"):
         smoke(server.shop, LOCAL, order=False, within=5)
@@ -137,7 +143,7 @@ def test_nothing_is_ordered_above_max_quantity(server: StandIn) -> None:
     smoke(server.shop, LOCAL, order=False, within=5)
 
 
-def test_stock_that_grows_in_between_is_tried_again(server: StandIn) -> None:
+def test_order_is_tried_again_when_the_stock_has_grown(server: FakeShop) -> None:
     server.changed["GET /product"] = once((200, {"stock": 3}), (200, {"stock": 3}))
     assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
     assert server.quantities[:2] == [4, 7], (
@@ -147,26 +153,30 @@ def test_stock_that_grows_in_between_is_tried_again(server: StandIn) -> None:
 
 @pytest.mark.parametrize("route", ["GET /product", "POST /checkout", "POST /product", "GET /order"])
 @pytest.mark.parametrize(
-    "answer", [(503, {"message": "later"}), (502, b"<html>"), (500, b"[]")], ids=str
+    "response", [(503, {"message": "later"}), (502, b"<html>"), (500, b"[]")], ids=str
 )
-def test_shop_that_wakes_up_is_waited_for(server: StandIn, route: str, answer: Answer) -> None:
-    server.changed[route] = once(answer)
+def test_failing_request_is_repeated(server: FakeShop, route: str, response: Response) -> None:
+    server.changed[route] = once(response)
     assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
 
 
 @pytest.mark.parametrize(
-    ("route", "answer", "words"),
+    ("route", "response", "words"),
     [
-        ("GET /product", (500, {}), "API → sales → database: GET /product/donut answers 500"),
+        ("GET /product", (500, {}), "API → sales → database: GET /product/donut returns 500"),
         ("GET /product", (200, b"<html>"), "API → sales → database: Expecting value"),
         ("GET /product", (200, {}), "no stock"),
         ("GET /product", (200, []), "not an object"),
         ("GET /product", (200, {"stock": -1}), "no stock"),
-        ("POST /checkout", (503, {}), "checkout: POST /checkout answers 503"),
-        ("POST /checkout", (200, {"purchased": False}), "checkout: it names no production order"),
-        ("POST /product", (200, {}), "callback: a forged one is answered 200"),
-        ("POST /product", (500, {}), "callback: POST /product/donut answers 500"),
-        ("GET /order", (400, {}), "GET /order answers 400"),
+        ("POST /checkout", (503, {}), "checkout: POST /checkout returns 503"),
+        (
+            "POST /checkout",
+            (200, {"purchased": False}),
+            "checkout: the response names no production order",
+        ),
+        ("POST /product", (200, {}), "callback: a forged one returns 200"),
+        ("POST /product", (500, {}), "callback: POST /product/donut returns 500"),
+        ("GET /order", (400, {}), "GET /order returns 400"),
         (
             "GET /order",
             (200, {"status": "requested"}),
@@ -180,57 +190,59 @@ def test_shop_that_wakes_up_is_waited_for(server: StandIn, route: str, answer: A
         ("GET /order", (200, {"status": "stuck"}), "factory → callback: order order-1 is `stuck`"),
     ],
 )
-def test_failure_names_its_hop(server: StandIn, route: str, answer: Answer, words: str) -> None:
-    server.changed[route] = lambda: answer
+def test_failure_names_its_hop(
+    server: FakeShop, route: str, response: Response, words: str
+) -> None:
+    server.changed[route] = lambda: response
     with pytest.raises(Failed, match=words) as failure:
         smoke(server.shop, LOCAL, order=False, within=0.2)
     assert "\n" not in str(failure.value)
 
 
-def test_repeat_with_another_answer_fails(server: StandIn) -> None:
+def test_repetition_with_another_response_fails(server: FakeShop) -> None:
     orders = [{"purchased": False, "order_id": f"order-{number}"} for number in (2, 1)]
     server.changed["POST /checkout"] = lambda: (200, orders.pop())
-    with pytest.raises(Failed, match="a repeat of the Idempotency-Key is answered"):
+    with pytest.raises(Failed, match="a repeated Idempotency-Key returns"):
         smoke(server.shop, LOCAL, order=False, within=5)
 
 
 @pytest.mark.parametrize(
     "environment", [name for name in ENVIRONMENTS if name not in ("local", "prod")]
 )
-def test_other_environments_are_treated_as_local(server: StandIn, environment: str) -> None:
+def test_every_environment_but_prod_orders(server: FakeShop, environment: str) -> None:
     assert "arrived" in smoke(server.shop, ENVIRONMENTS[environment], order=False, within=5)
 
 
 @pytest.fixture
 def prod(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What prod's smoke asked of AWS, where nothing is wrong."""
-    asked: list[str] = []
-    monkeypatch.setattr(operation.aws, "client", lambda service: service)
+    """Return a list of what the command checks in AWS, where everything passes."""
+    checked: list[str] = []
+    monkeypatch.setattr("operations.smoke.aws.client", lambda service: service)
     monkeypatch.setattr(
-        operation, "require_relay", lambda client, **others: asked.append(f"relay by {client}")
+        operation, "require_relay", lambda client, **others: checked.append(f"relay by {client}")
     )
     monkeypatch.setattr(
         operation,
         "require_no_dead_letters",
-        lambda client, **others: asked.append(f"dlq by {client}"),
+        lambda client, **others: checked.append(f"dlq by {client}"),
     )
-    return asked
+    return checked
 
 
-def test_prod_is_looked_at_only(server: StandIn, prod: list[str]) -> None:
+def test_prod_orders_nothing(server: FakeShop, prod: list[str]) -> None:
     assert "nothing was ordered" in smoke(server.shop, ENVIRONMENTS["prod"], order=False, within=5)
     assert server.quantities == []
     assert len(server.tokens) == 1, "a forged callback"
     assert prod == ["dlq by sqs", "relay by cloudwatch"]
 
 
-def test_prod_orders_when_it_is_told_to(server: StandIn, prod: list[str]) -> None:
+def test_prod_orders_if_the_option_is_given(server: FakeShop, prod: list[str]) -> None:
     assert "order-1 arrived" in smoke(server.shop, ENVIRONMENTS["prod"], order=True, within=5)
     assert server.quantities == [11]
-    assert server.stock == 21, "what was baked is there to be sold"
+    assert server.stock == 21, "what the factory made is there to be sold"
 
 
-def test_max_order_is_the_environments_own(server: StandIn) -> None:
+def test_max_quantity_is_the_environments_own(server: FakeShop) -> None:
     with pytest.raises(Failed, match="max_quantity is 10"):
         smoke(server.shop, replace(LOCAL, max_quantity=10), order=False, within=5)
 
@@ -252,7 +264,7 @@ def run(environment: str, *arguments: str, directory: Path) -> subprocess.Comple
     )
 
 
-def test_url_is_what_the_deployment_wrote_down(server: StandIn, tmp_path: Path) -> None:
+def test_url_comes_from_the_deployments_outputs(server: FakeShop, tmp_path: Path) -> None:
     outputs = tmp_path / "cdk.outputs.json"
     outputs.write_text(json.dumps({"donut-shop-service-dev": {"ApiUrl": f"{server.shop.url}/"}}))
     done = run("dev", directory=tmp_path)
@@ -263,14 +275,17 @@ def test_url_is_what_the_deployment_wrote_down(server: StandIn, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["prod"], "donut-shop-service-prod was not the last"),
-        (["dev", "--outputs=missing.json"], "donut-shop-service-dev was not the last"),
+        (["prod"], "cdk.outputs.json has no outputs of donut-shop-service-prod"),
+        (
+            ["dev", "--outputs=missing.json"],
+            "missing.json has no outputs of donut-shop-service-dev",
+        ),
         (["dev", "--outputs=broken.json"], "Expecting value"),
         (["local", "--endpoint=missing"], "`make up` starts it"),
     ],
     ids=str,
 )
-def test_without_a_url_it_says_one_sentence(
+def test_missing_url_is_reported_in_one_sentence(
     arguments: list[str], words: str, tmp_path: Path
 ) -> None:
     (tmp_path / "cdk.outputs.json").write_text(
@@ -283,7 +298,7 @@ def test_without_a_url_it_says_one_sentence(
     assert words in line
 
 
-def test_prod_without_credentials_says_one_sentence(server: StandIn, tmp_path: Path) -> None:
+def test_missing_credentials_are_reported_in_one_sentence(server: FakeShop, tmp_path: Path) -> None:
     outputs = tmp_path / "cdk.outputs.json"
     outputs.write_text(json.dumps({"donut-shop-service-prod": {"ApiUrl": server.shop.url}}))
     done = run("prod", directory=tmp_path)

@@ -1,4 +1,4 @@
-"""What an operator, the clock or an accident does to the deployed shop."""
+"""What an operator, the passage of time or an accident does to the deployed shop."""
 
 import os
 import subprocess
@@ -7,35 +7,40 @@ from contextlib import contextmanager
 
 import psutil
 
-from local.cloud import PROJECT
+from settings import PROJECT
 from tests.support.deployed_shop import Shop
 
 
 def run_relay(shop: Shop) -> None:
-    """Now, and not when its minute has come."""
-    answer = shop.cloud.client("lambda").invoke(
-        FunctionName="donut-shop-relay-local", Payload=b"{}"
-    )
-    assert "FunctionError" not in answer, answer["Payload"].read()
+    """Run the relay now, instead of waiting for its schedule."""
+    shop.invoke("relay")
 
 
 def make_due(shop: Shop) -> None:
-    """The time until the relay looks at an open order again has passed."""
+    """Make every open order due, as if the time until the relay's next look at it had passed."""
     shop.sql(
-        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) WHERE next_attempt_at IS NOT NULL"
+        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6)"
+        " WHERE next_attempt_at IS NOT NULL"
     )
 
 
-def kill_database(shop: Shop) -> None:
+def database_process(shop: Shop) -> psutil.Process:
+    """Return the process of the database server."""
     pid = shop.cloud.database.pid
-    assert pid, "it is not running"  # psutil takes None for the tests' own process
-    server = psutil.Process(pid)
+    assert pid, "the database does not run"  # psutil.Process(None) is the tests' own process
+    return psutil.Process(pid)
+
+
+def kill_database(shop: Shop) -> None:
+    """Kill the database server, and wait for its end."""
+    server = database_process(shop)
     server.kill()
     server.wait(timeout=10)
 
 
 @contextmanager
 def database_killed(shop: Shop) -> Iterator[None]:
+    """Kill the database server, and start it again at the end of the block."""
     kill_database(shop)
     try:
         yield
@@ -43,19 +48,22 @@ def database_killed(shop: Shop) -> Iterator[None]:
         shop.cloud.database.start()
 
 
-def shell_environment(shop: Shop) -> dict[str, str]:
-    """A person's, whose `make` is about this cloud."""
+def shell_variables(shop: Shop) -> dict[str, str]:
+    """Return the variables of a person's shell in which `make` refers to this cloud."""
     of_another_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     host = {name: value for name, value in os.environ.items() if name not in of_another_make}
     return host | {"CLOUD_DIRECTORY": str(shop.cloud.directory), "ENV": "local"}
 
 
 def run(shop: Shop, command: str, *, stdin: str = "") -> str:
-    """What a command says, typed in the project's root."""
+    """Run a command in the project's root, and return what it prints.
+
+    Fails if the command fails.
+    """
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,
-        env=shell_environment(shop),
+        env=shell_variables(shop),
         input=stdin,
         capture_output=True,
         text=True,

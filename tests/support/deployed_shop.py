@@ -1,5 +1,6 @@
-"""The deployed shop as its clients and its factory see it, and its books."""
+"""The deployed shop, as its clients and its factory see it, with its books."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,78 +8,111 @@ import requests
 
 from local.cloud import Cloud
 from local.factory import Factory, Order
+from settings import ENVIRONMENTS
 from tests.support.books import Books
 from tests.support.polling import eventually
 
-ANSWERED_WITHIN = 5 + 0.5
-"""Seconds: the contract's 5, and half a second for the gateway and the machine."""
+SETTINGS = ENVIRONMENTS["local"]
+RESPONDS_WITHIN = 5 + 0.5
+"""Seconds: 5 by the contract, and half a second for the gateway and the machine."""
 PATIENCE = 20
-"""Seconds: for a message on its way through the queue, retries included."""
+"""Seconds that a message may take through the queue, retries included."""
+CONTENT_TYPE = "application/json; charset=utf-8"
+UNAVAILABLE = {"message": "데이터베이스 연결 오류"}
+"""The body of every response with status 503."""
+
+
+def call_back(callback_url: str, **options: Any) -> requests.Response:
+    """Call back as the factory does when an order is ready."""
+    return requests.post(callback_url, timeout=10, **options)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop(Books):
+    """A shop that is deployed to a local cloud, and whose factory is in the tests' own process."""
+
     cloud: Cloud
     factory: Factory
 
     def request(self, method: str, path: str, **options: Any) -> requests.Response:
+        """Send a request to the API."""
         return requests.request(method, self.cloud.endpoint + path, timeout=10, **options)
 
     def checkout(
-        self, count: object, *, headers: dict[str, str] | None = None, **fields: object
+        self,
+        quantity: object,
+        *,
+        headers: Mapping[str, str | bytes] | None = None,
+        **fields: object,
     ) -> requests.Response:
-        return self.request(
-            "POST",
-            "/checkout",
-            json={"MessageAttributeProductCnt": count, **fields},
-            headers=headers,
-        )
+        """Request a purchase. fields: further fields of the body."""
+        body = {"MessageAttributeProductCnt": quantity, **fields}
+        return self.request("POST", "/checkout", json=body, headers=headers)
 
-    def order_more(self, count: object = 100, **fields: object) -> str:
-        """The id of the production order that a checkout beyond the stock leaves."""
-        answer = self.checkout(count, **fields).json()
-        assert answer["purchased"] is False
-        return str(answer["order_id"])
+    def order_more(self, quantity: object = 100, **fields: Any) -> str:
+        """Request more than the stock, and return the id of the resulting production order."""
+        checkout = self.checkout(quantity, **fields).json()
+        assert checkout["purchased"] is False
+        return str(checkout["order_id"])
 
-    def calls(self, order_id: str) -> list[Order]:
-        """What the factory was asked under this order's id."""
-        return [
-            call
-            for call in list(self.factory.received)
-            if call.headers.get("idempotency-key") == order_id
-        ]
+    def placed_orders(self, order_id: str) -> list[Order]:
+        """Return what the factory has received under this order's id, in its order."""
+        received = list(self.factory.received)
+        return [order for order in received if order.headers.get("idempotency-key") == order_id]
 
-    def factory_call(self, order_id: str) -> Order:
-        """The first of them, as soon as there is one."""
+    def placed_order(self, order_id: str) -> Order:
+        """Wait until the factory has received the order, and return it as it was first received."""
 
-        def called() -> Order:
-            assert self.calls(order_id), f"the factory has not heard of {order_id}"
-            return self.calls(order_id)[0]
+        def first() -> Order:
+            assert self.placed_orders(order_id), f"the factory has not received {order_id}"
+            return self.placed_orders(order_id)[0]
 
-        return eventually(called, within=PATIENCE)
+        return eventually(first, within=PATIENCE)
+
+    def callback_url(self, order_id: str) -> str:
+        """Wait until the factory has received the order, and return its CallbackUrl."""
+        return str(self.placed_order(order_id).payload["CallbackUrl"])
+
+    def wait_for_two_callbacks(self, order_id: str) -> None:
+        """Wait until the order was placed twice, and both callbacks were accepted."""
+
+        def two_callbacks() -> None:
+            assert [order.callback_status for order in self.placed_orders(order_id)] == [200, 200]
+
+        eventually(two_callbacks, within=PATIENCE)
 
     def status(self, order_id: str) -> str:
+        """Return the order's status, from the API."""
         return str(self.request("GET", f"/order/{order_id}").json()["status"])
 
     def wait_for(self, order_id: str, status: str = "arrived") -> None:
+        """Wait until the order has this status."""
+
         def reached() -> None:
             assert self.status(order_id) == status
 
         eventually(reached, within=PATIENCE)
 
     def queue_url(self, name: str) -> str:
-        return str(self.cloud.client("sqs").get_queue_url(QueueName=f"{name}_local")["QueueUrl"])
+        """Return a queue's URL. name: stock_queue or stock_dlq."""
+        queue = self.cloud.client("sqs").get_queue_url(QueueName=SETTINGS.message_name(name))
+        return str(queue["QueueUrl"])
 
     def topic_arn(self) -> str:
+        """Return the ARN of the topic stock_empty."""
         topics = self.cloud.client("sns").list_topics()["Topics"]
-        return next(
-            topic["TopicArn"]
-            for topic in topics
-            if topic["TopicArn"].endswith(":stock_empty_local")
+        ending = f":{SETTINGS.message_name('stock_empty')}"
+        return next(topic["TopicArn"] for topic in topics if topic["TopicArn"].endswith(ending))
+
+    def invoke(self, function: str) -> None:
+        """Invoke a function with an empty event, and expect it to succeed. function: its folder."""
+        response = self.cloud.client("lambda").invoke(
+            FunctionName=SETTINGS.function_name(function), Payload=b"{}"
         )
+        assert "FunctionError" not in response, response["Payload"].read()
 
     def log_lines(self) -> list[str]:
-        """Everything that every function has logged."""
+        """Return everything that all functions have logged."""
         logs = self.cloud.client("logs")
         groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
         pages = [
@@ -87,3 +121,12 @@ class Shop(Books):
             for page in logs.get_paginator("filter_log_events").paginate(logGroupName=name)
         ]
         return [event["message"] for page in pages for event in page["events"]]
+
+    def wait_until_not_placed(self, order_id: str) -> None:
+        """Wait until the consumer has logged that it could not place the order."""
+
+        def not_placed() -> None:
+            lines = [line for line in self.log_lines() if '"not placed"' in line]
+            assert any(order_id in line for line in lines), f"no attempt to place {order_id} failed"
+
+        eventually(not_placed, within=PATIENCE)

@@ -1,4 +1,4 @@
-"""The commands that a document tells people to type."""
+"""The commands that a document tells people to type, and the commands that the Makefile has."""
 
 import re
 
@@ -8,17 +8,18 @@ BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
 def sections(document: str) -> dict[str, str]:
-    """Each section's text under its heading."""
+    """Return the text under each second-level heading, by heading."""
     parts = re.split(r"^## (.+)$", (PROJECT / document).read_text(), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
 def blocks(text: str, language: str) -> list[str]:
+    """Return the contents of the fenced code blocks in this language."""
     return [body for _, name, body in BLOCK.findall(text) if name == language]
 
 
 def commands(text: str) -> list[str]:
-    """What follows the prompts of its console blocks, without the remarks."""
+    """Return the commands after the prompts of the `console` blocks, without their comments."""
     prompts = [
         re.findall(r"^ *\$ (.+?)(?:\s{2,}#.*)?$", body, re.MULTILINE)
         for body in blocks(text, "console")
@@ -27,15 +28,16 @@ def commands(text: str) -> list[str]:
 
 
 def make_targets(text: str) -> set[str]:
-    """Every `make` command in it, in whatever environment."""
-    return set(re.findall(r"(?:`|\$ )(?:[A-Z_]+=\S+ )*make ([a-z-]+)", text))
+    """Return the targets of all `make` commands in the text, for any environment."""
+    return set(re.findall(r"(?:`|\$ )(?:[A-Z_]+=\S+ )*make ([a-z0-9-]+)", text))
 
 
 def makefile_targets() -> set[str]:
+    """Return the targets that the Makefile has rules for."""
     lines = (PROJECT / "Makefile").read_text().splitlines()
     return {
         target
         for line in lines
-        if re.match(r"[a-z -]+:(?!=)", line)
+        if re.match(r"[a-z0-9 -]+:(?!=)", line)
         for target in line.partition(":")[0].split()
     }

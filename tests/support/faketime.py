@@ -1,4 +1,4 @@
-"""A clock that can be stepped for one process: Debian's libfaketime, unpacked inside the project."""
+"""A clock that can be stepped for one process, with Debian's libfaketime."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ LIBRARY = PROJECT / ".venv/faketime/libfaketimeMT.so.1"
 
 
 class SteppedClock:
-    """The clock of every process that runs with its variables. monotonic: the monotonic clock steps, too."""
+    """The clock of every process that runs with `variables`. monotonic: step that clock, too."""
 
     def __init__(self, directory: Path, *, monotonic: bool = False) -> None:
         self._file = directory / "clock"
@@ -28,17 +28,17 @@ class SteppedClock:
         }
 
     def step_to(self, seconds: float) -> None:
-        """Set the clock so many seconds ahead of the machine's own."""
+        """Set the clock this many seconds ahead of the machine's."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{seconds:+}\n")
         new.rename(self._file)
 
 
 def require_library() -> None:
-    """Unpack the library on first use. Skips the test where it is not to be had."""
+    """Unpack the library on first use. Skip the test if it cannot be downloaded."""
     if not LIBRARY.exists():
         library = unpacked("libfaketime", ending=f"/{LIBRARY.name}")
         if library is None:
-            pytest.skip("libfaketime is not to be had here: it comes from Debian's packages")
+            pytest.skip("libfaketime cannot be downloaded: it comes from Debian's packages")
         LIBRARY.parent.mkdir(parents=True, exist_ok=True)
         LIBRARY.write_bytes(library)

@@ -1,4 +1,4 @@
-"""A factory that first answers each order as the order's MessageAttributeFactoryId says, and not well."""
+"""Ways in which a factory misbehaves: responses of the stand-in, and a server that breaks HTTP."""
 
 import json
 import socket
@@ -12,67 +12,96 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import requests
 
-from local.factory import Factory
+from local.factory import Factory, FactoryResponse, Order
 
 GONE = threading.Event()
+"""Set when the misbehaving factory ends."""
 DRIP_SECONDS = 0.2
 
 
+def accept_without_callback(order: Order) -> FactoryResponse:
+    """Accept an order, and never call back."""
+    return FactoryResponse(calls_back=False)
+
+
+def reject(order: Order) -> FactoryResponse:
+    """Reject an order."""
+    return FactoryResponse(status=500, calls_back=False)
+
+
 def drip(connection: socket.socket, *, head: bytes, drop: bytes) -> None:
+    """Send the head, and then a drop again and again."""
     connection.sendall(head)
     while not GONE.wait(DRIP_SECONDS):
         connection.sendall(drop)
 
 
 def reset(connection: socket.socket) -> None:
+    """Close the connection with a reset."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
 
-def answer(text: str) -> Callable[[socket.socket], None]:
+def send(text: str) -> Callable[[socket.socket], None]:
+    """Return a function that sends the text."""
     return lambda connection: connection.sendall(text.encode())
 
 
 MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
-    "hangs up": lambda connection: None,
-    "resets": reset,
+    "closes the connection": lambda connection: None,
+    "resets the connection": reset,
     "is silent": lambda connection: GONE.wait(),
-    "talks garbage": answer("\x00\xff\r\n garbage\r\n\r\n"),
-    "answers 400": answer("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
-    "answers 500": answer("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
-    "redirects": answer(
+    "does not speak HTTP": send("\x00\xff\r\n garbage\r\n\r\n"),
+    "returns 400": send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
+    "returns 500": send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
+    "redirects for now": send(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
+    ),
+    "redirects for good": send(
         "HTTP/1.1 308 Permanent Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     ),
-    "stops half-way": answer('HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"data":'),
-    "stops inside its status line": answer("HTTP/1.1 201 Crea"),
-    "stops inside a header": answer("HTTP/1.1 201 Created\r\nContent-Le"),
-    "stops before the empty line": answer("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n"),
+    "stops half-way": send('HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"data":'),
+    "stops inside its status line": send("HTTP/1.1 201 Crea"),
+    "stops inside a header": send("HTTP/1.1 201 Created\r\nContent-Le"),
+    "stops before the empty line": send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n"),
     "drips headers": lambda connection: drip(
         connection, head=b"HTTP/1.1 201 Created\r\n", drop=b"X-Drop: x\r\n"
     ),
-    "drips its answer": lambda connection: drip(
+    "drips its body": lambda connection: drip(
         connection, head=b"HTTP/1.1 201 Created\r\n\r\n", drop=b" "
     ),
 }
+"""What the factory does on a connection, after it has read the request."""
 
 
 @contextmanager
 def misbehaving(factory: Factory, *, times: int) -> Iterator[dict[str, list[float]]]:
-    """In the factory's place; after so many times an order is delivered. Answers when each was tried."""
-    tries = defaultdict[str, list[float]](list)
+    """Replace the factory by one that misbehaves, and yield when it received the requests.
+
+    An order's MessageAttributeFactoryId names its misbehaviour. After so many times, the factory
+    accepts the order and calls back. The result has a list of times on the monotonic clock for each
+    misbehaviour. Requests for any other path than the factory's are listed under their path.
+    """
+    received = defaultdict[str, list[float]](list)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             order = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             name = order["MessageAttributeFactoryId"]
-            tries[name].append(time.monotonic())
             self.close_connection = True
-            if len(tries[name]) > times:
+            if not factory.url.endswith(self.path):
+                received[self.path].append(time.monotonic())
+                return
+            received[name].append(time.monotonic())
+            if len(received[name]) > times:
                 self.connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
                 requests.post(order["CallbackUrl"], json=order, timeout=10)
                 return
             with suppress(OSError):
                 MISBEHAVIOURS[name](self.connection)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Log nothing."""
 
     factory.stop()
     GONE.clear()
@@ -80,7 +109,7 @@ def misbehaving(factory: Factory, *, times: int) -> Iterator[dict[str, list[floa
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
-            yield tries
+            yield received
         finally:
             GONE.set()
             server.shutdown()

@@ -1,4 +1,4 @@
-"""Waiting for what other processes do."""
+"""Wait for what other threads and processes do."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,10 @@ T = TypeVar("T")
 
 
 def eventually(assertion: Callable[[], T], *, within: float) -> T:
-    """Call the assertion until it holds, and answer its result. After `within` seconds its failure is the test's."""
+    """Call the assertion until it holds, and return its result.
+
+    Raises its AssertionError if it still fails after `within` seconds.
+    """
     deadline = time.monotonic() + within
     while True:
         try:

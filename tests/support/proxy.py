@@ -1,4 +1,4 @@
-"""A network that behaves badly: a TCP proxy between a client and a server on this machine."""
+"""A bad network: a TCP proxy between a client and a server on this machine."""
 
 import socket
 import struct
@@ -16,7 +16,8 @@ CHUNK = 64 * 1024
 class Direction:
     """What happens to each chunk of bytes on its way.
 
-    delay: seconds. drip: each byte alone, so many seconds apart. limit: after so many bytes, `on_limit` is called once.
+    delay: seconds. drip: each byte alone, so many seconds apart. limit: after so many bytes,
+    `on_limit` is called once.
     """
 
     delay: Callable[[], float] = lambda: 0.0
@@ -27,7 +28,7 @@ class Direction:
 
 @dataclass
 class Link:
-    """One connection through the proxy. swallow: nothing gets through any more, and nobody is told."""
+    """One connection through the proxy. swallow: drop all further bytes without an error."""
 
     client: socket.socket
     server: socket.socket
@@ -36,7 +37,10 @@ class Link:
 
 @dataclass
 class Proxy:
-    """Forwards connections to a port. What is set on a direction holds for the chunks that arrive from then on."""
+    """Forwards connections to a port.
+
+    What is set on a direction holds for the chunks that arrive from then on.
+    """
 
     target: int
     to_server: Direction = field(default_factory=Direction)
@@ -58,12 +62,12 @@ class Proxy:
             self.to_server.delay = lambda: seconds
 
     def cut(self, side: Side) -> None:
-        """Reset every connection that is open now, on one side only: the other side hears nothing of it."""
+        """Reset every open connection on one side. The other side does not learn of it."""
         for link in list(self.links):
             reset(link.client if side == "client" else link.server)
 
     def swallow(self) -> None:
-        """Lose everything on the connections that are open now, as when a NAT has forgotten them."""
+        """Drop all further bytes on the open connections, as a NAT does that has forgotten them."""
         for link in list(self.links):
             link.swallow = True
 
@@ -111,12 +115,12 @@ class Proxy:
             pieces = [chunk[n : n + 1] for n in range(len(chunk))] if direction.drip else [chunk]
             for piece in pieces:
                 self._closing.wait(direction.drip)
-                with suppress(OSError):  # what was cut swallows the rest
+                with suppress(OSError):  # the connection has been cut
                     target.sendall(within_limit(direction, piece))
 
 
 def within_limit(direction: Direction, piece: bytes) -> bytes:
-    """Return what the limit lets through of it."""
+    """Return the part of the piece that is within the direction's limit."""
     if direction.limit is None:
         return piece
     allowed, direction.limit = piece[: direction.limit], direction.limit - len(piece)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 @pytest.fixture
 def configs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The configuration of each client that is created, in order."""
+    """Return the list to which the configuration of each new client is added."""
     create, configs = boto3.client, list[Any]()
 
     def client(service: str, *, config: Any) -> Any:

@@ -61,7 +61,7 @@ def response(status: int, body: Any = b"{}", **headers: str) -> urllib3.HTTPResp
 
 @pytest.fixture
 def factory(monkeypatch: pytest.MonkeyPatch) -> FakeFactory:
-    """A factory that takes every order."""
+    """Return a factory that takes every order."""
     factory = FakeFactory(lambda request: response(201))
     factory.install(monkeypatch)
     return factory
@@ -69,7 +69,7 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> FakeFactory:
 
 @pytest.fixture
 def consumer(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The handler, without the postponing of failed messages."""
+    """Return the handler's module, without the postponing of failed messages."""
     module = load("consumer")
     monkeypatch.setattr(module, "postpone", lambda record: None)
     return module
@@ -260,7 +260,7 @@ def test_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
 
 @pytest.fixture
 def sqs(monkeypatch: pytest.MonkeyPatch, factory: FakeFactory) -> Iterator[Stubber]:
-    """The consumer's SQS client. The factory fails, so that messages are postponed."""
+    """Stub the consumer's SQS client. The factory fails, so that messages are postponed."""
     factory.respond = respond_with(503)
     client = boto3.client("sqs")
     clients = {("sqs", deadline.POSTPONE): client}

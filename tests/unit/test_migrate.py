@@ -14,6 +14,7 @@ import pytest
 
 from common import database, deadline, failures
 from migrate import checksums, users
+from settings import DATABASE_USERS_FILE, PROJECT
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -95,6 +96,43 @@ def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) ->
             f" `CREATE OR REPLACE PROCEDURE {path.stem}(`, and after its parameters the lines"
             " `    SQL SECURITY DEFINER` and `    MODIFIES SQL DATA`"
         )
+
+
+GRANTED = [
+    (function, grant)
+    for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
+    for grant in entry["grants"]
+]
+STORE = (PROJECT / "lambdas/common/store.py").read_text()
+
+
+@pytest.mark.parametrize(("function", "grant"), GRANTED)
+def test_each_granted_procedure_has_a_file(function: str, grant: str, migrate: ModuleType) -> None:
+    if grant.startswith("EXECUTE"):
+        path = migrate.PROCEDURES / f"{grant.rpartition(' ')[2]}.sql"
+        assert path.exists(), f"{function} may call {path.stem}: create {path.relative_to(PROJECT)}"
+
+
+@pytest.mark.parametrize(("function", "grant"), GRANTED)
+def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str) -> None:
+    if grant.startswith("EXECUTE"):
+        procedure = grant.rpartition(" ")[2]
+        assert f"CALL {procedure}(" in STORE, (
+            f"lambdas/common/store.py does not call {procedure}, which {function} may call"
+        )
+
+
+@pytest.mark.parametrize(("function", "grant"), GRANTED)
+def test_each_granted_column_is_in_a_migration(
+    function: str, grant: str, migrate: ModuleType
+) -> None:
+    sql = "".join(path.read_text() for path in migrate.MIGRATIONS.glob("*.sql"))
+    if columns := re.match(r"SELECT \((.+)\) ON", grant):
+        for column in columns[1].split(", "):
+            assert re.search(rf"\b{column}\b", sql), (
+                f"lambdas/migrate/migrations/ does not create the column {column}, "
+                f"which {function} may read"
+            )
 
 
 def test_message_quotes_the_file_only(migrate: ModuleType) -> None:

@@ -577,7 +577,7 @@ def out_of_stock(
     store: FakeSalesStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> ModuleType:
-    """The handler, with a topic and a store that is out of stock."""
+    """Return the handler's module, with a topic and a store that is out of stock."""
     module = load("sales", STOCK_EMPTY_TOPIC_ARN=pipe.topic_arn)
     store.outcome = "out_of_stock"
     monkeypatch.setattr(module, "store", store)

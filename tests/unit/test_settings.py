@@ -1,8 +1,12 @@
+"""Each environment's values, the rules for them, and the names that are made from them."""
+
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+import settings
 from settings import (
     ENVIRONMENTS,
     MAX_CONNECTIONS,
@@ -41,6 +45,11 @@ EXISTING = ExistingDatabase(
         (
             {"factory_url": "http://factory.test", "allow_http_factory": False},
             "factory_url is plain http: set allow_http_factory to allow it",
+        ),
+        (
+            {"log_retention_days": 10},
+            "log_retention_days 10 is not one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, "
+            "545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
         ),
         (
             {"public_url": "shop.test"},
@@ -98,15 +107,39 @@ EXISTING = ExistingDatabase(
     ],
     ids=str,
 )
-def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(ValueError) as failure:
+def test_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(f'environment dev: {sentence}')}$"):
         replace(DEV, **change)
-    assert str(failure.value) == f"environment dev: {sentence}"
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    sentences = (
+        "environment dev: max_quantity must be between 1 and 1,000,000; "
+        "alarm_email 'nobody' is not an e-mail address"
+    )
+    with pytest.raises(ValueError, match=f"^{sentences}$"):
+        replace(DEV, max_quantity=0, alarm_email="nobody")
+
+
+def test_environment_says_whether_plain_http_is_allowed() -> None:
+    """The default factory has no https, so a default for this setting would be a trap or a hole."""
+    with pytest.raises(TypeError, match="allow_http_factory"):
+        Settings(name="new", database=MANAGED)  # type: ignore[call-arg] # it is what is tested
+
+
+def test_function_whose_connections_are_not_counted_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users = {**settings.DATABASE_USERS, "refund": "shop_refund"}
+    monkeypatch.setattr(settings, "DATABASE_USERS", users)
+    with pytest.raises(ValueError, match="_peak_concurrency does not say how often refund may run"):
+        replace(DEV)
 
 
 @pytest.mark.parametrize(
     "change",
     [
+        {"log_retention_days": 14},
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
         {"public_url": None},
@@ -121,54 +154,60 @@ def test_a_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None
     ],
     ids=str,
 )
-def test_a_right_setting_is_taken(change: dict[str, Any]) -> None:
-    settings = replace(DEV, **change)
-    assert {name: getattr(settings, name) for name in change} == change
+def test_correct_setting_is_accepted(change: dict[str, Any]) -> None:
+    changed = replace(DEV, **change)
+    assert {name: getattr(changed, name) for name in change} == change
 
 
-def test_the_command_line_overrides() -> None:
+def test_context_overrides_settings() -> None:
     assert DEV.override(
         {"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}
     ) == replace(DEV, factory_url="https://factory.test/api", public_url="https://shop.test")
 
 
-def test_the_command_line_overrides_the_managed_databases_login() -> None:
+def test_context_overrides_the_login_of_a_managed_database() -> None:
     local = ENVIRONMENTS["local"]
     assert isinstance(local.database, ManagedDatabase)
     assert local.override({"database_login": "iam"}) == replace(
         local, database=replace(local.database, login="iam")
     )
+
+
+def test_context_with_a_wrong_login_is_rejected() -> None:
     with pytest.raises(ValueError, match="the database's login 'none' is not one of iam, secret"):
-        local.override({"database_login": "none"})
+        ENVIRONMENTS["local"].override({"database_login": "none"})
+
+
+def test_context_with_a_login_to_an_existing_database_is_rejected() -> None:
     with pytest.raises(
         ValueError, match="environment dev: database_login is for a managed database"
     ):
         replace(DEV, database=EXISTING).override({"database_login": "iam"})
 
 
-def test_the_command_line_overrides_nothing_else() -> None:
+def test_context_overrides_nothing_else() -> None:
     assert DEV.override({"max_quantity": "7", "database": "mine", "factory_url": ""}) == DEV
 
 
-def test_what_the_command_line_says_is_checked() -> None:
+def test_setting_in_the_context_is_checked() -> None:
     with pytest.raises(ValueError, match="factory_url"):
         DEV.override({"factory_url": "factory.test"})
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_an_environment_is_found_by_its_own_name(name: str) -> None:
+def test_environment_is_found_by_its_own_name(name: str) -> None:
     assert ENVIRONMENTS[name].name == name
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
-def test_data_outlives_the_stack_where_it_matters(name: str) -> None:
-    settings: Settings = ENVIRONMENTS[name]
-    assert settings.retain_data
-    assert settings.idempotency_retention >= 24 * 3600
+def test_customer_data_outlives_its_stack(name: str) -> None:
+    environment = ENVIRONMENTS[name]
+    assert environment.retain_data
+    assert environment.idempotency_retention >= 24 * 3600
 
 
 def test_dev_fits_an_account_on_the_free_plan() -> None:
-    """RDS refuses more than one day of backups there, and a new account has no concurrency to reserve."""
+    """RDS rejects more than one day of backups there, and a new account can't reserve concurrency."""
     assert isinstance(DEV.database, ManagedDatabase)
     assert DEV.database.backup_days == 1
     assert DEV.database.instance_class == "t4g.micro"
@@ -176,54 +215,76 @@ def test_dev_fits_an_account_on_the_free_plan() -> None:
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
-def test_backups_are_kept_for_a_week_where_data_matters(name: str) -> None:
+def test_customer_data_has_backups_of_a_week(name: str) -> None:
     database = ENVIRONMENTS[name].database
     assert isinstance(database, ManagedDatabase)
     assert database.backup_days >= 7
 
 
-@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
-def test_zones_are_those_with_every_instance_family(settings: Settings) -> None:
-    """ap-northeast-2b lacks several families: t2, m4 and t3a are refused there."""
-    assert settings.availability_zones == ("ap-northeast-2a", "ap-northeast-2c")
+@pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_zones_are_those_with_every_instance_family(environment: Settings) -> None:
+    """ap-northeast-2b lacks several families, such as t2, m4 and t3a."""
+    assert environment.availability_zones == ("ap-northeast-2a", "ap-northeast-2c")
 
 
-@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
-def test_connections_fit_the_database_at_the_worst(settings: Settings) -> None:
-    """With a reservation: twice it, for a deployment. Without: what the throttle admits while the first still runs."""
-    assert isinstance(settings.database, ManagedDatabase)
-    reserved = settings.reserved_concurrency
+@pytest.mark.parametrize("environment", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_peak_of_connections_fits_the_database(environment: Settings) -> None:
+    """A reservation counts twice, because of deployments.
+
+    Without a reservation, the throttle limits how many requests come while the first still runs.
+    """
+    assert isinstance(environment.database, ManagedDatabase)
+    reserved = environment.reserved_concurrency
     connections: float = 10  # people and the migration
     for function, throttle in (
-        ("sales", settings.throttle),
-        ("restock", settings.callback_throttle),
+        ("sales", environment.throttle),
+        ("restock", environment.callback_throttle),
     ):
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
         connections += 2 * reserved[function] if function in reserved else admitted
-    connections += 2 * reserved.get("relay", 1)  # one run each minute
-    assert connections == settings.most_connections()
-    assert connections < MAX_CONNECTIONS[settings.database.instance_class]
+    connections += 2 * reserved.get("relay", 1)  # one run per minute
+    assert connections == environment.peak_connections()
+    assert connections < MAX_CONNECTIONS[environment.database.instance_class]
 
 
 def test_alarm_address_is_required_in_prod_only() -> None:
-    required = {name for name, settings in ENVIRONMENTS.items() if settings.requires_alarm_email}
+    required = {name for name, each in ENVIRONMENTS.items() if each.requires_alarm_email}
     assert required == {"prod"}
 
 
-def test_command_line_gives_the_alarm_address() -> None:
+def test_context_gives_the_alarm_address() -> None:
     assert DEV.override({"alarm_email": "ops@shop.test"}).alarm_email == "ops@shop.test"
     with pytest.raises(ValueError, match="alarm_email 'ops' is not an e-mail address"):
         DEV.override({"alarm_email": "ops"})
 
 
 def test_only_dev_needs_the_dual_stack_endpoint_of_sns() -> None:
-    """Interface endpoints answer for the ordinary name only, and local functions call the emulator."""
-    endpoints = {name: settings.sns_endpoint for name, settings in ENVIRONMENTS.items()}
-    assert endpoints == {
-        "local": None,
-        "dev": "https://sns.ap-northeast-2.api.aws",
-        "staging": None,
-        "prod": None,
+    """Interface endpoints replace the ordinary name only, and local functions call the emulator."""
+    endpoints = {
+        name: each.sns_endpoint for name, each in ENVIRONMENTS.items() if each.sns_endpoint
     }
+    assert endpoints == {"dev": "https://sns.ap-northeast-2.api.aws"}
     assert replace(DEV, endpoint_zones=1).sns_endpoint is None
     assert replace(DEV, database=EXISTING).sns_endpoint is None
+
+
+# --- names
+
+
+def test_settings_become_variables_under_their_own_names() -> None:
+    assert DEV.variables("overdue_after", "factory_url") == {
+        "OVERDUE_AFTER": str(DEV.overdue_after),
+        "FACTORY_URL": DEV.factory_url,
+    }
+
+
+@pytest.mark.parametrize("function", ["sales", "stock_check", "stock_check_dev"])
+def test_function_is_found_by_its_physical_name(function: str) -> None:
+    assert DEV.function_of(DEV.function_name(function)) == function
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("sales", "Sales"), ("stock_check", "StockCheck"), ("a_b_c", "ABC")]
+)
+def test_folder_becomes_a_name_in_pascal_case(folder: str, name: str) -> None:
+    assert settings.pascal_case(folder) == name

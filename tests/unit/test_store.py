@@ -37,7 +37,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def connection(clock: FakeClock) -> FakeConnection:
-    """A connection with 3 s left to a server whose clock is 1000 s ahead."""
+    """Return a connection with 3 s left, to a server whose clock is 1000 s ahead."""
     connection = FakeConnection(until=clock.now + 3)
     connection.server_clock.observe(1000.0, sent=0.0, received=0.0)
     return connection

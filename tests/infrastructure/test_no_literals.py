@@ -1,16 +1,15 @@
-"""Everything is wired by reference: no ARN, account, address or password is typed into a template."""
+"""Templates refer to other resources: they contain no ARN, account, address or password."""
 
 import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly
 
 
 def leaves(value: Any) -> Iterator[str]:
-    """Every text in a template, keys too; the pieces that CDK joins with a reference are one text."""
+    """Yield every text in a template, including keys, and `Fn::Join` as one text with `${}` in it."""
     if isinstance(value, dict):
         if "Fn::Join" in value and any(isinstance(part, dict) for part in value["Fn::Join"][1]):
             separator, parts = value["Fn::Join"]
@@ -26,35 +25,33 @@ def leaves(value: Any) -> Iterator[str]:
         yield value
 
 
-def test_no_arn_is_typed(assembly: Assembly) -> None:
+def test_templates_contain_no_arn(assembly: Assembly) -> None:
     for text in leaves(assembly.templates):
         assert "${" in text or not re.search(r"\barn:", text), text
 
 
-def test_no_account_is_typed(assembly: Assembly) -> None:
+def test_templates_contain_no_account(assembly: Assembly) -> None:
     for text in leaves(assembly.templates):
         assert not re.search(r"\b\d{12}\b", text), text
 
 
-def test_only_urls_are_the_factorys_and_the_sns_endpoint(assembly: Assembly) -> None:
+def test_templates_contain_no_url_but_those_of_the_settings(assembly: Assembly) -> None:
     urls = {text for text in leaves(assembly.templates) if re.search(r"://|amazonaws\.com/", text)}
-    settings = ENVIRONMENTS[assembly.name]
-    assert urls == {settings.factory_url} | (
-        {settings.sns_endpoint} if settings.sns_endpoint else set()
-    )
+    settings = assembly.settings
+    assert urls == {settings.factory_url, settings.sns_endpoint} - {None}
 
 
-def test_no_password_is_typed(assembly: Assembly) -> None:
+def test_templates_contain_no_password(assembly: Assembly) -> None:
     texts = list(leaves(assembly.templates))
     assert not {"MasterUserPassword", "SecretString"} & set(texts)
-    assert not [text for text in texts if "{{resolve:" in text]
+    for text in texts:
+        assert "{{resolve:" not in text, text
     for function in assembly.functions():
-        assert not [
-            key for key in assembly.environment(function) if re.search("PASSWORD|TOKEN|KEY", key)
-        ]
+        for variable in assembly.variables(function):
+            assert not re.search("PASSWORD|TOKEN|KEY", variable), f"{function}: {variable}"
 
 
-def test_a_typed_literal_would_be_seen() -> None:
+def test_literals_and_references_are_told_apart() -> None:
     template = {
         "A": [
             {"Fn::Join": ["", ["arn:aws:sns:", {"Ref": "R"}]]},

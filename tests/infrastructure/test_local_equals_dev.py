@@ -1,4 +1,4 @@
-"""What is tried on one machine is dev's own template."""
+"""The local environment has the templates of dev, so that a test on one machine says something about dev."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,14 +17,17 @@ SHORTER = {
     "Timeout",
     "VisibilityTimeout",
 }
-"""Times; docs/decisions.md says why."""
-
+"""Times that are shorter locally; docs/decisions.md gives the reason."""
 
 ADDRESSES = {"AWS_ENDPOINT_URL_SNS"}
-"""The local cloud gives its functions one address for all services, which this variable would override."""
+"""Variables that the local functions lack.
+
+The local cloud gives functions one address for all services, which this variable would override.
+"""
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """Return the values in nested dictionaries and lists that are neither, by their paths."""
     if isinstance(value, dict | list) and value:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         return {
@@ -35,10 +38,10 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]
     return {path: value}
 
 
-def test_local_is_dev_but_for_times_and_one_address(
+def test_local_differs_from_dev_in_times_and_one_address(
     tmp_path: Path, assembly_of: Callable[[str], Assembly]
 ) -> None:
-    """With the IAM login, which `make up` asks for where it can; and named as dev is."""
+    """Local is synthesized under dev's name, with the IAM login that `make up` uses where it can."""
     settings = replace(ENVIRONMENTS["local"].override({"database_login": "iam"}), name="dev")
     local, dev = leaves(synth(settings, tmp_path).templates), leaves(assembly_of("dev").templates)
     differences = {

@@ -1,0 +1,621 @@
+"""The changes that tests/forget.py makes, step by step: one of each kind in CONTRIBUTING.md."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+DEPLOY = ".github/workflows/deploy.yml"
+SERVICE = "tests/infrastructure/test_service_stack.py"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a change. Without it, `test` fails, and its output contains `says`.
+
+    edit: makes the step in a copy of the tree. is_last: it follows from the other steps, so that it
+    is made only if the whole change is. mistake: what somebody does who forgets the step.
+    """
+
+    name: str
+    edit: Callable[[Path], None]
+    test: str
+    says: str
+    is_last: bool = False
+    mistake: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of change."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+def create(path: str, text: str) -> Callable[[Path], None]:
+    """Return an edit that writes a new file."""
+
+    def edit(tree: Path) -> None:
+        file = tree / path
+        assert not file.exists(), f"{path} exists already"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    return edit
+
+
+def insert(path: str, text: str, *, before: str) -> Callable[[Path], None]:
+    """Return an edit that inserts text into a file, before the only place with those words."""
+    return replace(path, before, text + before)
+
+
+def replace(path: str, old: str, new: str) -> Callable[[Path], None]:
+    """Return an edit that replaces the only place with those words."""
+
+    def edit(tree: Path) -> None:
+        content = (tree / path).read_text()
+        assert content.count(old) == 1, f"{path} contains {old!r} {content.count(old)} times"
+        (tree / path).write_text(content.replace(old, new))
+
+    return edit
+
+
+def append(path: str, text: str) -> Callable[[Path], None]:
+    """Return an edit that adds text to the end of a file."""
+
+    def edit(tree: Path) -> None:
+        (tree / path).write_text((tree / path).read_text() + text)
+
+    return edit
+
+
+def all_of(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Return an edit that makes several."""
+
+    def edit(tree: Path) -> None:
+        for each in edits:
+            each(tree)
+
+    return edit
+
+
+def command(*words: str) -> Callable[[Path], None]:
+    """Return an edit that a command of the project makes."""
+
+    def edit(tree: Path) -> None:
+        variables = {**os.environ, "PYTHONPATH": "lambdas", "PYTHONDONTWRITEBYTECODE": "1"}
+        subprocess.run(words, cwd=tree, env=variables, capture_output=True, check=True, timeout=300)
+
+    return edit
+
+
+SNAPSHOTS = command(
+    ".venv/bin/pytest", "-q", "tests/infrastructure/test_snapshots.py", "--snapshot-update"
+)
+
+
+def snapshots() -> Step:
+    """Return the step `make snapshots`."""
+    return Step(
+        name="the snapshots",
+        edit=SNAPSHOTS,
+        test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[dev]",
+        says="make snapshots",
+        is_last=True,
+    )
+
+
+FUNCTION = Kind(
+    name="function",
+    steps=(
+        Step(
+            name="its handler",
+            edit=create(
+                "lambdas/refund/handler.py",
+                '''"""Pay customers back."""
+
+from common import environment
+from common.store import Store
+
+config = environment.read(environment.Refund)
+store = Store(config)
+
+
+def handler(event: object, context: object) -> None:
+    """Pay back what is due."""
+    store.backlog()
+''',
+            ),
+            test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
+            says="lambdas/refund has no handler.py",
+        ),
+        Step(
+            name="its variables",
+            edit=append(
+                "lambdas/common/environment.py",
+                "\n\n@dataclass(frozen=True, kw_only=True)\nclass Refund(Database):\n    pass\n",
+            ),
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[refund-dev]",
+            says="lambdas/common/environment.py lacks the class Refund",
+        ),
+        Step(
+            name="the stack",
+            edit=insert(
+                "stacks/service_stack.py",
+                '        self._add_database_function("refund", variables={}, timeout=60)\n',
+                before="        self.api = self._add_api()\n",
+            ),
+            test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
+            says="stacks/service_stack.py does not create the function",
+        ),
+        Step(
+            name="its database user",
+            edit=all_of(
+                insert(
+                    "lambdas/migrate/database_users.json",
+                    '  "refund": {\n    "user": "shop_refund",\n    "grants": []\n  },\n',
+                    before='  "relay": {',
+                ),
+                insert(
+                    "tests/support/grants.py",
+                    '    "shop_refund": [],\n',
+                    before='    "shop_relay": [',
+                ),
+            ),
+            test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
+            says="add it to lambdas/migrate/database_users.json",
+        ),
+        Step(
+            name="its connections",
+            edit=insert(
+                "settings.py",
+                '        unreserved["refund"] = 1\n',
+                before="        reserved = {function: 2 * count",
+            ),
+            test="tests/unit/test_settings.py",
+            says="_peak_concurrency does not say how often refund may run at once",
+        ),
+        Step(
+            name="its cost",
+            edit=insert(
+                "operations/cost.py",
+                '    "refund": Work(seconds=1, invocations=lambda traffic: traffic.orders),\n',
+                before='    "migrate": Work(',
+            ),
+            test="tests/operations/test_cost.py::test_every_resource_has_a_price[dev]",
+            says="operations/cost.py",
+        ),
+        Step(
+            name="its sections in the runbook",
+            edit=append("docs/runbook.md", "\n## RefundErrors, RefundThrottles\n\n`make logs`.\n"),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_each_alarm_has_a_section_in_the_runbook[dev]",
+            says="docs/runbook.md has no section `## Refund",
+        ),
+        Step(
+            name="its line in architecture.md",
+            edit=insert(
+                "docs/architecture.md",
+                "| `refund` | EventBridge, each day | pays customers back |\n",
+                before="| `migrate` | each deployment",
+            ),
+            test="tests/infrastructure/test_documents.py"
+            "::test_architecture_names_every_function[dev]",
+            says="docs/architecture.md",
+        ),
+        Step(
+            name="its permissions",
+            edit=insert(
+                "tests/infrastructure/test_permissions.py",
+                '    "refund": (write_logs("Refund") | log_in("shop_refund"), [NETWORK]),\n',
+                before='    "relay": (write_logs("Relay") | log_in(',
+            ),
+            test="tests/infrastructure/test_permissions.py"
+            "::test_each_function_has_its_own_permissions_only[dev]",
+            says="WITH_IAM and WITH_SECRET in this test do not say what refund may do",
+        ),
+        Step(
+            name="its memory",
+            edit=insert(SERVICE, '"refund": 256, ', before='"sales": 1024, '),
+            test=f"{SERVICE}::test_each_function_has_its_memory[dev]",
+            says="MEMORY_MIB in this test lists the memory of every function",
+        ),
+        Step(
+            name="its login",
+            edit=insert(
+                SERVICE,
+                '        "refund": {"DATABASE_USER": "shop_refund"},\n',
+                before='        "relay": {"DATABASE_USER": "shop_relay"},',
+            ),
+            test=f"{SERVICE}::test_each_function_gets_its_own_login[dev]",
+            says="LOGINS in this test lists the login of every function",
+        ),
+    ),
+)
+
+SETTING = Kind(
+    name="setting",
+    steps=(
+        Step(
+            name="the field",
+            edit=insert(
+                "settings.py",
+                "    refund_days: int = 14\n",
+                before="    publish_within: int = 30\n",
+            ),
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            says="'Settings' object has no attribute 'refund_days'",
+        ),
+        Step(
+            name="the stack",
+            edit=insert(
+                "stacks/service_stack.py",
+                '"refund_days", ',
+                before='"max_quantity", "publish_within"',
+            ),
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            says="stacks/service_stack.py gives sales no value for ['REFUND_DAYS']",
+        ),
+        Step(
+            name="the function's class",
+            edit=insert(
+                "lambdas/common/environment.py",
+                "    refund_days: int\n",
+                before="    max_quantity: int\n",
+            ),
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            says="lambdas/common/environment.py does not declare ['REFUND_DAYS']",
+        ),
+        Step(
+            name="the handler",
+            edit=insert(
+                "lambdas/sales/handler.py",
+                "REFUND_SECONDS = config.refund_days * 86_400\n",
+                before="store = Store(config)\n",
+            ),
+            test=f"{SERVICE}::test_declared_variables_are_read[sales]",
+            says="lambdas/sales does not read ['refund_days']",
+        ),
+        Step(
+            name="its value in the tests",
+            edit=insert(
+                "tests/support/variables.py",
+                '    "REFUND_DAYS": "14",\n',
+                before='    "FACTORY_URL": "http://factory.test',
+            ),
+            test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
+            says="missing in the environment: REFUND_DAYS",
+        ),
+        snapshots(),
+    ),
+)
+
+ALARM = Kind(
+    name="alarm",
+    steps=(
+        Step(
+            name="the stack",
+            edit=insert(
+                "stacks/monitoring_stack.py",
+                """        self._alarm(
+            "QueueTooLong",
+            "More than a thousand production orders wait in the queue.",
+            run="logs",
+            metric=messaging.stock_queue.metric_approximate_number_of_messages_visible(
+                period=MINUTE, statistic="Maximum"
+            ),
+            threshold=1000,
+        )
+""",
+                before='        self._alarm(\n            "OldestMessage",',
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_each_alarm_has_a_section_in_the_runbook[dev]",
+            says="docs/runbook.md has a section for an alarm that does not exist",
+        ),
+        Step(
+            name="the runbook",
+            edit=append("docs/runbook.md", "\n## QueueTooLong\n\n`make logs`.\n"),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_each_alarm_has_a_section_in_the_runbook[dev]",
+            says="docs/runbook.md has no section `## QueueTooLong`",
+        ),
+        snapshots(),
+    ),
+)
+
+MIGRATION = Kind(
+    name="migration",
+    steps=(
+        Step(
+            name="the file",
+            edit=create(
+                "lambdas/migrate/migrations/0009_refund.sql",
+                "CREATE TABLE IF NOT EXISTS refund (refund_id INT NOT NULL PRIMARY KEY)"
+                " ENGINE = InnoDB\n",
+            ),
+            test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
+            says="0009_refund.sql is missing",
+        ),
+        Step(
+            name="its checksum",
+            edit=command(".venv/bin/python", "-m", "operations.checksums"),
+            test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
+            says="0009_refund.sql has no checksum: run `make checksums`",
+        ),
+        Step(
+            name="leaving released files alone",
+            edit=lambda tree: None,
+            mistake=append("lambdas/migrate/migrations/0004_production_order.sql", "-- a remark\n"),
+            test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
+            says="0004_production_order.sql was changed after it was released",
+        ),
+    ),
+)
+
+PROCEDURE = Kind(
+    name="procedure",
+    steps=(
+        Step(
+            name="the file",
+            edit=create(
+                "lambdas/migrate/procedures/refund.sql",
+                """-- Takes a purchase back. Returns one row: the number of purchases deleted.
+CREATE OR REPLACE PROCEDURE refund(
+    IN p_purchase_id BIGINT
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+BEGIN
+    DELETE FROM purchase WHERE purchase_id = p_purchase_id;
+    SELECT ROW_COUNT() AS refunded;
+END
+""",
+            ),
+            test="tests/unit/test_migrate.py::test_each_granted_procedure_has_a_file",
+            says="lambdas/migrate/procedures/refund.sql",
+        ),
+        Step(
+            name="the grant",
+            edit=insert(
+                "lambdas/migrate/database_users.json",
+                '      "EXECUTE ON PROCEDURE refund",\n',
+                before='      "EXECUTE ON PROCEDURE checkout",\n',
+            ),
+            test="tests/integration/test_database_users.py"
+            "::test_each_procedure_is_called_by_a_function",
+            says="no function may call refund: add a grant to lambdas/migrate/database_users.json",
+        ),
+        Step(
+            name="the grant in the table of the tests",
+            edit=insert(
+                "tests/support/grants.py",
+                '        "EXECUTE ON PROCEDURE refund",\n',
+                before='        "SELECT (arrived_at, order_id',
+            ),
+            test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
+            says="tests/support/grants.py",
+        ),
+        Step(
+            name="the method of the store",
+            edit=insert(
+                "lambdas/common/store.py",
+                '''    def refund(self, purchase_id: int) -> None:
+        """Take a purchase back."""
+        self._query_one("CALL refund(%s)", (purchase_id,), repeatable=True)
+
+''',
+                before="    def backlog(self)",
+            ),
+            test="tests/unit/test_migrate.py::test_each_granted_procedure_is_called_by_the_store",
+            says="lambdas/common/store.py does not call refund",
+        ),
+    ),
+)
+
+ROUTE = Kind(
+    name="route",
+    steps=(
+        Step(
+            name="the stack",
+            edit=insert(
+                "stacks/service_stack.py",
+                '        api.add_routes(path="/refund", methods=[post], integration=sales)\n',
+                before='        api.add_routes(path="/order/{order_id}"',
+            ),
+            test="tests/infrastructure/test_openapi.py::test_document_describes_every_route[dev]",
+            says="stacks/service_stack.py lacks a route of docs/openapi.yaml",
+        ),
+        Step(
+            name="the handler",
+            edit=insert(
+                "lambdas/sales/handler.py",
+                '    "POST /refund": checkout,\n',
+                before='    "GET /order/{order_id}": ',
+            ),
+            test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
+            says="ROUTES in lambdas/sales/handler.py and the routes in stacks/service_stack.py",
+        ),
+        Step(
+            name="openapi.yaml",
+            edit=insert(
+                "docs/openapi.yaml",
+                """  /refund:
+    post:
+      operationId: refund
+      summary: Take a purchase back
+      responses:
+        "200": { $ref: "#/components/responses/BadRequest" }
+        "503": { $ref: "#/components/responses/DatabaseUnavailable" }
+""",
+                before="  /order/{order_id}:\n",
+            ),
+            test="tests/infrastructure/test_openapi.py::test_document_describes_every_route[dev]",
+            says="docs/openapi.yaml does not describe ['POST /refund']",
+        ),
+        Step(
+            name="contract.md",
+            edit=append("docs/contract.md", "\n| `POST /refund` | takes a purchase back |\n"),
+            test="tests/infrastructure/test_documents.py::test_contract_has_every_route[dev]",
+            says="docs/contract.md",
+        ),
+        Step(
+            name="bad input",
+            edit=insert(
+                "tests/support/bad_input.py",
+                '    ("/refund", "post"): (24, BOTH),\n',
+                before='    ("/order/{order_id}", "get"): (24',
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_bad_inputs_are_sent_to_every_operation",
+            says="GENERATED in tests/support/bad_input.py and docs/openapi.yaml differ",
+        ),
+        Step(
+            name="the table of the routes",
+            edit=insert(
+                SERVICE, '    "POST /refund": "sales",\n', before='    "$default": "sales",\n'
+            ),
+            test=f"{SERVICE}::test_routes_lead_where_the_contract_says[dev]",
+            says="ROUTES of this test",
+        ),
+    ),
+)
+
+ATTRIBUTE = Kind(
+    name="attribute",
+    steps=(
+        Step(
+            name="the column",
+            edit=create(
+                "lambdas/migrate/migrations/0009_colour.sql",
+                "ALTER TABLE product ADD COLUMN IF NOT EXISTS colour VARCHAR(20) NULL\n",
+            ),
+            test="tests/unit/test_migrate.py::test_each_granted_column_is_in_a_migration",
+            says="lambdas/migrate/migrations/ does not create the column colour",
+        ),
+        Step(
+            name="the grant",
+            edit=insert(
+                "lambdas/migrate/database_users.json", "colour, ", before="factory_id, name, price"
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_product_has_the_columns_that_sales_may_read",
+            says="the grant in lambdas/migrate/database_users.json",
+        ),
+        Step(
+            name="the statement of the store",
+            edit=insert("lambdas/common/store.py", "'colour', colour, ", before="'stock', stock,"),
+            test="tests/infrastructure/test_openapi.py::test_product_has_the_fields_of_the_store",
+            says="lambdas/common/store.py",
+        ),
+        Step(
+            name="openapi.yaml",
+            edit=all_of(
+                insert(
+                    "docs/openapi.yaml",
+                    "        colour: { type: string }\n",
+                    before="        stock: { type: integer, minimum: 0 }\n        factory_id",
+                ),
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_product_has_the_columns_that_sales_may_read",
+            says="Product in docs/openapi.yaml",
+        ),
+        Step(
+            name="contract.md",
+            edit=insert("docs/contract.md", "`colour`, ", before="`price` (won), `stock`"),
+            test="tests/infrastructure/test_documents.py"
+            "::test_contract_has_every_field_of_the_api[Product]",
+            says="docs/contract.md",
+        ),
+    ),
+)
+
+ENVIRONMENT = Kind(
+    name="environment",
+    steps=(
+        Step(
+            name="the settings",
+            edit=insert(
+                "settings.py",
+                """        Settings(
+            name="qa",
+            database=ManagedDatabase(instance_class="t4g.small"),
+            allow_http_factory=True,
+            reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
+        ),
+""",
+                before='        Settings(\n            name="prod",',
+            ),
+            test="tests/infrastructure/test_makefile.py::test_makefile_lists_the_environments_of_the_settings",
+            says="ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py",
+        ),
+        Step(
+            name="the Makefile",
+            edit=insert("Makefile", "qa ", before="prod\nON_AN_ACCOUNT"),
+            test="tests/infrastructure/test_makefile.py"
+            "::test_makefile_lists_the_environments_of_the_settings",
+            says="ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py",
+        ),
+        Step(
+            name="its job",
+            edit=all_of(
+                replace(DEPLOY, "ENV=dev,staging,prod", "ENV=dev,staging,qa,prod"),
+                replace(
+                    DEPLOY,
+                    "  prod:\n    needs: staging\n",
+                    """  qa:
+    needs: staging
+    permissions:
+      contents: read
+      id-token: write
+    uses: ./.github/workflows/deploy-to.yml
+    with:
+      environment: qa
+
+  prod:
+    needs: qa
+""",
+                ),
+            ),
+            test="tests/infrastructure/test_workflows.py"
+            "::test_one_assembly_is_deployed_to_each_environment_in_turn",
+            says="each environment of settings.py but local is a job in .github/workflows/deploy",
+        ),
+        Step(
+            name="its job's permissions",
+            edit=insert("tests/infrastructure/test_workflows.py", '"qa", ', before='"prod")},'),
+            test="tests/infrastructure/test_workflows.py::test_jobs_have_only_their_own_permissions",
+            says="PERMISSIONS in this test lists what each job may do",
+        ),
+        Step(
+            name="its cost in the README",
+            edit=insert("README.md", "qa 60, ", before="prod 119 USD"),
+            test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[qa]",
+            says="README.md names the cost of an idle month",
+        ),
+        Step(
+            name="the snapshots",
+            edit=SNAPSHOTS,
+            test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[qa]",
+            says="make snapshots",
+            is_last=True,
+        ),
+    ),
+)
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        FUNCTION,
+        SETTING,
+        ALARM,
+        MIGRATION,
+        PROCEDURE,
+        ROUTE,
+        ATTRIBUTE,
+        ENVIRONMENT,
+    )
+}

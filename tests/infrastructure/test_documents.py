@@ -1,0 +1,289 @@
+"""Compare the documents in docs/, README.md and CONTRIBUTING.md with the code, the settings and the templates."""
+
+import ast
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common import limits, messages
+from operations.preflight import UNRESERVED
+from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
+from stacks.function import RUNTIME
+from tests.support.assembly import Assembly
+from tests.support.documentation import make_targets, makefile_targets
+
+ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
+CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
+MARKDOWN = sorted(
+    path.relative_to(PROJECT)
+    for folder in (PROJECT, PROJECT / "docs")
+    for path in folder.glob("*.md")
+)
+SCHEMAS = yaml.safe_load((PROJECT / "docs" / "openapi.yaml").read_text())["components"]["schemas"]
+KOREAN = re.compile(r"[가-힣]")
+
+
+def literals(source: Path) -> Iterator[str]:
+    """Yield the constant parts of the strings in a file: of "{name}는 {n}자 이하" the parts "는 " and "자 이하"."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.split(r"\{\w+\}", node.value)
+
+
+MESSAGES = sorted(
+    {
+        literal.strip("\n")
+        for source in (PROJECT / "lambdas").rglob("*.py")
+        for literal in literals(source)
+        if KOREAN.search(literal)
+    }
+)
+
+
+def test_korean_messages_are_found() -> None:
+    assert {"상품 없음", "자 이하여야 합니다", "데이터베이스 연결 오류"} <= set(MESSAGES)
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_contract_has_every_korean_message(message: str) -> None:
+    assert message.replace("\n", r"\n") in CONTRACT, "add the message to docs/contract.md"
+
+
+def test_contract_has_no_other_korean_messages() -> None:
+    """A message is what stands in backquotes, or in the JSON there."""
+    documented = set(re.findall(r'(?:`|"message": ")([^`"]*[가-힣][^`"]*)', CONTRACT))
+    assert len(documented) > 10
+    for message in documented:
+        parts = [part for part in MESSAGES if part.replace("\n", r"\n") in message]
+        assert parts, f"no function returns {message!r}"
+
+
+def test_contract_has_every_route(assembly: Assembly) -> None:
+    routes = {
+        route["Properties"]["RouteKey"]
+        for route in assembly.resources("AWS::ApiGatewayV2::Route").values()
+    }
+    documented = set(re.findall(r"^\| `([A-Z]+ /[^?`]*)", CONTRACT, re.MULTILINE))
+    assert documented == routes - {"$default"}, "the routes in docs/contract.md"
+
+
+def test_contract_has_every_message_attribute() -> None:
+    (section,) = re.findall(r"^## Messages\n(.*?)^## ", CONTRACT, re.MULTILINE | re.DOTALL)
+    documented = re.findall(r"^\| `(MessageAttribute\w+)` \|", section, re.MULTILINE)
+    assert sorted(documented) == sorted(messages.ATTRIBUTES.values())
+
+
+@pytest.mark.parametrize(
+    "schema", ["Product", "Order", "CheckoutResult", "Checkout"], ids=lambda name: name
+)
+def test_contract_has_every_field_of_the_api(schema: str) -> None:
+    for name in SCHEMAS[schema]["properties"]:
+        assert re.search(rf'[`"]{name}[`"]', CONTRACT), f"add {name} to docs/contract.md"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"A slug has at most {limits.SLUG} ASCII",
+        f"in UTF-8 of at most {limits.BODY_BYTES // 1024} KiB",
+        f"a string of at most {limits.QUANTITY_DIGITS} ASCII digits",
+        f"The product's id, at most {limits.PRODUCT_ID} characters",
+        f"the stock is too low, at most {limits.TEXT} characters",
+        f"Who buys, at most {limits.TEXT} characters",
+        f"`requester는 {limits.TEXT}자 이하여야 합니다`",
+        f"`요청 본문이 {limits.BODY_BYTES // 1024} KiB를 넘습니다`",
+        f"has 1 to {limits.IDEMPOTENCY_KEY} printable ASCII characters",
+        f"`Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의",
+        f"1 이상 {ENVIRONMENTS['prod'].max_quantity} 이하의",
+    ],
+)
+def test_contract_has_the_limits(sentence: str) -> None:
+    assert sentence in words(CONTRACT)
+
+
+def test_contract_names_settings_that_exist() -> None:
+    named = {"max_quantity", "overdue_after", "max_reminders", "factory_deadline", "factory_url"}
+    assert named <= {field.name for field in fields(Settings)}
+    for name in named:
+        assert re.search(rf"[`{{]{name}[`}}]", CONTRACT), name
+
+
+def test_contract_says_how_often_a_message_is_received(assembly: Assembly) -> None:
+    _, queue = assembly.one("AWS::SQS::Queue", "StockQueue")
+    assert f"After {queue['RedrivePolicy']['maxReceiveCount']} receives" in CONTRACT
+
+
+HISTORY = {Path("docs/decisions.md"), Path("CHANGELOG.md")}
+"""These may name files that no longer exist."""
+PATHS = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|json|toml|yaml|txt|yml)|(?:[\w.-]+/)+)`")
+
+
+@pytest.mark.parametrize("document", [path for path in MARKDOWN if path not in HISTORY], ids=str)
+def test_documents_name_files_that_exist(document: Path) -> None:
+    """What `make` writes does not exist in a fresh copy, nor does the example `refund`."""
+    written = {".local/", ".venv/", "cdk.out/", "node_modules/", "cdk.outputs.json"}
+    text = (PROJECT / document).read_text()
+    for path in set(PATHS.findall(text)) - written:
+        if "refund" in path:
+            continue
+        assert (PROJECT / path).exists(), f"{document} names {path}"
+
+
+@pytest.mark.parametrize("document", [path for path in MARKDOWN if path not in HISTORY], ids=str)
+def test_documents_name_commands_that_exist(document: Path) -> None:
+    text = (PROJECT / document).read_text()
+    assert make_targets(text) <= makefile_targets()
+    for path, test in re.findall(r"pytest (tests/[\w/.]+)(?:::(\w+))?", text):
+        assert (PROJECT / path).exists(), path
+        if test:
+            assert f"def {test}(" in (PROJECT / path).read_text(), f"{document} names {test}"
+
+
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
+
+
+@pytest.mark.parametrize("document", MARKDOWN, ids=str)
+def test_links_lead_somewhere(document: Path) -> None:
+    text = (PROJECT / document).read_text()
+    for path, anchor in LINK.findall(text):
+        target = (PROJECT / document).parent / path if path else PROJECT / document
+        assert target.exists(), f"{document} links to {path}"
+        if anchor:
+            assert anchor in anchors(target.read_text()), f"{document} links to {path}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    re.findall(r"`([\w./]+\.py)`: ((?:`\w+`(?:, )?)+)", ARCHITECTURE),
+    ids=lambda value: value,
+)
+def test_decisions_are_made_where_the_table_says(path: str, names: str) -> None:
+    tree = ast.walk(ast.parse((PROJECT / path).read_text()))
+    defined = {
+        ast.unparse(node.target) if isinstance(node, ast.AnnAssign) else node.name
+        for node in tree
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AnnAssign)
+    }
+    for name in re.findall(r"\w+", names):
+        assert name in defined, f"docs/architecture.md: {path} does not define {name}"
+
+
+def test_diagram_has_the_states_of_the_api() -> None:
+    (diagram,) = re.findall(r"stateDiagram-v2\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    states = {*re.findall(r"(\w+) -->", diagram), *re.findall(r"--> (\w+)", diagram)}
+    assert states == set(SCHEMAS["Order"]["properties"]["status"]["enum"])
+
+
+def test_architecture_names_every_function(assembly: Assembly) -> None:
+    listed = re.findall(r"^\| `(\w+)` \| ", ARCHITECTURE, re.MULTILINE)
+    assert set(listed) == assembly.functions().keys(), (
+        "docs/architecture.md has a line per function in its first table"
+    )
+
+
+SECURITY = (PROJECT / "SECURITY.md").read_text()
+
+
+@pytest.mark.parametrize("prefix", ["StockQueue", "StockDlq"])
+def test_security_says_how_long_messages_are_kept(assembly: Assembly, prefix: str) -> None:
+    _, queue = assembly.one("AWS::SQS::Queue", prefix)
+    name = queue["QueueName"].removesuffix(f"_{assembly.name}")
+    days = queue["MessageRetentionPeriod"] // (24 * 3600)
+    assert re.search(rf"`{name}` \| {days} days at most", SECURITY), f"{name}: {days} days"
+
+
+def test_security_names_every_table_with_a_requester() -> None:
+    created = [
+        re.search(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\)", path.read_text(), re.DOTALL)
+        for path in (PROJECT / "lambdas" / "migrate" / "migrations").glob("*.sql")
+    ]
+    tables = {found[1] for found in created if found and "requester" in found[2]}
+    assert tables
+    for table in tables:
+        assert re.search(rf"requester.*`{table}`", SECURITY), f"add {table} to SECURITY.md"
+
+
+def test_dependabot_watches_every_folder_with_requirements() -> None:
+    """And the folders of npm and of the actions are the root."""
+    config = yaml.safe_load((PROJECT / ".github" / "dependabot.yml").read_text())
+    watched = {update["package-ecosystem"]: update for update in config["updates"]}
+    assert watched.keys() == {"pip", "npm", "github-actions"}
+    folders = {
+        "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
+        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in")
+        for path in PROJECT.glob(pattern)
+    }
+    assert set(watched["pip"]["directories"]) == folders
+
+
+def test_hooks_before_a_commit_are_make_commands() -> None:
+    config = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())
+    (repository,) = config["repos"]
+    assert repository["repo"] == "local", "hooks of other repositories would be downloaded"
+    for hook in repository["hooks"]:
+        make, target = hook["entry"].split()
+        assert make == "make"
+        assert target in makefile_targets()
+
+
+README = (PROJECT / "README.md").read_text()
+NUMBERS = {4: "four", 5: "five", 6: "six"}
+RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
+
+
+def words(text: str) -> str:
+    """Return the text on one line."""
+    return " ".join(text.split())
+
+
+def test_readme_has_the_limits_of_dev() -> None:
+    dev = ENVIRONMENTS["dev"]
+    assert isinstance(dev.database, ManagedDatabase)
+    assert f"limited to {dev.throttle.rate} requests per second" in words(README)
+    assert f"(with bursts of {dev.throttle.burst})" in words(README)
+    assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(README)
+
+
+def test_readme_has_the_concurrency_that_customers_environments_need() -> None:
+    """AWS keeps a part of an account's concurrency from being reserved."""
+    staging, prod = (
+        sum(ENVIRONMENTS[name].reserved_concurrency.values()) for name in ("staging", "prod")
+    )
+    assert staging == prod
+    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(README)
+    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(README)
+
+
+def test_readme_names_the_python_of_the_functions() -> None:
+    assert f"`{RUNTIME.name}`, which the functions run on" in words(README)
+
+
+def test_runbook_has_the_time_until_the_dead_letter_queue(
+    assembly_of: Callable[[str], Assembly],
+) -> None:
+    """The delay doubles with each receive; after the last one the message is moved."""
+    _, queue = assembly_of("prod").one("AWS::SQS::Queue", "StockQueue")
+    receives = queue["RedrivePolicy"]["maxReceiveCount"]
+    seconds = sum(ENVIRONMENTS["prod"].retry_delay * 2**count for count in range(receives - 1))
+    assert f"in {NUMBERS[receives]} attempts ({seconds // 60} minutes)" in words(RUNBOOK)
+
+
+def test_runbook_has_the_number_of_publications() -> None:
+    publications = 1 + ENVIRONMENTS["prod"].max_reminders
+    assert f"fewer than {publications} `publications`" in words(RUNBOOK)
+
+
+def test_runbook_names_the_topic_of_the_alarms(assembly: Assembly) -> None:
+    _, topic = assembly.one("AWS::SNS::Topic", "Ops")
+    name = topic["TopicName"].removesuffix(assembly.name)
+    assert f"the topic `{name}<env>`" in words(RUNBOOK)
