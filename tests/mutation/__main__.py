@@ -28,8 +28,11 @@ MORE_TESTS = {
     "lambdas/common/database.py": ["tests/integration/test_connection.py"],
     "lambdas/common/sockets.py": ["tests/integration/test_connection.py"],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
-    "lambdas/migrate/handler.py": ["tests/integration/test_migrations.py"],
-    "lambdas/migrate/users.py": ["tests/integration/test_migrations.py"],
+    "lambdas/migrate/handler.py": [
+        "tests/integration/test_migrations.py",
+        "tests/integration/test_procedures.py",
+    ],
+    "lambdas/migrate/users.py": ["tests/integration/test_database_users.py"],
 }
 """What the unit tests can't see in these files: templates, what happens on sockets, and a server's answers."""
 

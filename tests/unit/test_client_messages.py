@@ -131,7 +131,7 @@ def test_rejected_callback_says_so(load: Load, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_message_is_sent_as_utf_8(load: Load) -> None:
-    """JSON's escapes (`\\uc0c1`) mean the same, but nobody can read them."""
+    """JSON would also allow an escape for each character, which nobody can read."""
     response = load("sales").handler({"routeKey": "POST /checkout"}, None)
     assert "요청 본문이 올바른 JSON이 아닙니다" in response["body"]
 
