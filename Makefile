@@ -161,7 +161,7 @@ chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos
 	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py --chaos-seeds=5 --chaos-seconds=60 --inputs=12000 $(LONG)
 
 .PHONY: mutate
-mutate: install .venv/mutation/installed ## Change the functions' code in every possible place and list what no test notices; ONLY=settings.py
+mutate: install .venv/mutation/installed ## List the changes to lambdas/ and settings.py that no test notices; ONLY=settings.py for one file
 	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $(ONLY)
 
 .PHONY: snapshots

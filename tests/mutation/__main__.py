@@ -27,6 +27,11 @@ MORE_TESTS = {
     "settings.py": ["tests/infrastructure/test_snapshots.py"],
     "lambdas/common/database.py": ["tests/integration/test_connection.py"],
     "lambdas/common/sockets.py": ["tests/integration/test_connection.py"],
+    "lambdas/common/store.py": [
+        "tests/integration/test_checkout.py",
+        "tests/integration/test_outbox.py",
+        "tests/integration/test_restock.py",
+    ],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
     "lambdas/migrate/handler.py": [
         "tests/integration/test_migrations.py",

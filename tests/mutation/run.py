@@ -23,11 +23,13 @@ FORK = multiprocessing.get_context("fork")
 OPTIONS = ("-x", "--tb=short", "--assert=plain", "-pno:cacheprovider")
 STARTS_NODE = ("aws_cdk", "cdk_nag", "constructs", "jsii")
 """Not imported before a fork: the process that they start would be shared."""
-ALL_PASSED, SOME_FAILED, NOT_COLLECTED = (
-    pytest.ExitCode.OK,
+UNNOTICED = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+NOTICED = {
     pytest.ExitCode.TESTS_FAILED,
-    pytest.ExitCode.INTERRUPTED,
-)
+    pytest.ExitCode.INTERRUPTED,  # a test module can't be imported
+    pytest.ExitCode.USAGE_ERROR,  # a conftest.py can't be imported
+    -signal.SIGKILL,  # the tests did not end
+}
 SLACK_SECONDS = 20
 
 
@@ -77,14 +79,16 @@ class Recorder:
 
 
 class Selection:
-    """A pytest plugin: runs these tests only, in this order."""
+    """A pytest plugin: runs these tests only, in this order, with whatever parameters they have by now."""
 
     def __init__(self, tests: list[str]) -> None:
-        self.place = {test: place for place, test in enumerate(tests)}
+        functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+        self.place = {function: place for place, function in enumerate(functions)}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        chosen = [item for item in items if item.nodeid in self.place]
-        items[:] = sorted(chosen, key=lambda item: self.place[item.nodeid])
+        places = {item: self.place.get(item.nodeid.partition("[")[0]) for item in items}
+        chosen = [(place, item) for item, place in places.items() if place is not None]
+        items[:] = [item for _, item in sorted(chosen, key=lambda pair: pair[0])]
 
 
 def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
@@ -139,9 +143,9 @@ def is_noticed(change: Change, tests: list[str], seconds: float, folder: Path) -
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
     code = process.exitcode
-    if code not in (ALL_PASSED, SOME_FAILED, NOT_COLLECTED, -signal.SIGKILL):
+    if code not in UNNOTICED | NOTICED:
         raise RuntimeError(f"pytest ended with {code}:\n{output.read_text(errors='replace')}")
-    return code != ALL_PASSED
+    return code in NOTICED
 
 
 def _in_own_group(output: Path, run: Callable[[], object]) -> None:
