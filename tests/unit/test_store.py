@@ -148,7 +148,7 @@ def test_checkout_is_not_sent_when_no_time_is_left(
     seconds: float, store: Store, connection: FakeConnection, clock: FakeClock
 ) -> None:
     connection.until = clock.now + seconds
-    with pytest.raises(DatabaseUnavailable, match="^no time left$"):
+    with pytest.raises(DatabaseUnavailable, match=r"^no time left$"):
         store.checkout(**CHECKOUT)
     assert connection.statements == []
 
