@@ -19,8 +19,11 @@ from settings import DATABASE_USERS_FILE, PROJECT
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
     (MODIFIES|READS) SQL DATA
-.*"""
-"""The form in which a procedure can be compared with the server's: comments, then one statement."""
+\S.*"""
+"""The form in which a procedure can be compared with the server's: comments, then one statement.
+
+The server does not keep white space before the procedure's body.
+"""
 
 
 @pytest.fixture
