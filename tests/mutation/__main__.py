@@ -34,6 +34,7 @@ MORE_TESTS = {
     ],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
     "lambdas/migrate/handler.py": [
+        "tests/integration/test_database_users.py",
         "tests/integration/test_migrations.py",
         "tests/integration/test_procedures.py",
     ],
