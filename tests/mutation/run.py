@@ -138,7 +138,7 @@ def is_noticed(change: Change, tests: list[str], seconds: float, folder: Path) -
 
     process = FORK.Process(target=_in_own_group, args=(output, run))
     process.start()
-    process.join(3 * seconds + SLACK_SECONDS)
+    process.join(2 * seconds + SLACK_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
