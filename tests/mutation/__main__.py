@@ -42,6 +42,9 @@ MORE_TESTS = {
 }
 """What the unit tests can't see in these files: templates, what happens on sockets, and a server's answers."""
 
+LEFT_OUT = re.compile(r"hangs|dies|restarted|held_too_long|executed_later")
+"""Tests that wait for seconds, and may fail on a busy machine: that would say nothing about a change."""
+
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(PROJECT))
@@ -64,7 +67,11 @@ def tests_for(change: Change, learned: run.Learned) -> list[str]:
         for path in PATHS:
             if path == change.path or imports.search(path.read_text()):
                 tests.update(*learned.executed[path].values())
-    chosen = [test for test in tests - {""} if test.startswith(tuple(allowed))]
+    chosen = [
+        test
+        for test in tests - {""}
+        if test.startswith(tuple(allowed)) and not LEFT_OUT.search(test)
+    ]
     return sorted(chosen, key=lambda test: learned.seconds[test])
 
 
