@@ -99,11 +99,9 @@ def unchanged_copy(path: Path) -> Change:
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """Return the lines that differ, each side on one line."""
-    removed, added = [], []
-    for line in difflib.unified_diff(before.splitlines(), after.splitlines(), n=0):
-        if line.startswith("-") and not line.startswith("---"):
-            removed.append(line[1:].strip())
-        elif line.startswith("+") and not line.startswith("+++"):
-            added.append(line[1:].strip())
+    """Return the lines that differ, without indentation, and each side on one line."""
+    old, new = ([line.strip() for line in text.splitlines()] for text in (before, after))
+    differing = list(difflib.unified_diff(old, new, n=0))[2:]
+    removed = [line[1:] for line in differing if line.startswith("-")]
+    added = [line[1:] for line in differing if line.startswith("+")]
     return " ".join(removed), " ".join(added)
