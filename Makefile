@@ -95,6 +95,11 @@ node_modules/installed: .venv/installed package-lock.json
 		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
 	@touch $@
 
+.venv/mutation/installed: .venv/installed tests/mutation/requirements.txt
+	rm -rf .venv/mutation
+	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv/mutation -r tests/mutation/requirements.txt
+	@touch $@
+
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
 HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
 	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
@@ -178,6 +183,10 @@ chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos
 	.venv/bin/pytest -s tests/integration/test_cut_connections.py --cuts=500 $(LONG)
 	.venv/bin/pytest -s tests/e2e/test_chaos.py tests/e2e/test_bad_input.py --chaos-seeds=5 --chaos-seconds=60 --inputs=12000 $(LONG)
 
+.PHONY: mutate
+mutate: install .venv/mutation/installed ## List the changes to lambdas/ and settings.py that no test notices; ONLY=settings.py for one file
+	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $(ONLY)
+
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
@@ -235,5 +244,6 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --n
 lock: .venv/installed ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
 	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
+	$(COMPILE) --upgrade --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
 	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

@@ -223,7 +223,7 @@ def test_dependabot_watches_every_folder_with_requirements() -> None:
     assert watched.keys() == {"pip", "npm", "github-actions"}
     folders = {
         "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
-        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in")
+        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in", "tests/*/*.in")
         for path in PROJECT.glob(pattern)
     }
     assert set(watched["pip"]["directories"]) == folders

@@ -53,6 +53,17 @@ def test_second_migration_changes_nothing(shop: Shop) -> None:
     assert (schema(shop), data(shop)) == before
 
 
+def test_migration_logs_what_it_applied(empty_shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    empty_shop.migrate()
+    empty_shop.migrate()
+    first, second = [vars(line) for line in caplog.records if line.name == "migrate.handler"]
+    folders = (migrate.MIGRATIONS, migrate.PROCEDURES)
+    files = [path.name for folder in folders for path in sorted(folder.glob("*.sql"))]
+    assert (first["msg"], first["applied"]) == ("migrated", files)
+    assert (second["msg"], second["applied"]) == ("migrated", [])
+
+
 def test_interrupted_migration_can_be_repeated(shop: Shop) -> None:
     """MariaDB commits a CREATE TABLE before the file is recorded, so it may be applied again."""
     buy(shop.store(), 7)

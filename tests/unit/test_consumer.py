@@ -249,6 +249,41 @@ def test_response_in_single_bytes_ends_at_the_deadline(
     assert body.reads == 1
 
 
+def test_response_may_have_one_mebibyte(consumer: ModuleType, factory: FakeFactory) -> None:
+    """A longer one is not read to its end."""
+    factory.respond = lambda request: response(201, bytes(1024 * 1024))
+    assert handle(consumer, record()) == []
+    factory.respond = lambda request: response(201, bytes(1024 * 1024 + 1))
+    assert handle(consumer, record()) == ["message-0"]
+
+
+def test_response_is_not_decompressed(consumer: ModuleType, factory: FakeFactory) -> None:
+    """Nobody reads it, so it does not matter that it can't be."""
+    headers = {"content-encoding": "gzip"}
+    factory.respond = lambda request: response(201, b"not compressed", **headers)
+    assert handle(consumer, record()) == []
+
+
+@pytest.mark.parametrize("line", [b"long line\n", b"long "], ids=["longer", "as long as the limit"])
+def test_header_line_is_read_up_to_a_limit(line: bytes, consumer: ModuleType) -> None:
+    assert consumer.WholeLines(io.BytesIO(line)).readline(5) == b"long "
+
+
+def test_log_says_why_an_order_is_not_placed(
+    consumer: ModuleType, factory: FakeFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    factory.respond = lambda request: response(500)
+    handle(consumer, record())
+    factory.respond = lambda request: response(201, EndlessBody(chunk=64 * 1024))
+    handle(consumer, record())
+    consumer.is_placed(ORDER, Future())
+    assert [vars(line)["reason"] for line in caplog.records] == [
+        "it returned status 500",
+        "its response does not end",
+        "no complete response in time",
+    ]
+
+
 def test_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
     outcome: Future[None] = Future()
     outcome.cancel()

@@ -1,13 +1,16 @@
 """Connecting, logging in, and what becomes of a statement when its connection breaks."""
 
+import socket
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pymysql
 import pytest
 from botocore.exceptions import ClientError
 
-from common import database, deadline, environment
+from common import database, deadline, environment, sockets
 from common.database import Database, DatabaseUnavailable, OutcomeUnknown, RolledBack
 from tests.support.fakes import FakeClock, FakeServer, failing
 
@@ -51,6 +54,100 @@ def returns(*outcomes: Any) -> Callable[[Any], Any]:
         return outcome
 
     return send
+
+
+# --- connecting ---
+
+
+@dataclass
+class FakeSocket:
+    """Stands in for a socket that is connected to the server."""
+
+    wrapped: "FakeSocket | None" = None
+    abandoned: bool = False
+
+    def abandon(self) -> None:
+        self.abandoned = True
+
+
+def connect(sock: FakeSocket, monkeypatch: pytest.MonkeyPatch) -> pymysql.Connection:
+    """Connect over the socket, to the host and port of the variables."""
+
+    def open_socket(host: str, port: int, *, until: float) -> FakeSocket:
+        assert (host, port, until) == ("database.test", 13306, 7.0)
+        return sock
+
+    monkeypatch.setattr(sockets, "connect", open_socket)
+    config = environment.read(environment.Restock)
+    return database.connect(config, user="u", password="p", name="shop", until=7.0)
+
+
+def test_connection_has_the_session_that_the_procedures_expect(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pymysql.Connection, "connect", lambda self, sock: None)
+    connection = vars(connect(FakeSocket(), monkeypatch))
+    assert (connection["host"], connection["port"]) == ("database.test", 13306)
+    assert (connection["charset"], connection["autocommit_mode"]) == ("utf8mb4", True)
+    assert connection["init_command"].endswith("ISOLATION LEVEL READ COMMITTED")
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["before TLS", "over TLS"])
+@pytest.mark.parametrize(
+    ("error", "arguments"),
+    [
+        (IndexError("홍길동"), (2027, "IndexError")),
+        (pymysql.OperationalError(1045, "Access denied"), (1045, "Access denied")),
+    ],
+    ids=["malformed greeting", "denied login"],
+)
+def test_socket_of_a_failed_login_is_abandoned(
+    error: Exception,
+    arguments: tuple[object, ...],
+    wrapped: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sock = FakeSocket(wrapped=FakeSocket() if wrapped else None)
+    monkeypatch.setattr(pymysql.Connection, "connect", failing(error))
+    with pytest.raises(pymysql.OperationalError) as failure:
+        connect(sock, monkeypatch)
+    assert failure.value.args == arguments
+    assert (sock.wrapped or sock).abandoned
+
+
+def test_failed_connection_has_the_clients_error_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sockets, "connect", failing(OSError("no route")))
+    with pytest.raises(pymysql.OperationalError) as failure:
+        database.connect(
+            environment.read(environment.Restock), user="u", password="p", name=None, until=7.0
+        )
+    assert failure.value.args == (2003, "cannot connect: no route")
+
+
+class FakeCursor:
+    """Stands in for a cursor. The status that follows its result does not arrive."""
+
+    description = (("stock",),)
+
+    def execute(self, sql: str, values: tuple[object, ...]) -> None:
+        pass
+
+    def fetchall(self) -> tuple[tuple[int], ...]:
+        return ((7,),)
+
+    def close(self) -> None:
+        raise LOST
+
+
+def test_connection_that_loses_a_status_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result is true: the procedure has committed."""
+    sock, peer = socket.socketpair()
+    with sock, peer:
+        monkeypatch.setattr(database, "_socket_of", lambda connection: sock)
+        connection = database.Connection(cast(Any, SimpleNamespace(cursor=FakeCursor)))
+        assert not connection.broken
+        assert connection.query("CALL purchase()") == [{"stock": 7}]
+        assert connection.broken
 
 
 # --- the connection ---
@@ -187,6 +284,28 @@ def test_error_says_what_became_of_the_statement(
     with pytest.raises(meaning) as failure:
         functions_database.run(returns(error, error))
     assert type(failure.value) is meaning
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (pymysql.OperationalError("홍길동"), "OperationalError"),
+        (pymysql.OperationalError(), "OperationalError"),
+        (LOST, "OperationalError 2013"),
+    ],
+    ids=["without a code", "without arguments", "with a code"],
+)
+def test_error_is_described_by_type_and_code(
+    error: Exception, text: str, functions_database: Database
+) -> None:
+    with pytest.raises(DatabaseUnavailable) as failure:
+        functions_database.run(returns(error))
+    assert str(failure.value) == text
+
+
+def test_second_deadlock_is_described(functions_database: Database) -> None:
+    with pytest.raises(RolledBack, match=r"^OperationalError 1213$"):
+        functions_database.run(returns(DEADLOCK, DEADLOCK))
 
 
 def test_unavailable_database_is_described_without_the_text(functions_database: Database) -> None:

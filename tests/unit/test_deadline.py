@@ -8,6 +8,17 @@ import pytest
 from common import deadline
 from tests.support.fakes import FakeClock, failing
 
+CONTRACT = 5
+"""Seconds for the whole request."""
+
+
+def test_parts_of_a_request_fit_into_the_contracts_time() -> None:
+    assert deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE < CONTRACT
+
+
+def test_publication_ends_before_the_request() -> None:
+    assert deadline.PUBLISH_START + deadline.PUBLISH_WITHIN + deadline.RESERVE < CONTRACT
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:

@@ -119,3 +119,10 @@ def test_failure_has_the_error_code_of_aws() -> None:
         "ClientError NotFound",
         "NotFoundException NotFound",
     )
+
+
+@pytest.mark.parametrize("response", [{}, {"Error": {}}, {"Error": {"Code": ""}}, "a response"])
+def test_failure_without_an_error_code_has_its_type_only(response: object) -> None:
+    error = OSError()
+    error.response = response  # type: ignore[attr-defined]  # as botocore's and requests' have it
+    assert failures.described(error) == "OSError"

@@ -19,8 +19,11 @@ from settings import DATABASE_USERS_FILE, PROJECT
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
     (MODIFIES|READS) SQL DATA
-.*"""
-"""The form in which a procedure can be compared with the server's: comments, then one statement."""
+\S.*"""
+"""The form in which a procedure can be compared with the server's: comments, then one statement.
+
+The server does not keep white space before the procedure's body.
+"""
 
 
 @pytest.fixture
@@ -263,7 +266,7 @@ def test_deadline_includes_the_time_to_read_the_secrets(
     monkeypatch.setattr(migrate.time, "monotonic", lambda: clock)
     monkeypatch.setattr(migrate, "secret", secret)
     run(migrate)
-    assert connect.calls[0]["until"] == began + migrate.MIGRATION_SECONDS
+    assert connect.calls[0]["until"] == began + 13 * 60
 
 
 def test_user_without_a_secret_stops_the_migration(
@@ -283,6 +286,15 @@ def test_changed_file_stops_the_migration(
     with pytest.raises(migrate.MigrationFailed, match=r"^0003_purchase\.sql was changed"):
         migrate.handler({}, None)
     assert connect.calls == []
+
+
+def test_every_changed_file_is_named(folder: Path, migrate: ModuleType) -> None:
+    for name in ("0002_product.sql", "0003_purchase.sql"):
+        (folder / name).write_text("CREATE TABLE another (id INT)")
+    first, second = checksums.problems(folder)
+    with pytest.raises(migrate.MigrationFailed) as failure:
+        migrate.check_files(folder)
+    assert str(failure.value) == f"{first} {second}"
 
 
 def test_unusual_database_name_stops_the_migration(

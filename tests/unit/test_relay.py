@@ -167,6 +167,27 @@ def test_orders_of_a_deleted_product_do_not_end_the_run(
     assert max(store.portions["orphans"]) == relay.PORTION
 
 
+def test_orphans_are_marked_from_the_end_they_were_found_at(
+    relay: ModuleType, store: FakeRelayStore
+) -> None:
+    store.due, store.deleted = {0: list(range(3000))}, set(range(2000, 3000))
+    run(relay)
+    assert store.portions["orphans"] == [1000 - relay.CLAIM]
+
+
+def test_last_log_line_counts_all_portions(
+    relay: ModuleType, store: FakeRelayStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    store.due, store.deleted = {0: list(range(30))}, set(range(30))
+    store.overdue, store.old_keys, store.old_outcomes = 1500, 2500, 1200
+    run(relay)
+    line = vars(caplog.records[-1])
+    assert line["marked_stuck"] == 1500 + 30
+    assert line["purged"] == 2500
+    assert line["purged_outcomes"] == 1200
+
+
 # --- marking and deleting ---
 
 
@@ -210,8 +231,29 @@ def test_marking_leaves_time_for_publishing(
 
     monkeypatch.setattr(store, "mark_stuck", mark_slowly)
     store.due = {0: [1]}
-    run(relay)
+    run(relay, remaining=relay.PUBLISH_RESERVE + 40)
+    assert clock.now == 21, "marking took another part of the time than half"
     assert store.published == ["order-1"]
+
+
+@pytest.mark.parametrize(("seconds", "published"), [(9.99, 3), (10, 2)])
+def test_publishing_ends_in_time_for_the_rest(
+    seconds: float,
+    published: int,
+    relay: ModuleType,
+    store: FakeRelayStore,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """seconds: what one publication takes. No other is begun when its time is over."""
+
+    def publish_slowly(order: messages.ProductionOrder, *, topic_arn: str) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(messages, "publish", publish_slowly)
+    store.due = {0: list(range(9))}
+    run(relay, remaining=relay.PUBLISH_RESERVE + 20)
+    assert len(store.published) == published
 
 
 def test_topic_that_hangs_leaves_time_for_purging(
@@ -232,22 +274,24 @@ def test_topic_that_hangs_leaves_time_for_purging(
     assert clock.now < TIMEOUT - relay.PURGE_RESERVE
 
 
+@pytest.mark.parametrize("missing", [0, 1])
 def test_run_only_purges_when_time_is_short(
-    relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
+    missing: int, relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
 ) -> None:
     store.due, store.overdue, store.old_keys = {0: [1]}, 5, 5
-    run(relay, remaining=relay.PUBLISH_RESERVE - 1)
+    run(relay, remaining=relay.PUBLISH_RESERVE - missing)
     assert store.leases == {}
     assert topic.tried == []
     assert store.portions["overdue"] == []
     assert store.portions["old_keys"] == [5]
 
 
+@pytest.mark.parametrize("missing", [0, 1])
 def test_run_changes_nothing_when_its_time_is_nearly_over(
-    relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
+    missing: int, relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
 ) -> None:
     store.due, store.overdue, store.old_keys, store.old_outcomes = {0: [1]}, 5, 5, 5
-    run(relay, remaining=relay.PURGE_RESERVE - 1)
+    run(relay, remaining=relay.PURGE_RESERVE - missing)
     assert store.leases == {}
     assert topic.tried == []
     assert not any(store.portions.values())

@@ -387,6 +387,11 @@ def test_order_id_and_callback_token_are_within_their_limits(
     assert limits.is_identifier(request["callback_token"], max_length=limits.CALLBACK_TOKEN)
 
 
+def test_callback_token_holds_24_random_bytes(sales: ModuleType, store: FakeSalesStore) -> None:
+    checkout(sales, {QUANTITY: 5})
+    assert len(base64.urlsafe_b64decode(store.checkouts[0]["callback_token"])) == 24
+
+
 # --- body ---
 
 BAD_BODIES: dict[str, str | bytes | None] = {
@@ -552,6 +557,14 @@ def test_request_hash_differs_for_different_requests_only(
     hashes = [request["request_hash"] for request in store.checkouts]
     assert len(set(hashes[: len(SAME_REQUEST)])) == 1
     assert len(set(hashes[len(SAME_REQUEST) - 1 :])) == 1 + len(OTHER_REQUESTS)
+
+
+def test_checkout_without_a_key_has_no_request_hash(
+    sales: ModuleType, store: FakeSalesStore
+) -> None:
+    checkout(sales, {QUANTITY: 5})
+    assert store.checkouts[0]["idempotency_key"] is None
+    assert store.checkouts[0]["request_hash"] is None
 
 
 # --- out of stock ---

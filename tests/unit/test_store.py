@@ -1,5 +1,6 @@
 """The store's statements, and what it makes of their results."""
 
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -147,9 +148,22 @@ def test_checkout_is_not_sent_when_no_time_is_left(
     seconds: float, store: Store, connection: FakeConnection, clock: FakeClock
 ) -> None:
     connection.until = clock.now + seconds
-    with pytest.raises(DatabaseUnavailable, match="no time left"):
+    with pytest.raises(DatabaseUnavailable, match=r"^no time left$"):
         store.checkout(**CHECKOUT)
     assert connection.statements == []
+
+
+def test_checkout_is_sent_when_little_time_is_left(
+    store: Store, connection: FakeConnection, clock: FakeClock
+) -> None:
+    connection.until = clock.now + deadline.CLOCK_TOLERANCE + 0.1
+    connection.results = [[SOLD]]
+    assert store.checkout(**CHECKOUT).purchased
+
+
+def test_result_without_a_product_names_none() -> None:
+    result = CheckoutResult(outcome="no_such_product")
+    assert astuple(result) == ("no_such_product", False, 0, None, None, None, None, None)
 
 
 def test_lost_checkout_with_a_key_is_sent_again(

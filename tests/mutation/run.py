@@ -1,0 +1,184 @@
+"""Run tests in a forked process: all of them once, to learn what each executes, and then a few for each change."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType
+from typing import Any
+from unittest import mock
+
+import coverage
+import pytest
+
+from tests.mutation.changes import Change
+
+FORK = multiprocessing.get_context("fork")
+OPTIONS = ("-x", "--tb=short", "--assert=plain", "-pno:cacheprovider")
+STARTS_NODE = ("aws_cdk", "cdk_nag", "constructs", "jsii")
+"""Not imported before a fork: the process that they start would be shared."""
+UNNOTICED = {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}
+NOTICED = {
+    pytest.ExitCode.TESTS_FAILED,
+    pytest.ExitCode.INTERRUPTED,  # a test module can't be imported
+    pytest.ExitCode.USAGE_ERROR,  # a conftest.py can't be imported
+    -signal.SIGKILL,  # the tests did not end
+}
+SLACK_SECONDS = 20
+
+
+@dataclass
+class Learned:
+    """What a run without a change has shown. executed: tests by file and line; `""` is the import of test modules."""
+
+    exit_code: int | None = None
+    output: str = ""
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    executed: dict[Path, dict[int, list[str]]] = field(default_factory=dict)
+    modules: list[str] = field(default_factory=list)
+
+
+class Recorder:
+    """A pytest plugin: has the coverage tool tell tests apart, and times them."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.paths = paths
+        self.learned = Learned()
+        self.coverage = coverage.Coverage(
+            data_file=None, config_file=False, include=[str(path) for path in paths]
+        )
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        self.coverage.switch_context(item.nodeid)
+        result = yield
+        self.coverage.switch_context("")
+        return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.learned.seconds[report.nodeid] += report.duration
+
+    def finish(self) -> Learned:
+        """Return what was learned."""
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        self.learned.executed = {path: data.contexts_by_lineno(str(path)) for path in self.paths}
+        self.learned.modules = [
+            name
+            for name, module in sys.modules.items()
+            if "site-packages" in (getattr(module, "__file__", None) or "")
+            and not name.startswith(STARTS_NODE)
+        ]
+        return self.learned
+
+
+class Selection:
+    """A pytest plugin: runs these tests only, in this order, with whatever parameters they have by now."""
+
+    def __init__(self, tests: list[str]) -> None:
+        functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+        self.place = {function: place for place, function in enumerate(functions)}
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        places = {item: self.place.get(item.nodeid.partition("[")[0]) for item in items}
+        chosen = [(place, item) for item, place in places.items() if place is not None]
+        items[:] = [item for _, item in sorted(chosen, key=lambda pair: pair[0])]
+
+
+def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
+    """Run the tests on the code as it is. tests: files and folders, as for pytest."""
+    recorder = Recorder(paths)
+
+    def run() -> Learned:
+        recorder.coverage.start()
+        _keep_database(directory)
+        code = pytest.main([*tests, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [recorder])
+        learned = recorder.finish()
+        learned.exit_code = code
+        return learned
+
+    receiver, sender = FORK.Pipe(duplex=False)
+    output = directory / "output"
+    process = FORK.Process(target=_in_own_group, args=(output, lambda: sender.send(run())))
+    process.start()
+    sender.close()
+    try:
+        learned: Learned = receiver.recv()
+    except EOFError:
+        learned = Learned()
+    process.join()
+    learned.output = output.read_text(errors="replace")
+    return learned
+
+
+def is_noticed(change: Change, tests: list[str], seconds: float, folder: Path) -> bool:
+    """Tell whether one of the tests fails, or does not end, with the change. seconds: what they take without it."""
+    if not tests:
+        return False
+    directory = folder / str(os.getpid())
+    directory.mkdir(exist_ok=True)
+    files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+    output = directory / "output"
+
+    def run() -> None:
+        _import_changed(change)
+        if any("/integration/" in file for file in files):
+            _keep_database(directory)
+        code = pytest.main(
+            [*files, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [Selection(tests)]
+        )
+        sys.stdout.flush()
+        os._exit(code)
+
+    process = FORK.Process(target=_in_own_group, args=(output, run))
+    process.start()
+    process.join(2 * seconds + SLACK_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    code = process.exitcode
+    if code not in UNNOTICED | NOTICED:
+        raise RuntimeError(f"pytest ended with {code}:\n{output.read_text(errors='replace')}")
+    return code in NOTICED
+
+
+def _in_own_group(output: Path, run: Callable[[], object]) -> None:
+    os.setpgid(0, 0)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    run()
+
+
+def _import_changed(change: Change) -> None:
+    """Have Python import the changed source. The file itself stays as it is."""
+    get_code = SourceFileLoader.get_code
+
+    def changed(self: SourceFileLoader, name: str) -> CodeType | None:
+        if self.path == str(change.path):
+            return compile(change.source, self.path, "exec", dont_inherit=True)
+        return get_code(self, name)
+
+    mock.patch.object(SourceFileLoader, "get_code", changed).start()
+
+
+def _keep_database(directory: Path) -> None:
+    """Have each run of the integration tests find the server of the run before, which takes no time to start."""
+    from local.database.mariadb import MariaDb  # imports the settings, which may be changed
+
+    create, kept = MariaDb.__init__, directory / "mariadb"
+    kept.mkdir(exist_ok=True)
+
+    def __init__(self: MariaDb, given: Path, **options: Any) -> None:
+        if options:  # a server that a test needs for itself
+            create(self, given, **options)
+        else:
+            create(self, kept, options=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
+
+    mock.patch.multiple(MariaDb, __init__=__init__, stop=lambda self: None).start()

@@ -1,0 +1,206 @@
+"""The functions' log lines, which metric filters, `make logs` and the runbook read by name."""
+
+import json
+import logging
+from collections.abc import Callable
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from common import aws, http_api, messages
+from common.database import DatabaseUnavailable
+from tests.support.fakes import (
+    FakeRelayStore,
+    FakeRestockStore,
+    FakeSalesStore,
+    FakeTopic,
+    failing,
+)
+from tests.support.orders import ORDER
+
+Line = tuple[str, str, str, dict[str, Any]]
+"""Logger, level, message and fields."""
+STANDARD_FIELDS = {*vars(logging.makeLogRecord({})), "asctime", "message"}
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[Line]]:
+    """Return the lines that were logged so far, at the functions' own level."""
+    caplog.set_level("INFO")
+
+    def lines() -> list[Line]:
+        return [
+            (
+                record.name,
+                record.levelname,
+                record.getMessage(),
+                {
+                    name: value
+                    for name, value in vars(record).items()
+                    if name not in STANDARD_FIELDS
+                },
+            )
+            for record in caplog.records
+        ]
+
+    return lines
+
+
+Lines = Callable[[], list[Line]]
+Load = Callable[..., ModuleType]
+CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 55_000)
+
+
+def test_sale_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    sales = load("sales")
+    monkeypatch.setattr(sales, "store", FakeSalesStore(outcome="sold", stock=7))
+    sales.handler(checkout_of(5), None)
+    fields = {"outcome": "sold", "quantity": 5, "stock": 7, "order_id": None}
+    assert lines() == [("sales.handler", "INFO", "checkout", fields)]
+
+
+@pytest.mark.parametrize("rejected", [False, True], ids=["published", "not published"])
+def test_new_order_is_logged_with_what_became_of_it(
+    rejected: bool, load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    sales, store, topic = (
+        load("sales"),
+        FakeSalesStore(outcome="out_of_stock", stock=3),
+        FakeTopic(),
+    )
+    monkeypatch.setattr(sales, "store", store)
+    monkeypatch.setattr(
+        messages, "publish", failing(ConnectionError()) if rejected else topic.publish
+    )
+    sales.handler(checkout_of(5), None)
+    order_id = store.checkouts[0]["order_id"]
+    fields = {"outcome": "out_of_stock", "quantity": 5, "stock": 3, "order_id": order_id}
+    failure = {"order_id": order_id, "reason": "ConnectionError"}
+    assert lines() == [
+        ("sales.handler", "INFO", "checkout", fields),
+        ("sales.handler", "WARNING", "left to the relay", failure)
+        if rejected
+        else ("sales.handler", "INFO", "published", {"order_id": order_id}),
+    ]
+
+
+def checkout_of(quantity: int) -> dict[str, Any]:
+    body = json.dumps({"MessageAttributeProductCnt": quantity})
+    return {"routeKey": "POST /checkout", "headers": {}, "body": body}
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailable("OperationalError 2003"), KeyError("이름")])
+def test_failure_of_a_handler_is_logged(error: Exception, lines: Lines) -> None:
+    http_api.endpoint(failing(error))({}, None)
+    ((logger, level, message, fields),) = lines()
+    assert (logger, level) == ("common.http_api", "ERROR")
+    if isinstance(error, DatabaseUnavailable):
+        assert (message, fields) == (
+            "database unavailable",
+            {"reason": "OperationalError 2003"},
+        )
+    else:
+        assert message == "unexpected error"
+        assert fields.keys() == {"reason", "stack"}
+        assert fields["reason"] == "KeyError"
+
+
+def test_callback_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+    restock = load("restock")
+    monkeypatch.setattr(restock, "store", FakeRestockStore(stock=3))
+    restock.handler(callback(token=ORDER.callback_token), None)
+    restock.handler(callback(token="forged"), None)
+    fields = {"order_id": ORDER.order_id, "added": True, "stock": 3 + ORDER.quantity}
+    assert lines() == [
+        ("restock.handler", "INFO", "restock", fields),
+        ("restock.handler", "WARNING", "callback rejected", {}),
+    ]
+
+
+def callback(*, token: str) -> dict[str, Any]:
+    return {
+        "pathParameters": {"slug": ORDER.slug},
+        "queryStringParameters": {"order": ORDER.order_id, "token": token},
+    }
+
+
+def test_run_of_the_relay_is_logged(
+    load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    relay = load("relay", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="172800")
+    store, topic = FakeRelayStore(), FakeTopic(rejected={"order-2"})
+    store.due, store.deleted, store.old_keys, store.old_outcomes = {0: [1, 2, 3]}, {3}, 4, 5
+    monkeypatch.setattr(relay, "store", store)
+    monkeypatch.setattr(messages, "publish", topic.publish)
+    relay.handler({}, CONTEXT)
+    rejected = {"order_id": "order-2", "reason": "ConnectionError"}
+    totals = {
+        "published": 1,
+        "failed": 1,
+        "marked_stuck": 1,
+        "purged": 4,
+        "purged_outcomes": 5,
+        "oldest_unpublished_seconds": 7,
+        "stuck": 2,
+    }
+    assert lines() == [
+        ("relay.handler", "INFO", "published", {"order_id": "order-1"}),
+        ("relay.handler", "ERROR", "not published", rejected),
+        ("relay.handler", "INFO", "relay", totals),
+    ]
+
+
+def record(body: str) -> dict[str, Any]:
+    return {
+        "messageId": "message-0",
+        "receiptHandle": "receipt-0",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "level", "message", "fields"),
+    [
+        (None, "INFO", "placed", {}),
+        (OSError("홍길동"), "ERROR", "not placed", {"reason": "OSError"}),
+    ],
+    ids=["placed", "not placed"],
+)
+def test_placed_or_failed_order_is_logged(
+    error: Exception | None,
+    level: str,
+    message: str,
+    fields: dict[str, str],
+    load: Load,
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Lines,
+) -> None:
+    consumer = load("consumer")
+    monkeypatch.setattr(consumer, "post", failing(error) if error else lambda order, until: None)
+    monkeypatch.setattr(consumer, "postpone", lambda record: None)
+    attributes = {
+        name: {"Value": str(getattr(ORDER, field))} for field, name in messages.ATTRIBUTES.items()
+    }
+    body = json.dumps({"MessageAttributes": attributes})
+    consumer.handler({"Records": [record(body)]}, CONTEXT)
+    assert lines() == [("consumer.handler", level, message, {"order_id": ORDER.order_id, **fields})]
+
+
+def test_malformed_message_and_failed_postponing_are_logged(
+    load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    consumer = load("consumer")
+    monkeypatch.setattr(aws, "client", failing(TimeoutError("홍길동")))
+    consumer.handler({"Records": [record("홍길동")]}, CONTEXT)
+    reason = "not a production order: JSONDecodeError"
+    assert lines() == [
+        ("consumer.handler", "ERROR", "not placed", {"message_id": "message-0", "reason": reason}),
+        (
+            "consumer.handler",
+            "WARNING",
+            "not postponed",
+            {"message_id": "message-0", "reason": "TimeoutError"},
+        ),
+    ]
