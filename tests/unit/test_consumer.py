@@ -278,8 +278,8 @@ def test_log_says_why_an_order_is_not_placed(
     handle(consumer, record())
     consumer.is_placed(ORDER, Future())
     assert [vars(line)["reason"] for line in caplog.records] == [
-        "it returned status 500",
-        "its response does not end",
+        "the factory returned status 500",
+        "the response does not end",
         "no complete response in time",
     ]
 
