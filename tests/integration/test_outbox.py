@@ -186,7 +186,7 @@ def test_lease_doubles_with_each_failed_attempt(shop: Shop) -> None:
     order_id = order_more(store, 25, publish_within=0)
     leases = []
     for newest in (True, False, False, False):
-        assert ids(claim(store, newest=newest)) == {order_id}
+        assert ids(claim(store, newest=newest)) == {order_id}, f"attempt {len(leases) + 1}"
         lease = "TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6) - INTERVAL 1 SECOND, next_attempt_at)"
         leases += [seconds for (seconds,) in shop.sql(f"SELECT {lease} FROM production_order")]
         make_due(shop, order_id)

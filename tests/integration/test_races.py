@@ -55,15 +55,15 @@ def test_many_clients_never_buy_more_than_there_is(shop: Shop) -> None:
 
 def test_last_donut_is_sold_once(shop: Shop) -> None:
     stores = [shop.store() for _ in range(CLIENTS)]
-    for _ in range(5):
+    for number in range(5):
         shop.set_stock(1)
         shop.sql("DELETE FROM purchase")
         checkouts = at_once(*[partial(buy, store, 1) for store in stores])
         assert Counter(checkout.outcome for checkout in checkouts) == {
             "sold": 1,
             "out_of_stock": CLIENTS - 1,
-        }
-        assert (shop.stock(), shop.purchases()) == (0, [(1, "unknown")])
+        }, f"round {number}"
+        assert (shop.stock(), shop.purchases()) == (0, [(1, "unknown")]), f"round {number}"
 
 
 @pytest.mark.parametrize("settings", ["ours", "rds_defaults"])
