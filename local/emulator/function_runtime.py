@@ -282,7 +282,7 @@ class ExecutionEnvironment:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
-class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
+class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack is untyped
     """A member of ministack's pool. Runs a function in one environment after the other."""
 
     _environment: ExecutionEnvironment | None = None

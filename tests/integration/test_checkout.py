@@ -139,7 +139,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record each command that a client sends to the server from now on. Each is one round trip."""
     sent: list[int] = []
     # Private: PyMySQL has no public hook that sees each command.
-    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]
+    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # private
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
         sent.append(command)

@@ -123,7 +123,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
         for requester, step in (("before", 0), ("after", seconds), ("again", 0)):
             clock.step_to(step)
             print(requester, file=buyer.stdin, flush=True)
-            assert buyer.stdout.readline() == "sold\n"
+            assert buyer.stdout.readline() == "sold\n", requester
         buyer.stdin.close()
     assert bought(shop) == ["before", "after", "again"]
 

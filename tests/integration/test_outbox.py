@@ -184,7 +184,7 @@ def test_claim_of_the_newest_skips_orders_that_were_tried(shop: Shop) -> None:
 def test_lease_doubles_with_each_failed_attempt(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
-    leases = []
+    leases: list[int] = []
     for newest in (True, False, False, False):
         assert ids(claim(store, newest=newest)) == {order_id}, f"attempt {len(leases) + 1}"
         lease = "TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6) - INTERVAL 1 SECOND, next_attempt_at)"

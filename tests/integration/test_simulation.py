@@ -64,7 +64,7 @@ class FaultyDatabase(Database):
                 raise pymysql.OperationalError(2013, "after")
             return rows
 
-        connection.query = query  # type: ignore[method-assign]
+        connection.query = query  # type: ignore[method-assign]  # this one alone
         return connection
 
 
