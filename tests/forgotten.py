@@ -109,6 +109,14 @@ def snapshots() -> Step:
     )
 
 
+REFUND_RULE = """        events.Rule(
+            self,
+            "RefundDaily",
+            schedule=events.Schedule.rate(cdk.Duration.days(1)),
+            targets=[targets.LambdaFunction(refund)],
+        )
+"""
+
 FUNCTION = Kind(
     name="function",
     steps=(
@@ -153,11 +161,19 @@ def handler(event: object, context: object) -> None:
             name="the stack",
             edit=insert(
                 "stacks/service_stack.py",
-                '        self._add_database_function("refund", variables={}, timeout=60)\n',
+                '        refund = self._add_database_function("refund", variables={}, timeout=60)\n'
+                + REFUND_RULE,
                 before="        self.api = self._add_api()\n",
             ),
             test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
             says="stacks/service_stack.py does not create the function",
+        ),
+        Step(
+            name="what invokes it",
+            edit=lambda tree: None,  # a part of the stack
+            mistake=replace("stacks/service_stack.py", REFUND_RULE, ""),
+            test=f"{SERVICE}::test_each_function_is_invoked[dev]",
+            says="nothing invokes refund: add a route, a rule or an event source",
         ),
         Step(
             name="its database user",
