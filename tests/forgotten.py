@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 DEPLOY = ".github/workflows/deploy.yml"
+PERMISSIONS = "tests/infrastructure/test_permissions.py"
 REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
 
@@ -109,6 +110,14 @@ def snapshots() -> Step:
     )
 
 
+REFUND_RULE = """        events.Rule(
+            self,
+            "RefundDaily",
+            schedule=events.Schedule.rate(cdk.Duration.days(1)),
+            targets=[targets.LambdaFunction(refund)],
+        )
+"""
+
 FUNCTION = Kind(
     name="function",
     steps=(
@@ -153,11 +162,19 @@ def handler(event: object, context: object) -> None:
             name="the stack",
             edit=insert(
                 "stacks/service_stack.py",
-                '        self._add_database_function("refund", variables={}, timeout=60)\n',
+                '        refund = self._add_database_function("refund", variables={}, timeout=60)\n'
+                + REFUND_RULE,
                 before="        self.api = self._add_api()\n",
             ),
             test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
             says="stacks/service_stack.py does not create the function",
+        ),
+        Step(
+            name="what invokes it",
+            edit=lambda tree: None,  # a part of the stack
+            mistake=replace("stacks/service_stack.py", REFUND_RULE, ""),
+            test=f"{SERVICE}::test_each_function_is_invoked[dev]",
+            says="nothing invokes refund: add a route, a rule or an event source",
         ),
         Step(
             name="its database user",
@@ -216,25 +233,41 @@ def handler(event: object, context: object) -> None:
         ),
         Step(
             name="its permissions",
-            edit=insert(
-                "tests/infrastructure/test_permissions.py",
-                '    "refund": (write_logs("Refund") | log_in("shop_refund"), [NETWORK]),\n',
-                before='    "relay": (write_logs("Relay") | log_in(',
+            edit=all_of(
+                insert(
+                    PERMISSIONS,
+                    '    "refund": (write_logs("Refund") | log_in("shop_refund"), [NETWORK]),\n',
+                    before='    "relay": (write_logs("Relay") | log_in(',
+                ),
+                insert(
+                    PERMISSIONS,
+                    '    "refund": (write_logs("Refund") | read("RefundSecret"), [NETWORK]),\n',
+                    before='    "relay": (write_logs("Relay") | read(',
+                ),
+                insert(PERMISSIONS, "RefundSecret, ", before="RelaySecret, RestockSecret, Sales"),
             ),
-            test="tests/infrastructure/test_permissions.py"
-            "::test_each_function_has_its_own_permissions_only[dev]",
+            test=f"{PERMISSIONS}::test_each_function_has_its_own_permissions_only[dev]",
             says="WITH_IAM and WITH_SECRET in this test do not say what refund may do",
         ),
         Step(
             name="its login",
-            edit=insert(
-                SERVICE,
-                '        "refund": {"DATABASE_USER": "shop_refund"},\n',
-                before='        "relay": {"DATABASE_USER": "shop_relay"},',
+            edit=all_of(
+                insert(
+                    SERVICE,
+                    '        "refund": {"DATABASE_USER": "shop_refund"},\n',
+                    before='        "relay": {"DATABASE_USER": "shop_relay"},',
+                ),
+                insert(
+                    SERVICE,
+                    '        "refund": {"DATABASE_SECRET_ARN": "RefundSecret"},\n',
+                    before='        "relay": {"DATABASE_SECRET_ARN": "RelaySecret"},',
+                ),
+                insert(SERVICE, "RefundSecret,", before='RelaySecret",\n        },'),
             ),
             test=f"{SERVICE}::test_each_function_gets_its_own_login[dev]",
             says="LOGINS in this test lists the login of every function",
         ),
+        snapshots(),
     ),
 )
 
@@ -275,8 +308,13 @@ SETTING = Kind(
             name="the handler",
             edit=insert(
                 "lambdas/sales/handler.py",
-                "REFUND_SECONDS = config.refund_days * 86_400\n",
-                before="store = Store(config)\n",
+                """def refundable(days: int) -> bool:
+    \"\"\"Return whether a purchase of so many days ago is still paid back.\"\"\"
+    return days <= config.refund_days
+
+
+""",
+                before="@dataclass(frozen=True, kw_only=True)\nclass CheckoutRequest",
             ),
             test=f"{SERVICE}::test_declared_variables_are_read[sales]",
             says="lambdas/sales does not read ['refund_days']",

@@ -9,7 +9,13 @@ import pytest
 
 import settings
 import stacks.data_stack
-from settings import DATABASE_PARAMETERS, ENVIRONMENTS, ExistingDatabase, ManagedDatabase
+from settings import (
+    DATABASE_PARAMETERS,
+    ENVIRONMENTS,
+    ExistingDatabase,
+    ManagedDatabase,
+    pascal_case,
+)
 from tests.support.assembly import Assembly, construct, subnets_with_a_route, synth
 
 
@@ -97,9 +103,8 @@ def test_prod_database_is_protected_and_in_two_zones(
 
 
 LOGIN_USERS = {
-    "SalesSecret": "shop_sales_password",
-    "RestockSecret": "shop_restock_password",
-    "RelaySecret": "shop_relay_password",
+    f"{pascal_case(function)}Secret": f"{user}_password"
+    for function, user in settings.DATABASE_USERS.items()
 }
 """Secret → the user of the database whose password it holds."""
 
@@ -223,4 +228,4 @@ def test_restore_changes_every_template_that_names_the_database(
     ]
     assert len(watching) == 3
     for description in watching:
-        assert " Restored from last-night." in description
+        assert " Restored from last-night." in description, description

@@ -235,8 +235,8 @@ def test_hooks_before_a_commit_are_make_commands() -> None:
     assert repository["repo"] == "local", "hooks of other repositories would be downloaded"
     for hook in repository["hooks"]:
         make, target = hook["entry"].split()
-        assert make == "make"
-        assert target in makefile_targets()
+        assert make == "make", hook["entry"]
+        assert target in makefile_targets(), hook["entry"]
 
 
 README = (PROJECT / "README.md").read_text()

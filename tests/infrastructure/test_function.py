@@ -19,17 +19,17 @@ DEAD = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def stock_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def two_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the resources of a function whose folder has a name of two words."""
     lambdas = tmp_path / "lambdas"
     shutil.copytree(stacks.function.LAMBDAS, lambdas)
-    shutil.copytree(lambdas / "restock", lambdas / "stock_check")
+    shutil.copytree(lambdas / "restock", lambdas / "two_words")
     monkeypatch.setattr(stacks.function, "LAMBDAS", lambdas)
     app = cdk.App(context=CONTEXT, outdir=str(tmp_path / "cdk.out"))
     stack = cdk.Stack(app, "Stack")
     stacks.function.Function(
         stack,
-        "stock_check",
+        "two_words",
         settings=DEV,
         layer=stacks.function.Dependencies(stack, "Dependencies"),
         variables={},
@@ -45,18 +45,18 @@ def one(resources: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     return id, resource["Properties"]
 
 
-def test_folder_of_two_words_gives_the_function_its_names(stock_check: dict[str, Any]) -> None:
-    id, function = one(stock_check, "AWS::Lambda::Function")
-    assert id.startswith("StockCheck")
-    assert function["FunctionName"] == "donut-shop-stock_check-dev"
-    assert function["Handler"] == "stock_check.handler.handler"
-    assert DEV.function_of(function["FunctionName"]) == "stock_check"
+def test_folder_of_two_words_gives_the_function_its_names(two_words: dict[str, Any]) -> None:
+    id, function = one(two_words, "AWS::Lambda::Function")
+    assert id.startswith("TwoWords")
+    assert function["FunctionName"] == "donut-shop-two_words-dev"
+    assert function["Handler"] == "two_words.handler.handler"
+    assert DEV.function_of(function["FunctionName"]) == "two_words"
 
 
-def test_folder_of_two_words_gives_the_log_group_its_names(stock_check: dict[str, Any]) -> None:
-    id, group = one(stock_check, "AWS::Logs::LogGroup")
-    assert id.startswith("StockCheckLogs")
-    assert group["LogGroupName"] == "/donut-shop/dev/stock_check"
+def test_folder_of_two_words_gives_the_log_group_its_names(two_words: dict[str, Any]) -> None:
+    id, group = one(two_words, "AWS::Logs::LogGroup")
+    assert id.startswith("TwoWordsLogs")
+    assert group["LogGroupName"] == "/donut-shop/dev/two_words"
 
 
 @pytest.fixture

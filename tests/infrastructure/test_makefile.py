@@ -120,7 +120,7 @@ def test_unknown_environment_is_named(target: str, machine: dict[str, str], fres
         line = rejection(target, f"ENV={given}", machine=machine, fresh=fresh)
         assert "no environment `production`" in line, given
         for name in ACCOUNTS:
-            assert name in line
+            assert name in line, given
 
 
 @pytest.mark.parametrize("target", ["preflight", "diff", "smoke", "logs", "redrive"])
@@ -265,7 +265,8 @@ def test_command_without_credentials_says_one_sentence(
 
 def test_profile_that_does_not_exist_is_named(machine: dict[str, str]) -> None:
     for command in ("deploy", "preflight", "logs", "redrive"):
-        assert "nobody" in sentence(command, "ENV=dev", machine=machine | {"AWS_PROFILE": "nobody"})
+        line = sentence(command, "ENV=dev", machine=machine | {"AWS_PROFILE": "nobody"})
+        assert "nobody" in line, f"{command}: {line}"
 
 
 @pytest.mark.parametrize("command", ["deploy ENV=prod", "deploy ENV=dev,prod"])
@@ -376,7 +377,7 @@ def test_environment_with_a_command_in_it_runs_nothing(
 ) -> None:
     for arguments, variables in (([f"ENV={HOSTILE}"], machine), ([], machine | {"ENV": HOSTILE})):
         make(*INSTALLED, target, *arguments, machine=variables, directory=recording)
-        assert not (recording / "ran").exists()
+        assert not (recording / "ran").exists(), arguments
 
 
 @pytest.mark.parametrize("name", [name for name in GIVEN if name != "ENV"])
@@ -398,8 +399,8 @@ def test_environments_may_be_separated_by_blanks(machine: dict[str, str], record
 def test_cost_is_that_of_every_environment(machine: dict[str, str], recording: Path) -> None:
     for given in ([], ["ENV=dev"]):
         synth, cost = recorded("cost", *given, machine=machine, recording=recording)
-        assert f"env={','.join(ACCOUNTS)}" in synth[0]
-        assert cost[0][-len(ACCOUNTS) :] == ACCOUNTS
+        assert f"env={','.join(ACCOUNTS)}" in synth[0], given
+        assert cost[0][-len(ACCOUNTS) :] == ACCOUNTS, given
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
@@ -445,7 +446,7 @@ def test_prod_is_destroyed_only_after_its_name_is_typed(machine: dict[str, str])
         status, said = at_a_terminal(
             "destroy", f"ENV={environments}", typed="prod", machine=machine
         )
-        assert "Nothing was destroyed." not in said
+        assert "Nothing was destroyed." not in said, environments
         assert "no AWS credentials" in said, "it goes on until it needs credentials"
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from settings import ENVIRONMENTS
 from stacks.function import LAMBDAS
@@ -155,7 +156,7 @@ def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) 
     }
     for id, metric_filter in assembly.each("AWS::Logs::MetricFilter"):
         pattern = metric_filter["FilterPattern"]
-        message = re.search(r'\$\.message = "(\w+)"', pattern)
+        message = re.search(r'\$\.message = "([^"]+)"', pattern)
         assert message, f"{id}: {pattern}"
         function = functions[assembly.origin(metric_filter["LogGroupName"])]
         logged = logged_fields(function)
@@ -164,6 +165,36 @@ def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) 
         read = set(re.findall(r"\$\.(\w+)", pattern + transformation["MetricValue"]))
         missing = read - {"message"} - logged[message[1]]
         assert not missing, f"{id}: the line {message[1]!r} of {function} has no {missing}"
+
+
+def watched_metrics(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the metrics of an alarm, also those of its formula."""
+    yield alarm
+    for metric in alarm.get("Metrics", []):
+        yield metric.get("MetricStat", {}).get("Metric", {})
+
+
+def test_metrics_of_the_shop_that_alarms_watch_are_made(assembly: Assembly) -> None:
+    """CloudWatch accepts an alarm on a metric that nothing produces, and it never fires."""
+    namespace = assembly.settings.metric_namespace
+    made = {
+        transformation["MetricName"]
+        for _, metric_filter in assembly.each("AWS::Logs::MetricFilter")
+        for transformation in metric_filter["MetricTransformations"]
+        if transformation["MetricNamespace"] == namespace
+    }
+    watched = [
+        (construct(id), metric["MetricName"])
+        for id, alarm in assembly.each("AWS::CloudWatch::Alarm")
+        for metric in watched_metrics(alarm)
+        if metric.get("Namespace") == namespace
+    ]
+    assert watched
+    for name, metric in watched:
+        assert metric in made, (
+            f"the alarm {name} watches {metric!r}, which nothing produces: make it from a log line "
+            "with _log_metric in stacks/monitoring_stack.py"
+        )
 
 
 def test_no_two_metrics_have_the_same_name(assembly: Assembly) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from settings import ENVIRONMENTS
+from settings import DATABASE_USERS, ENVIRONMENTS, pascal_case
 from tests.support.assembly import Assembly, as_list, construct, synth
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
@@ -127,8 +127,6 @@ def test_endpoints_let_through_each_functions_secret(tmp_path: Path) -> None:
         "sns:Publish": {"StockEmpty"},
         "secretsmanager:GetSecretValue": {
             "Database",
-            "SalesSecret",
-            "RestockSecret",
-            "RelaySecret",
+            *(f"{pascal_case(function)}Secret" for function in DATABASE_USERS),
         },
     }

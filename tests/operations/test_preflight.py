@@ -307,9 +307,9 @@ def test_failing_check_is_unknown_and_the_others_continue(
         f"UNKNOWN  {check}" for check in CHECKS_OF[service]
     ]
     for line in unknown:
-        assert ": not known: " in line
-        assert words in line
-        assert line.partition("not known: ")[2].strip(), "the line says why"
+        assert ": not known: " in line, line
+        assert words in line, line
+        assert line.partition("not known: ")[2].strip(), f"{line!r} does not say why"
 
 
 # --- the account's plan ---
@@ -426,7 +426,7 @@ def test_vpc_quota_leaves_room_for_one_more(
 ) -> None:
     ec2 = boto3.client("ec2")
     while len(ec2.describe_vpcs()["Vpcs"]) < account.vpc_quota:
-        assert preflight(account.client, DEV)
+        assert preflight(account.client, DEV), f"{len(ec2.describe_vpcs()['Vpcs'])} VPCs"
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     capsys.readouterr()
     assert "5 VPCs" in only_missing(account, DEV, capsys)

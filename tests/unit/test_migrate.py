@@ -14,7 +14,7 @@ import pytest
 
 from common import database, deadline, failures
 from migrate import checksums, users
-from settings import DATABASE_USERS_FILE, PROJECT
+from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -178,11 +178,7 @@ def test_other_grant_is_different(line: str) -> None:
 
 # --- before the login ---
 
-PASSWORDS = {
-    "shop_sales_password": "sales'",
-    "shop_restock_password": "restock'",
-    "shop_relay_password": "relay'",
-}
+PASSWORDS = {f"{user}_password": f"{function}'" for function, user in DATABASE_USERS.items()}
 
 
 class Connected(Exception):

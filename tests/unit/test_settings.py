@@ -14,7 +14,6 @@ from settings import (
     ExistingDatabase,
     ManagedDatabase,
     Settings,
-    Throttle,
 )
 
 DEV = ENVIRONMENTS["dev"]
@@ -27,6 +26,12 @@ EXISTING = ExistingDatabase(
     subnet_ids=("subnet-1", "subnet-2"),
     security_group_id="sg-1",
 )
+
+
+def reservations(total: int) -> dict[str, int]:
+    """Return a reservation for each function with a database: one, and what remains for sales."""
+    others = settings.DATABASE_USERS.keys() - {"sales"}
+    return {**dict.fromkeys(sorted(others), 1), "sales": total - len(others)}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +89,13 @@ EXISTING = ExistingDatabase(
             "reserved_concurrency names consumer, not a function with a database",
         ),
         (
-            {"reserved_concurrency": {"sales": 10, "restock": 4, "relay": 1}},
+            {"reserved_concurrency": reservations(15)},
             "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
         ),
         (
-            {"throttle": Throttle(rate=200, burst=50)},
-            "the functions may open 118 connections, too many for t4g.micro: reserve less, or lower the throttles",
+            {"throttle": replace(DEV.throttle, burst=DEV.throttle.burst + 80)},
+            f"the functions may open {DEV.peak_connections() + 80:.0f} connections, too many for t4g.micro: "
+            "reserve less, or lower the throttles",
         ),
         ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
         (
@@ -130,10 +136,10 @@ def test_environment_says_whether_plain_http_is_allowed() -> None:
 def test_function_whose_connections_are_not_counted_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    users = {**settings.DATABASE_USERS, "refund": "shop_refund"}
+    users = {**settings.DATABASE_USERS, "uncounted": "shop_uncounted"}
     monkeypatch.setattr(settings, "DATABASE_USERS", users)
     with pytest.raises(
-        ValueError, match="_peak_concurrency does not say how many executions of refund"
+        ValueError, match="_peak_concurrency does not say how many executions of uncounted"
     ):
         replace(DEV)
 
@@ -149,7 +155,7 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
-        {"reserved_concurrency": {"sales": 9, "restock": 4, "relay": 1}},
+        {"reserved_concurrency": reservations(14)},
         {"alarm_email": "ops@shop.test"},
         {"database": MANAGED},
         {"database": EXISTING},
@@ -237,14 +243,16 @@ def test_peak_of_connections_fits_the_database(environment: Settings) -> None:
     """
     assert isinstance(environment.database, ManagedDatabase)
     reserved = environment.reserved_concurrency
-    connections: float = 10  # people and the migration
+    concurrency = environment._peak_concurrency()
     for function, throttle in (
         ("sales", environment.throttle),
         ("restock", environment.callback_throttle),
     ):
         admitted = throttle.burst + throttle.rate * REQUEST_SECONDS
-        connections += 2 * reserved[function] if function in reserved else admitted
-    connections += 2 * reserved.get("relay", 1)  # one run per minute
+        expected = 2 * reserved[function] if function in reserved else admitted
+        assert concurrency[function] == expected, function
+    assert concurrency["relay"] == 2 * reserved.get("relay", 1), "one run per minute"
+    connections = 10 + sum(concurrency.values())  # 10: people and the migration
     assert connections == environment.peak_connections()
     assert connections < MAX_CONNECTIONS[environment.database.instance_class]
 
