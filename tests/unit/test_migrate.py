@@ -19,8 +19,11 @@ from settings import DATABASE_USERS_FILE, PROJECT
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
     (MODIFIES|READS) SQL DATA
-.*"""
-"""The form in which a procedure can be compared with the server's: comments, then one statement."""
+\S.*"""
+"""The form in which a procedure can be compared with the server's: comments, then one statement.
+
+The server removes the white space before the body.
+"""
 
 
 @pytest.fixture
@@ -91,10 +94,16 @@ def test_each_procedure_has_a_file_of_its_name(migrate: ModuleType) -> None:
 def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) -> None:
     for path in migrate.PROCEDURES.glob("*.sql"):
         form = PROCEDURE.format(name=path.stem)
-        assert re.fullmatch(form, path.read_text(), re.DOTALL), (
+        text = path.read_bytes().decode()
+        assert "\r" not in text, (
+            f"{path.name} would be created again at each migration by a checkout with other line"
+            " endings: end its lines with LF only, not with CRLF"
+        )
+        assert re.fullmatch(form, text, re.DOTALL), (
             f"{path.name} would be created again at each migration: begin it with comments,"
             f" `CREATE OR REPLACE PROCEDURE {path.stem}(`, and after its parameters the lines"
-            " `    SQL SECURITY DEFINER` and `    MODIFIES SQL DATA`"
+            " `    SQL SECURITY DEFINER` and `    MODIFIES SQL DATA`, and do not indent the first"
+            " line of the body"
         )
 
 

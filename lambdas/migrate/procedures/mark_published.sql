@@ -6,7 +6,7 @@ CREATE OR REPLACE PROCEDURE mark_published(
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA
-    UPDATE production_order
-    SET status = 'published', published_at = UTC_TIMESTAMP(6), publications = publications + 1, attempts = 0,
-        next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL p_overdue_after SECOND
-    WHERE order_id = p_order_id AND status IN ('requested', 'published')
+UPDATE production_order
+SET status = 'published', published_at = UTC_TIMESTAMP(6), publications = publications + 1, attempts = 0,
+    next_attempt_at = UTC_TIMESTAMP(6) + INTERVAL p_overdue_after SECOND
+WHERE order_id = p_order_id AND status IN ('requested', 'published')
