@@ -82,6 +82,20 @@ def test_file_without_checksum_is_named(folder: Path) -> None:
     assert checksums.problems(folder) == ["0900_bagel.sql has no checksum: run `make checksums`."]
 
 
+def test_repeated_line_of_checksums_is_named(folder: Path) -> None:
+    sums = folder / checksums.FILE
+    first, *rest = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join([first.replace(first[:64], 64 * "0"), first, *rest]))
+    assert checksums.problems(folder) == [
+        "SHA256SUMS has more than one line for 0001_factory.sql: restore it."
+    ]
+
+
+def test_missing_checksums_are_named(folder: Path) -> None:
+    (folder / checksums.FILE).unlink()
+    assert checksums.problems(folder) == ["SHA256SUMS is missing: restore it."]
+
+
 def test_each_procedure_has_a_file_of_its_name(migrate: ModuleType) -> None:
     for path in migrate.PROCEDURES.iterdir():
         assert path.suffix == ".sql", f"{path.name} is not a procedure: name it <procedure>.sql"
