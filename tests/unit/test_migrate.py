@@ -121,6 +121,33 @@ def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) ->
         )
 
 
+BASELINES = (PROJECT / "tests/integration/baseline").glob("*.sql")
+LAST_RELEASE = max(BASELINES, key=lambda path: [int(part) for part in path.stem.split(".")])
+"""The dump of the last release's database."""
+
+
+def parameters(sql: str) -> dict[str, str]:
+    """Return the procedures that the statements create, as name → parameters without comments."""
+    created = re.findall(
+        r"^CREATE [^\n]*PROCEDURE `?(\w+)`?\((.*?)\)\n    (?:SQL SECURITY|MODIFIES|READS) ",
+        sql,
+        re.DOTALL | re.MULTILINE,
+    )
+    return {name: " ".join(re.sub("--.*", "", listed).split()) for name, listed in created}
+
+
+def test_no_procedure_has_other_parameters_than_in_the_last_release(migrate: ModuleType) -> None:
+    """Functions of the last release call it during a deployment, after the migration."""
+    released = parameters(LAST_RELEASE.read_text(encoding="utf-8"))
+    assert released
+    for path in migrate.PROCEDURES.glob("*.sql"):
+        today = parameters(path.read_text())[path.stem]
+        assert released.get(path.stem, today) == today, (
+            f"{path.name} has other parameters than in {LAST_RELEASE.stem}: changed parameters"
+            " need a new name"
+        )
+
+
 GRANTED = [
     (function, grant)
     for function, entry in json.loads(DATABASE_USERS_FILE.read_text()).items()
