@@ -5,6 +5,7 @@ That file holds the checksum of each migration as it was released.
 """
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 
 FILE = "SHA256SUMS"
@@ -15,22 +16,29 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def released(directory: Path) -> dict[str, str]:
-    """Return the lines of SHA256SUMS: file name → checksum."""
+def released(directory: Path) -> list[tuple[str, str]]:
+    """Return the lines of SHA256SUMS: file name and checksum."""
     lines = (directory / FILE).read_text(encoding="utf-8").splitlines()
-    return {name: value for value, _, name in (line.partition("  ") for line in lines)}
+    return [(name, value) for value, _, name in (line.partition("  ") for line in lines)]
 
 
 def new(directory: Path) -> list[Path]:
     """Return the migration files that have no checksum yet, in order."""
-    known = released(directory)
+    known = dict(released(directory))
     return [path for path in sorted(directory.glob("*.sql")) if path.name not in known]
 
 
 def changed(directory: Path) -> list[str]:
-    """Return a sentence for each released file that is missing or changed, with what to do."""
-    problems = []
-    for name, value in released(directory).items():
+    """Return a sentence for each file that is not as it was released, with what to do."""
+    if not (directory / FILE).is_file():
+        return [f"{FILE} is missing: restore it."]
+    lines = released(directory)
+    problems = [
+        f"{FILE} has more than one line for {name}: restore it."
+        for name, count in Counter(name for name, _ in lines).items()
+        if count > 1
+    ]
+    for name, value in dict(lines).items():
         path = directory / name
         if not path.is_file():
             problems.append(f"{name} is missing, but was released: restore it.")
@@ -44,5 +52,6 @@ def changed(directory: Path) -> list[str]:
 
 def problems(directory: Path) -> list[str]:
     """Return a sentence for each file that differs from SHA256SUMS, or has no checksum there."""
-    unknown = [f"{path.name} has no checksum: run `make checksums`." for path in new(directory)]
-    return changed(directory) + unknown
+    return changed(directory) or [
+        f"{path.name} has no checksum: run `make checksums`." for path in new(directory)
+    ]

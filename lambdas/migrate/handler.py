@@ -65,19 +65,13 @@ def check_files(directory: Path) -> None:
 def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
     """Apply the files that the database does not know yet, and return their names.
 
-    Files that only the database knows belong to a newer release and are left alone. Raises
-    MigrationFailed. If a file has changed since it was applied, nothing is applied.
+    Raises MigrationFailed, before anything is applied, if the files are not those that were applied
+    to the database.
     """
     applied = applied_checksums(cursor)
     files = {path: checksums.checksum(path) for path in sorted(directory.glob("*.sql"))}
-    changed = [
-        f"{path.name} was changed after it was applied to this database: restore it,"
-        " and put the change into a new file."
-        for path, checksum in files.items()
-        if applied.get(path.name, checksum) != checksum
-    ]
-    if changed:
-        raise MigrationFailed(" ".join(changed))
+    if problems := conflicts(applied, {path.name: value for path, value in files.items()}):
+        raise MigrationFailed(" ".join(problems))
     new = [path for path in files if path.name not in applied]
     for path in new:
         execute_file(cursor, path)
@@ -86,6 +80,46 @@ def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[st
             (path.name, files[path]),
         )
     return [path.name for path in new]
+
+
+def conflicts(applied: dict[str, str], files: dict[str, str]) -> list[str]:
+    """Return a sentence for each file that conflicts with what was applied to the database.
+
+    Such a file was changed, renamed or removed after it was applied, or is new but has an old number.
+    Both arguments map names to checksums. Applied files with a higher number than all of `files`
+    belong to a newer release.
+    """
+    names = {checksum: name for name, checksum in applied.items()}
+    new = [name for name in files if name not in applied]
+    renamed = {name: names[files[name]] for name in new if files[name] in names}
+    return [
+        *(
+            f"{name} was changed after it was applied to this database: restore it,"
+            " and put the change into a new file."
+            for name, checksum in files.items()
+            if applied.get(name, checksum) != checksum
+        ),
+        *(
+            f"{name} was applied to this database as {old}: give it that name again."
+            for name, old in renamed.items()
+        ),
+        *(
+            f"{name} was applied to this database, but is missing: restore it."
+            for name in sorted(applied.keys() - files.keys() - set(renamed.values()))
+            if number(name) <= max(map(number, files), default="")
+        ),
+        *(
+            f"{name} is new, but {max(applied)} was applied to this database already:"
+            " give it the next number."
+            for name in new
+            if name not in renamed and applied and number(name) <= number(max(applied))
+        ),
+    ]
+
+
+def number(name: str) -> str:
+    """Return the number of a migration file, which has four digits and is compared as text."""
+    return name.partition("_")[0]
 
 
 def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:

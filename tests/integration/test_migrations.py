@@ -40,6 +40,13 @@ def edit(folder: Path, name: str, sql: str) -> None:
     add(folder, name, sql)
 
 
+def rename(folder: Path, old: str, new: str) -> None:
+    """Rename a file in SHA256SUMS too, as somebody might to get past the unit test."""
+    (folder / old).rename(folder / new)
+    sums = folder / checksums.FILE
+    sums.write_text(sums.read_text().replace(old, new))
+
+
 def test_opening_stock_is_ten_donuts(shop: Shop) -> None:
     assert shop.sql("SELECT slug, sku, name, price, stock, factory_id FROM product") == [
         ("donut", "CP-502101", "부산도너츠", 19900, 10, "FF-500293")
@@ -114,6 +121,82 @@ def test_file_edited_after_it_was_applied_stops_the_migration(
     )
     assert (schema(shop), data(shop)) == before
     assert shop.sql("SELECT 1 FROM mysql.user WHERE user = 'shop_relay_password'") == []
+
+
+def renamed(folder: Path) -> None:
+    rename(folder, "0008_seed_product.sql", "0008_first_product.sql")
+
+
+def renumbered(folder: Path) -> None:
+    rename(folder, "0008_seed_product.sql", "0009_seed_product.sql")
+
+
+def replaced(folder: Path) -> None:
+    """Rename the file and edit it, so that neither its name nor its checksum is known."""
+    renamed(folder)
+    edit(folder, "0008_first_product.sql", "UPDATE product SET stock = 10")
+
+
+def removed(folder: Path) -> None:
+    sums = folder / checksums.FILE
+    lines = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join(line for line in lines if "0003_purchase.sql" not in line))
+    (folder / "0003_purchase.sql").unlink()
+
+
+def inserted(folder: Path) -> None:
+    add(folder, "0002_bagel.sql", "CREATE TABLE bagel (id INT)")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            renamed,
+            "0008_first_product.sql was applied to this database as 0008_seed_product.sql:"
+            " give it that name again.",
+        ),
+        (
+            renumbered,
+            "0009_seed_product.sql was applied to this database as 0008_seed_product.sql:"
+            " give it that name again.",
+        ),
+        (
+            replaced,
+            "0008_seed_product.sql was applied to this database, but is missing: restore it."
+            " 0008_first_product.sql is new, but 0008_seed_product.sql was applied to this database"
+            " already: give it the next number.",
+        ),
+        (
+            removed,
+            "0003_purchase.sql was applied to this database, but is missing: restore it.",
+        ),
+        (
+            inserted,
+            "0002_bagel.sql is new, but 0008_seed_product.sql was applied to this database already:"
+            " give it the next number.",
+        ),
+    ],
+)
+def test_release_with_other_files_than_were_applied_changes_nothing(
+    shop: Shop, folder: Path, change: Callable[[Path], None], message: str
+) -> None:
+    change(folder)
+    add(folder, "0010_cake.sql", "CREATE TABLE cake (id INT)")
+    shop.sql("DROP PROCEDURE restock")
+    before = schema(shop), data(shop)
+    with pytest.raises(migrate.MigrationFailed) as failure:
+        shop.migrate()
+    assert str(failure.value) == message
+    assert (schema(shop), data(shop)) == before
+
+
+def test_new_file_below_those_of_a_newer_release_changes_nothing(shop: Shop, folder: Path) -> None:
+    shop.sql("INSERT INTO schema_migration VALUES ('0010_newer.sql', 'x', UTC_TIMESTAMP(6))")
+    add(folder, "0009_bagel.sql", "CREATE TABLE bagel (id INT)")
+    with pytest.raises(migrate.MigrationFailed, match=r"^0009_bagel\.sql is new, but 0010_newer"):
+        shop.migrate()
+    assert shop.sql("SHOW TABLES LIKE 'bagel'") == []
 
 
 def with_other_bytes(folder: Path) -> None:

@@ -22,7 +22,7 @@ PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
 \S.*"""
 """The form in which a procedure can be compared with the server's: comments, then one statement.
 
-The server does not keep white space before the procedure's body.
+The server removes the white space before the body.
 """
 
 
@@ -82,6 +82,20 @@ def test_file_without_checksum_is_named(folder: Path) -> None:
     assert checksums.problems(folder) == ["0900_bagel.sql has no checksum: run `make checksums`."]
 
 
+def test_repeated_line_of_checksums_is_named(folder: Path) -> None:
+    sums = folder / checksums.FILE
+    first, *rest = sums.read_text().splitlines(keepends=True)
+    sums.write_text("".join([first.replace(first[:64], 64 * "0"), first, *rest]))
+    assert checksums.problems(folder) == [
+        "SHA256SUMS has more than one line for 0001_factory.sql: restore it."
+    ]
+
+
+def test_missing_checksums_are_named(folder: Path) -> None:
+    (folder / checksums.FILE).unlink()
+    assert checksums.problems(folder) == ["SHA256SUMS is missing: restore it."]
+
+
 def test_each_procedure_has_a_file_of_its_name(migrate: ModuleType) -> None:
     for path in migrate.PROCEDURES.iterdir():
         assert path.suffix == ".sql", f"{path.name} is not a procedure: name it <procedure>.sql"
@@ -94,10 +108,43 @@ def test_each_procedure_has_a_file_of_its_name(migrate: ModuleType) -> None:
 def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) -> None:
     for path in migrate.PROCEDURES.glob("*.sql"):
         form = PROCEDURE.format(name=path.stem)
-        assert re.fullmatch(form, path.read_text(), re.DOTALL), (
+        text = path.read_bytes().decode()
+        assert "\r" not in text, (
+            f"{path.name} would be created again at each migration by a checkout with other line"
+            " endings: end its lines with LF only, not with CRLF"
+        )
+        assert re.fullmatch(form, text, re.DOTALL), (
             f"{path.name} would be created again at each migration: begin it with comments,"
             f" `CREATE OR REPLACE PROCEDURE {path.stem}(`, and after its parameters the lines"
-            " `    SQL SECURITY DEFINER` and `    MODIFIES SQL DATA`"
+            " `    SQL SECURITY DEFINER` and `    MODIFIES SQL DATA`, and do not indent the first"
+            " line of the body"
+        )
+
+
+BASELINES = (PROJECT / "tests/integration/baseline").glob("*.sql")
+LAST_RELEASE = max(BASELINES, key=lambda path: [int(part) for part in path.stem.split(".")])
+"""The dump of the last release's database."""
+
+
+def parameters(sql: str) -> dict[str, str]:
+    """Return the procedures that the statements create, as name → parameters without comments."""
+    created = re.findall(
+        r"^CREATE [^\n]*PROCEDURE `?(\w+)`?\((.*?)\)\n    (?:SQL SECURITY|MODIFIES|READS) ",
+        sql,
+        re.DOTALL | re.MULTILINE,
+    )
+    return {name: " ".join(re.sub("--.*", "", listed).split()) for name, listed in created}
+
+
+def test_no_procedure_has_other_parameters_than_in_the_last_release(migrate: ModuleType) -> None:
+    """Functions of the last release call it during a deployment, after the migration."""
+    released = parameters(LAST_RELEASE.read_text(encoding="utf-8"))
+    assert released
+    for path in migrate.PROCEDURES.glob("*.sql"):
+        today = parameters(path.read_text())[path.stem]
+        assert released.get(path.stem, today) == today, (
+            f"{path.name} has other parameters than in {LAST_RELEASE.stem}: changed parameters"
+            " need a new name"
         )
 
 
