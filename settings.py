@@ -52,9 +52,9 @@ MAX_CONNECTIONS: Mapping[str, int] = {
 SPARE_CONNECTIONS = 10
 """Connections that are left to people and to the migration."""
 REQUEST_SECONDS = 0.25
-"""How long a request holds its connection while the database is well.
+"""How long a request holds its connection while the database responds normally.
 
-While it is not, requests end with 503 anyway.
+Otherwise requests end with 503 anyway.
 """
 
 LOG_RETENTION_DAYS = (
@@ -66,8 +66,8 @@ LOG_RETENTION_DAYS = (
 OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "database_login")
 """The settings that `-c name=value` on the command line overrides.
 
-`database_login` is the login of a managed database: the machine decides which one the local
-database supports.
+`database_login` sets the login of a managed database. `make up` passes it, because whether the
+local database accepts IAM tokens depends on the machine.
 """
 
 
@@ -140,9 +140,9 @@ class Settings:
     availability_zones: tuple[str, ...] = (f"{REGION}a", f"{REGION}c")
     """ap-northeast-2b is left out because it lacks several instance families."""
     endpoint_zones: int = 1
-    """In how many availability zones there are interface endpoints for SNS and Secrets Manager.
+    """Number of availability zones with interface endpoints for SNS and Secrets Manager.
 
-    An endpoint lets through one topic and this shop's secrets only. With 0 there are none: the
+    The endpoints' policies allow one topic and this shop's secrets only. With 0 endpoints, the
     functions reach both services by IPv6, through an egress-only internet gateway, which is free.
     """
     dual_stack_sns: bool = True
@@ -286,9 +286,9 @@ class Settings:
         return SPARE_CONNECTIONS + sum(self._peak_concurrency().values())
 
     def _peak_concurrency(self) -> dict[str, float]:
-        """Return how often each function with a database may run at once.
+        """Return how many executions of each function with a database may run at once.
 
-        A function without a reservation runs as often as its throttle admits requests while the
+        Without a reservation, that is the number of requests that the throttle admits while the
         first of them is still running. A deployment leaves the old functions' connections open for
         a while, so a reservation counts twice.
         """
@@ -362,7 +362,7 @@ class Settings:
             )
         if uncounted := DATABASE_USERS.keys() - self._peak_concurrency().keys():
             names = ", ".join(sorted(uncounted))
-            yield f"_peak_concurrency does not say how often {names} may run at once"
+            yield f"_peak_concurrency does not say how many executions of {names} may run at once"
         if database.login not in get_args(Login):
             logins = ", ".join(get_args(Login))
             yield f"the database's login {database.login!r} is not one of {logins}"

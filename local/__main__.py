@@ -59,7 +59,7 @@ def mysql(cloud: Cloud, *options: str) -> None:
 
 
 def run(cloud: Cloud, *command: str) -> None:
-    """Replace this process by a command for which this cloud is AWS."""
+    """Replace this process by a command that uses this cloud instead of AWS."""
     os.execvpe(command[0], command, cloud.variables)
 
 

@@ -7,6 +7,7 @@ were free at its start.
 import fcntl
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -41,8 +42,6 @@ CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 """Both spellings, because programs differ in which one they read first."""
-PROXY_VARIABLES = {"http_proxy", "https_proxy", "all_proxy", "pip_proxy"}
-"""Variables from which pip reads a proxy, in lower case."""
 EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
@@ -60,7 +59,18 @@ PREFERRED_PORTS = {"mariadb": 13306, "endpoint": 8080, "emulator": 4566, "factor
 START_SECONDS = 30
 SMOKE_CHECK_SECONDS = 30
 
+FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
+"""A line in the CDK's log: a resource's logical id and the first line of its error message."""
+
 OnStep = Callable[[str, float], None]
+
+
+def failed_resources(log: str) -> list[str]:
+    """Return which resources failed and why, from the CDK's log, in the order of their failures.
+
+    The log repeats them, between hundreds of lines about the resources that did not fail.
+    """
+    return list(dict.fromkeys(f"{id}: {reason}" for id, reason in FAILED_RESOURCE.findall(log)))
 
 
 class Cloud:
@@ -73,9 +83,10 @@ class Cloud:
         stage_seconds: float = 1.0,
         preferred_ports: Mapping[str, int] | None = None,
     ) -> None:
-        """preferred_ports: by default any port is as good as another.
+        """Describe a cloud without starting it.
 
-        Two clouds that prefer the same port and start at the same time may both find it free.
+        preferred_ports: name → port that is used if it is free; any other port by default. Two
+        clouds that prefer the same port and start at the same time may both find it free.
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
@@ -211,7 +222,7 @@ class Cloud:
     def start_emulator(self) -> None:
         """Start the emulator alone, with nothing deployed.
 
-        Everything works in it that needs no database.
+        It works without a database, except for what uses one.
         """
         port = self._claim_port("emulator", self.emulator)
         api_port = self._claim_port("endpoint", self.emulator)
@@ -230,8 +241,8 @@ class Cloud:
         stop_orphans(self._emulator_files)
         delete_tree(self._emulator_files)
         (self._emulator_files / "tmp").mkdir(parents=True)
-        # The CDK's own functions, which run on Node.js, inherit these variables. Therefore they do
-        # not include the variables of the machine.
+        # The CDK's own functions, which run on Node.js, inherit these variables. This machine's
+        # variables are therefore left out.
         variables = {
             "PATH": os.pathsep.join([str(NODE.parent), SEARCH_PATH]),
             "HOME": str(self._emulator_files),
@@ -294,7 +305,7 @@ class Cloud:
         )
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
-        """Run the CDK's command line against the emulator. Raises LocalError if it fails."""
+        """Run a command of the CDK CLI against the emulator. Raises LocalError if it fails."""
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)
         options = ["--no-color", "--no-notices", "--ci", f"--output={self.directory / 'cdk.out'}"]
@@ -316,19 +327,13 @@ class Cloud:
         finally:
             self.cdk.stop()
         if status:
-            raise LocalError(
-                f"cdk {arguments[0]} failed{self._cdk_problem()}\n(the whole log: {self.cdk.log})"
-            )
-
-    def _cdk_problem(self) -> str:
-        """Return what a person can do about the failure, or else the end of the CDK's log."""
-        if "ProxyError" not in self.cdk.log.read_text(errors="replace"):
-            return f":\n{self.cdk.log_tail(60)}"
-        proxies = sorted(name for name in os.environ if name.lower() in PROXY_VARIABLES)
-        return (
-            ": pip could not download the functions' packages through a proxy. Correct or unset "
-            f"{', '.join(proxies) or 'the proxy in the configuration of pip'}, and try again."
-        )
+            lines = [
+                f"cdk {arguments[0]} failed:",
+                self.cdk.log_tail(60),
+                f"(the whole log: {self.cdk.log})",
+                *failed_resources(self.cdk.log.read_text(errors="replace")),
+            ]
+            raise LocalError("\n".join(lines))
 
     def _smoke_check(self) -> None:
         """Wait until the shop sells its product. Raises LocalError."""
@@ -339,12 +344,25 @@ class Cloud:
                 f"The shop does not work: {error}\n{self.emulator.log_tail()}"
             ) from None
 
+    def _check_owner(self) -> None:
+        """Raise LocalError if the directory belongs to another user.
+
+        Root may write to it. Then MariaDB would be restarted as root, and nobody else could use it.
+        """
+        if self.directory.exists() and self.directory.stat().st_uid != os.getuid():
+            try:
+                owner = self.directory.owner()
+            except KeyError:
+                owner = f"user {self.directory.stat().st_uid}"
+            raise LocalError(f"{self.directory} belongs to {owner}: run this as {owner}.")
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """Hold the directory's lock during the block.
 
-        Raises LocalError if another command holds it.
+        Raises LocalError if another command holds it, or if the directory is another user's.
         """
+        self._check_owner()
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "lock").open("w") as lock:
             try:

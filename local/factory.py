@@ -22,7 +22,7 @@ PATH = "/api/manufactures"
 STAGES = 5
 CALLBACK_TIMEOUT = 30.0
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Opens URLs on this machine, which the proxy that the process's variables name could not reach."""
+"""Opens URLs on this machine directly, without the proxy that the process's variables name."""
 
 
 @dataclass(kw_only=True)
@@ -67,7 +67,7 @@ def accept(order: Order) -> FactoryResponse:
 class Factory:
     """A factory that listens between `start` and `stop`, or during a `with` block.
 
-    Assign a function to `respond` to change what it responds.
+    Assign a function to `respond` to change its responses.
     """
 
     port: int = 0

@@ -25,9 +25,9 @@ from local.files import write_whole
 RECORD_VARIABLE = "LOCAL_PROCESS_RECORD"
 """A variable of every background process. Its value is the path of the process's record."""
 CLOCK_TOLERANCE = 2.0
-"""Seconds that two readings of one process's wall-clock start time may differ.
+"""Seconds by which two readings of one process's wall-clock start time may differ.
 
-Records of older versions hold it.
+Records of older versions hold that time instead of an identity.
 """
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -106,7 +106,7 @@ class Background:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
                 raise LocalError(
-                    f"{self.name} was ended again, because it could not be recorded: {error}"
+                    f"{self.name} was stopped, because it could not be recorded: {error}"
                 ) from error
         return child
 
@@ -185,13 +185,11 @@ class Background:
 
 
 def _identity(process: psutil.Process) -> str:
-    """Return a text that no other process with the same id has, before or after.
+    """Return a text that differs from that of any earlier or later process with the same id.
 
     Linux counts the start time in clock ticks since boot, so the boot's id is part of the text.
-    psutil's start time
-    is not used there: it follows the wall clock. Other systems keep the start time as wall-clock
-    time.
-    Raises OSError or psutil.Error if the process has ended.
+    psutil's start time is not used there, because it follows the wall clock. Other systems record
+    the start time as wall-clock time. Raises OSError or psutil.Error if the process has ended.
     """
     if sys.platform != "linux":
         return str(process.create_time())

@@ -1,13 +1,20 @@
 """AWS clients for the operators' commands, and their errors as one sentence."""
 
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+)
 
 from settings import REGION
 
@@ -19,17 +26,47 @@ def client(service: str, *, region: str = REGION, config: Config = CONFIG) -> An
     return boto3.client(service, region_name=region, config=config)
 
 
+MESSAGE_LENGTH = 500
+"""Characters of an error's message. A proxy's response may be a whole page."""
+
+
 def sentence(error: Exception) -> str:
-    """Return the error's message on one line."""
+    """Return what went wrong on one line.
+
+    An error that is not botocore's own comes from a response that is not AWS's: the sign-in page of
+    a network, for example, in which the expected fields are missing.
+    """
     if isinstance(error, NoCredentialsError):
         return "no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    return " ".join(str(error).split()) or type(error).__name__
+    text = textwrap.shorten(str(error), MESSAGE_LENGTH, placeholder=" …") or type(error).__name__
+    if isinstance(error, ConnectionError | HTTPClientError):
+        return f"AWS can't be reached: {text}"
+    if isinstance(error, BotoCoreError | ClientError):
+        return text
+    return f"unexpected response instead of AWS's: {type(error).__name__}: {text}"
+
+
+def is_about_credentials(error: Exception) -> bool:
+    """Return whether AWS rejects the credentials, or botocore can't get any."""
+    if isinstance(error, ClientError):
+        # AWS's codes are names. botocore takes the status for the code if a response has none.
+        response = error.response
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 403)
+        return status < 500 and not response["Error"].get("Code", "").isdecimal()
+    return isinstance(error, BotoCoreError) and not isinstance(
+        error, ConnectionError | HTTPClientError
+    )
 
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Exit with status 1 and one sentence if AWS can't be reached or rejects a request."""
+    """Exit with status 1 and one sentence if AWS rejects a request or something else responds.
+
+    Errors of the operating system, such as a closed pipe, are raised as they are.
+    """
     try:
         yield
-    except (BotoCoreError, ClientError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # a response that is not AWS's can fail anywhere
         sys.exit(sentence(error))

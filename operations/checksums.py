@@ -1,7 +1,7 @@
-"""Add the checksums of new migration files to SHA256SUMS. Files that have a checksum must not have changed.
+"""Add the checksums of new migration files to SHA256SUMS. Fail if a file with a checksum changed.
 
-A file that has been neither released nor applied to a database that matters may still be edited: delete its line from
-SHA256SUMS first.
+A file that has been neither released nor applied to a database that matters may still be edited:
+delete its line from SHA256SUMS first.
 """
 
 import sys
@@ -31,7 +31,7 @@ def main() -> None:
         added = add_new(MIGRATIONS)
     except ValueError as error:
         sys.exit(str(error))
-    print("\n".join(f"{name} has a checksum now." for name in added) or "No file is new.")
+    print("\n".join(f"{name} has a checksum now." for name in added) or "There are no new files.")
 
 
 if __name__ == "__main__":

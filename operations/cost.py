@@ -21,12 +21,12 @@ HOURS = 730
 MINUTES = HOURS * 60
 FREE = frozenset(
     {
-        "AWS::ApiGatewayV2::Api",  # by request
+        "AWS::ApiGatewayV2::Api",  # billed per request
         "AWS::ApiGatewayV2::Integration",
         "AWS::ApiGatewayV2::Route",
         "AWS::ApiGatewayV2::Stage",
         "AWS::EC2::EgressOnlyInternetGateway",
-        "AWS::EC2::FlowLog",  # by log volume, and there is hardly any rejected traffic
+        "AWS::EC2::FlowLog",  # billed by log volume, and hardly any traffic is rejected
         "AWS::EC2::Route",
         "AWS::EC2::RouteTable",
         "AWS::EC2::SecurityGroup",
@@ -41,17 +41,17 @@ FREE = frozenset(
         "AWS::IAM::Role",
         "AWS::Lambda::EventInvokeConfig",
         "AWS::Lambda::EventSourceMapping",
-        "AWS::Lambda::Function",  # by request and time
+        "AWS::Lambda::Function",  # billed per request and by time
         "AWS::Lambda::LayerVersion",
         "AWS::Lambda::Permission",
         "AWS::Lambda::Version",
-        "AWS::Logs::LogGroup",  # by volume
+        "AWS::Logs::LogGroup",  # billed by volume
         "AWS::RDS::DBParameterGroup",
         "AWS::RDS::DBSubnetGroup",
         "AWS::SNS::Subscription",
-        "AWS::SNS::Topic",  # by request
+        "AWS::SNS::Topic",  # billed per request
         "AWS::SNS::TopicPolicy",
-        "AWS::SQS::Queue",  # by request
+        "AWS::SQS::Queue",  # billed per request
         "AWS::SQS::QueuePolicy",
         "Custom::Trigger",
     }
@@ -133,7 +133,10 @@ def read_prices() -> tuple[str, dict[str, Price]]:
 
 
 def fixed_usage(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]:
-    """Return what a resource uses per month without any traffic. Raises ValueError for an unknown type."""
+    """Return what a resource uses per month without any traffic.
+
+    Raises ValueError for an unknown type.
+    """
     match kind:
         case "AWS::RDS::DBInstance":
             copies = 2 if properties.get("MultiAZ") else 1
@@ -164,7 +167,10 @@ def fixed_usage(kind: str, properties: Mapping[str, Any]) -> Mapping[str, float]
 
 
 def usage_from_traffic(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Usage:
-    """Return what a month's traffic uses. memory_mib: by function. Raises ValueError for a function without WORK."""
+    """Return what a month's traffic uses. memory_mib: by function.
+
+    Raises ValueError for a function without WORK.
+    """
     if unknown := memory_mib.keys() - WORK.keys():
         raise ValueError(
             f"no traffic is assumed for {', '.join(sorted(unknown))}: add it to WORK in operations/cost.py"
@@ -191,7 +197,10 @@ def usage_from_traffic(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Us
 
 
 def usage(resources: Iterable[Mapping[str, Any]], traffic: Traffic, settings: Settings) -> Usage:
-    """Return all that an environment uses per month. resources: those of its templates. Raises ValueError."""
+    """Return all that an environment uses per month.
+
+    resources: those of the environment's templates. Raises ValueError.
+    """
     total: Usage = Counter()
     memory_mib = {}
     for resource in resources:
@@ -207,7 +216,7 @@ def usage(resources: Iterable[Mapping[str, Any]], traffic: Traffic, settings: Se
 def cost(used: Usage, prices: Mapping[str, Price], *, free: bool) -> float:
     """Return the cost in USD. Raises KeyError for an item without a price.
 
-    free: subtract what each account has for nothing, as in an account that nothing else uses.
+    free: subtract the free allowance, as in an account that nothing else uses.
     """
     return sum(
         max(0, quantity - (prices[name].free if free else 0)) * prices[name].usd
@@ -237,7 +246,10 @@ def table(
 
 
 def resources_of(assembly: Path, settings: Settings) -> list[dict[str, Any]]:
-    """Return the resources of an environment. Raises FileNotFoundError if the assembly does not contain it."""
+    """Return the resources of an environment.
+
+    Raises FileNotFoundError if the assembly does not contain the environment.
+    """
     templates = list(assembly.glob(f"{settings.stack_name('*')}.template.json"))
     if not templates:
         raise FileNotFoundError(f"{assembly} has no templates of {settings.name}")
@@ -260,7 +272,7 @@ def main() -> None:
         " checkouts are out of stock."
     )
     print(
-        "In an account of its own: without what each account has for nothing (10 alarms, 10 metrics, ...)."
+        "In an account of its own: less the free allowance of each account (10 alarms, 10 metrics, ...)."
     )
     for environment in arguments.environments:
         settings = ENVIRONMENTS[environment]

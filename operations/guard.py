@@ -1,4 +1,4 @@
-"""Check a command for an account before it synthesizes or changes anything, and stop it if needed."""
+"""Check a command for an account, and stop it before it synthesizes or changes anything."""
 
 import argparse
 import json
@@ -6,8 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws
 from settings import ENVIRONMENTS, Settings
@@ -19,11 +17,17 @@ class Stop(Exception):
     """The reason why the command stops, in one sentence."""
 
 
-def require_credentials(client: Callable[[str], Any] = aws.client) -> dict[str, Any]:
-    """Return the caller's identity, as STS does. Raises Stop if there are no valid credentials."""
+def require_credentials(client: Callable[[str], Any] = aws.client) -> tuple[str, str]:
+    """Return the account and the caller's ARN, as STS does.
+
+    Raises Stop if there are no valid credentials, and others if AWS does not say.
+    """
     try:
-        return dict(client("sts").get_caller_identity())
-    except (BotoCoreError, ClientError) as error:
+        identity = client("sts").get_caller_identity()
+        return identity["Account"], identity["Arn"]
+    except Exception as error:
+        if not aws.is_about_credentials(error):
+            raise
         text = aws.sentence(error)
         raise Stop(
             text
@@ -53,15 +57,19 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
 
 
 def has_address(settings: Settings, assembly: Path) -> bool:
-    """Return whether the synthesized template sends the alarms by e-mail. Raises OSError and ValueError."""
-    template = json.loads(
-        (assembly / f"{settings.stack_name('monitoring')}.template.json").read_text()
-    )
-    resources = template["Resources"].values()
-    subscriptions = (
-        resource for resource in resources if resource["Type"] == "AWS::SNS::Subscription"
-    )
-    return any(subscription["Properties"]["Protocol"] == "email" for subscription in subscriptions)
+    """Return whether the synthesized template sends the alarms by e-mail.
+
+    Raises OSError and ValueError.
+    """
+    path = assembly / f"{settings.stack_name('monitoring')}.template.json"
+    try:
+        return any(
+            resource["Properties"]["Protocol"] == "email"
+            for resource in json.loads(path.read_text())["Resources"].values()
+            if resource["Type"] == "AWS::SNS::Subscription"
+        )
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a template that `make synth` wrote") from error
 
 
 def require_confirmation(settings: Settings) -> None:
@@ -87,13 +95,14 @@ def require_confirmation(settings: Settings) -> None:
 
 
 def guard(command: str, environments: list[Settings], *, assembly: Path | None) -> None:
-    """Check whether the command may run in these environments. Raises Stop, OSError and ValueError."""
+    """Check that the command may run in these environments. Raises Stop, OSError and ValueError."""
+    if assembly and not (assembly / "manifest.json").is_file():
+        raise Stop(f"APP={assembly} is not a directory that `make synth` wrote")
     for settings in environments:
         if command == "deploy":
             require_alarm_address(settings, assembly=assembly)
         if command == "destroy" and settings.termination_protection:
             require_confirmation(settings)
-    require_credentials()
 
 
 def main() -> None:
@@ -106,13 +115,18 @@ def main() -> None:
     try:
         environments = [
             ENVIRONMENTS[name].override({"alarm_email": arguments.alarm_email})
-            for name in arguments.environments.replace(",", " ").split()
+            for name in arguments.environments.split(",")
         ]
         guard(
             arguments.command, environments, assembly=Path(arguments.app) if arguments.app else None
         )
     except (Stop, OSError, ValueError) as reason:
         sys.exit(str(reason))
+    with aws.errors_as_sentences():
+        try:
+            require_credentials()
+        except Stop as reason:
+            sys.exit(str(reason))
 
 
 if __name__ == "__main__":

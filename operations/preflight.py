@@ -4,11 +4,11 @@ import argparse
 import sys
 from typing import Any, Protocol
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from operations import aws
 from operations.guard import Stop, require_alarm_address, require_credentials
-from settings import DIFF_ROLE_NAME, ENVIRONMENTS, REGION, ManagedDatabase, Settings
+from settings import ENVIRONMENTS, GITHUB_STACK_NAME, REGION, ManagedDatabase, Settings
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
@@ -42,10 +42,10 @@ class Note(Exception):
 def credentials(client: Client, settings: Settings) -> str:
     """Check that there are valid credentials."""
     try:
-        identity = require_credentials(client)
+        account, arn = require_credentials(client)
     except Stop as stop:
         raise Missing(str(stop)) from stop
-    return f"account {identity['Account']}, as {identity['Arn']}"
+    return f"account {account}, as {arn}"
 
 
 def account_plan(client: Client, settings: Settings) -> str:
@@ -62,18 +62,18 @@ def account_plan(client: Client, settings: Settings) -> str:
             raise
         return "none; the account is older than the plans"
     database = settings.database
-    refused = []
+    excess = []
     if plan == "FREE" and isinstance(database, ManagedDatabase):
         if database.backup_days > FREE_PLAN_BACKUP_DAYS:
-            refused.append(
+            excess.append(
                 f"{database.backup_days} days of backups (at most {FREE_PLAN_BACKUP_DAYS})"
             )
         if not database.instance_class.endswith(f".{FREE_PLAN_SIZE}"):
-            refused.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
-    if refused:
+            excess.append(f"db.{database.instance_class} (only {FREE_PLAN_SIZE} classes)")
+    if excess:
         raise Missing(
-            f"the account is on the Free plan, which refuses {' and '.join(refused)}: change to the paid plan in the "
-            "Billing console, or change the settings"
+            f"the account is on the Free plan, which does not allow {' and '.join(excess)}: "
+            "change to the paid plan in the Billing console, or change the settings"
         )
     return str(plan).lower()
 
@@ -97,10 +97,10 @@ def bootstrap(client: Client, settings: Settings) -> str:
     except ClientError as error:
         if _code(error) != "ParameterNotFound":
             raise
-        raise Missing(f"the CDK's bootstrap stack: {remedy}") from None
+        raise Missing(f"the CDK's bootstrap stack does not exist: {remedy}") from None
     if version < BOOTSTRAP_VERSION:
         raise Missing(
-            f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {version}: {remedy}"
+            f"the bootstrap stack has version {version}, and {BOOTSTRAP_VERSION} is needed: {remedy}"
         )
     return f"version {version}"
 
@@ -124,7 +124,7 @@ def concurrency(client: Client, settings: Settings) -> str:
     spare = max(0, unreserved + held - UNRESERVED)
     if reserved > spare:
         raise Missing(
-            f"Lambda concurrency: the settings reserve {reserved}, and the account has {spare} to reserve of its "
+            f"the settings reserve {reserved}, and the account has {spare} to reserve of its "
             f"{quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
         )
     return f"{quota}, {reserved} of it reserved for {settings.name}"
@@ -145,7 +145,7 @@ def _held(lambda_: Any, function: str) -> int:
 
 
 def vpcs(client: Client, settings: Settings) -> str:
-    """Check that the region's quota has room for the environment's VPC, unless it exists already."""
+    """Check that the quota has room for the environment's VPC, unless it exists already."""
     quota = int(
         client("service-quotas").get_service_quota(ServiceCode="vpc", QuotaCode=VPC_QUOTA)["Quota"][
             "Value"
@@ -162,14 +162,14 @@ def vpcs(client: Client, settings: Settings) -> str:
     )
     if needed and len(present) >= quota:
         raise Missing(
-            f"room for a VPC: the region has {len(present)} VPCs, and its quota is {quota}: delete one, or ask Service "
+            f"the region has {len(present)} VPCs, and its quota is {quota}: delete one, or ask Service "
             "Quotas for more (VPC, VPCs per Region)"
         )
     return f"{len(present)} of {quota}"
 
 
 def database(client: Client, settings: Settings) -> str:
-    """Check that RDS offers the instance class and the engine version in the zones of the settings."""
+    """Check that RDS offers the instance class and engine version in the zones of the settings."""
     managed = settings.database
     if not isinstance(managed, ManagedDatabase):
         return "an existing one"
@@ -216,16 +216,16 @@ def service_linked_role(client: Client, settings: Settings) -> str:
         return "not needed"
     if not _role_exists(client("iam"), RDS_ROLE):
         raise Missing(
-            "the service-linked role of RDS, without which an account's first database may fail: run "
+            "RDS has none, without which an account's first database may fail: run "
             "aws iam create-service-linked-role --aws-service-name rds.amazonaws.com"
         )
     return RDS_ROLE
 
 
 def github(client: Client, settings: Settings) -> str:
-    """Check whether something else created the account's identity provider for GitHub.
+    """Check whether the account's identity provider for GitHub is that of the GitHub stack.
 
-    An account can have only one, so the GitHub stack must then be given its ARN.
+    An account can have only one, so the stack must be given the ARN of another one each time.
     """
     iam = client("iam")
     providers = [
@@ -235,12 +235,31 @@ def github(client: Client, settings: Settings) -> str:
     found = [arn for arn in providers if arn.endswith(f":oidc-provider/{GITHUB}")]
     if not found:
         return "no identity provider yet; make deploy-github-roles creates it"
-    if _role_exists(iam, DIFF_ROLE_NAME):
-        return "may deploy to the account"
+    if found[0] in _resources(client("cloudformation"), GITHUB_STACK_NAME):
+        return f"its identity provider belongs to the stack {GITHUB_STACK_NAME}"
     raise Note(
-        "the account has an identity provider for it already. To let GitHub deploy, type "
+        f"the account has an identity provider for it that does not belong to the stack "
+        f"{GITHUB_STACK_NAME}. Each time you run make deploy-github-roles, type "
         f"GITHUB_OIDC_PROVIDER_ARN={found[0]} make deploy-github-roles with the other variables"
     )
+
+
+def _resources(cloudformation: Any, stack: str) -> set[str]:
+    """Return the physical ids of a stack's resources; none if the stack does not exist.
+
+    A resource that the stack has given up without deleting it may be listed for a while.
+    """
+    try:
+        found = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    except ClientError as error:
+        if _code(error) != "ValidationError":
+            raise
+        return set()
+    return {
+        resource.get("PhysicalResourceId", "")
+        for resource in found
+        if not resource["ResourceStatus"].startswith("DELETE_")
+    }
 
 
 def _role_exists(iam: Any, name: str) -> bool:
@@ -292,15 +311,13 @@ def preflight(client: Client, settings: Settings) -> bool:
         except Note as note:
             print(f"NOTE     {name}: {note}")
         except Missing as missing:
-            print(f"MISSING  {missing}")
+            print(f"MISSING  {name}: {missing}")
             complete = False
-            if check is credentials:
-                break
         except Exception as error:  # an unexpected response must not hide the other checks
-            known = isinstance(error, BotoCoreError | ClientError)
-            reason = aws.sentence(error) if known else f"unexpected response ({error!r})"
-            print(f"UNKNOWN  {name}: not known: {reason}")
+            print(f"UNKNOWN  {name}: not known: {aws.sentence(error)}")
             complete = False
+        if check is credentials and not complete:
+            break
     return complete
 
 

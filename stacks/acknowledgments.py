@@ -1,4 +1,4 @@
-"""How findings of cdk-nag are accepted, each with its reason."""
+"""Accept findings of cdk-nag, each with a reason."""
 
 import aws_cdk as cdk
 from constructs import Construct

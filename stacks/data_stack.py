@@ -93,7 +93,10 @@ class DataStack(cdk.Stack):
         topic: sns.ITopic,
         env: cdk.Environment,
     ) -> None:
-        """Create the stack. topic: the only one to which interface endpoints let functions publish."""
+        """Create the stack.
+
+        topic: the only one to which interface endpoints let functions publish.
+        """
         super().__init__(
             scope,
             id,
@@ -126,7 +129,7 @@ class DataStack(cdk.Stack):
         return access
 
     def _use_database(self, existing: ExistingDatabase) -> DatabaseAccess:
-        """Use a database in its owner's network, which must also lead to SNS and Secrets Manager."""
+        """Use a database in its owner's network, which must have routes to SNS and Secrets Manager."""
         vpc = ec2.Vpc.from_vpc_attributes(
             self,
             "Vpc",
@@ -137,7 +140,7 @@ class DataStack(cdk.Stack):
         cdk.Validations.of(vpc).acknowledge(
             cdk.Acknowledgment(
                 id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
-                reason="nothing here adds a route to them",
+                reason="this application adds no route to the subnets",
             )
         )
         security_group = ec2.SecurityGroup.from_security_group_id(
@@ -282,7 +285,9 @@ class DataStack(cdk.Stack):
             )
         if not managed.deletion_protection:
             acknowledge(
-                database, "RDS10", "outside production, an environment is made and removed freely"
+                database,
+                "RDS10",
+                "outside production, an environment is created and deleted freely",
             )
         return database
 

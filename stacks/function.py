@@ -19,6 +19,22 @@ from stacks.log_group import LogGroup
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
+WHEELS = LAMBDAS.parent / ".venv/wheels"
+WHEEL_OPTIONS = [
+    "--require-hashes",
+    "--only-binary=:all:",
+    "--platform=any",
+    "--implementation=py",
+    f"--python-version={RUNTIME.name.removeprefix('python')}",
+    "--no-deps",
+]
+"""The options of pip with which `make install` downloads the layer's packages.
+
+Only pure Python wheels are accepted, so the layer is the same on every processor.
+"""
+WHEELS_MISSING = (
+    "the functions' packages are missing or outdated in .venv/wheels: run `make install`"
+)
 DEFAULT_MEMORY_MIB = 256
 MEMORY_MIB: Mapping[str, int] = {"sales": 1024, "relay": 1024, "migrate": 512}
 """Function → memory, where it is not DEFAULT_MEMORY_MIB.
@@ -31,29 +47,29 @@ VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
 
 @jsii.implements(cdk.ILocalBundling)
 class PipInstall:
-    """Installs lambdas/requirements.txt without Docker.
+    """Installs lambdas/requirements.txt from the wheels that `make install` has downloaded.
 
-    Only pure Python wheels are accepted, so the layer is the same on every processor.
+    It needs neither Docker nor a network.
     """
 
     def try_bundle(
         self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object
     ) -> bool:
-        """Install the packages into the layer's directory. Raises CalledProcessError."""
+        """Install the packages into the layer's directory. Raises ValueError."""
         options = [
-            "--require-hashes",
-            "--only-binary=:all:",
-            "--platform=any",
-            "--implementation=py",
-            f"--python-version={RUNTIME.name.removeprefix('python')}",
-            "--no-deps",
+            *WHEEL_OPTIONS,
+            "--isolated",  # without the caller's own settings, which may add an index
+            "--no-index",
+            f"--find-links={WHEELS}",
             "--no-compile",
             "--quiet",
             "--disable-pip-version-check",
             f"--target={output_dir}/python",
             f"--requirement={LAMBDAS / 'requirements.txt'}",
         ]
-        subprocess.run([sys.executable, "-m", "pip", "install", *options], check=True)
+        pip = [sys.executable, "-m", "pip", "install"]
+        if subprocess.run([*pip, *options], check=False).returncode:
+            raise ValueError(WHEELS_MISSING)
         return True
 
 
@@ -61,18 +77,25 @@ class Dependencies(lambda_.LayerVersion):
     """The packages that functions import, except boto3, which Lambda provides."""
 
     def __init__(self, scope: Construct, id: str) -> None:
-        super().__init__(
-            scope,
-            id,
-            description="lambdas/requirements.txt",
-            compatible_runtimes=[RUNTIME],
-            code=lambda_.Code.from_asset(
-                str(LAMBDAS),
-                exclude=["*", "!requirements.txt"],
-                asset_hash_type=cdk.AssetHashType.SOURCE,
-                bundling=cdk.BundlingOptions(image=RUNTIME.bundling_image, local=PipInstall()),
-            ),
+        """Create the layer. Raises ValueError if the packages' wheels are missing."""
+        code = lambda_.Code.from_asset(
+            str(LAMBDAS),
+            exclude=["*", "!requirements.txt"],
+            asset_hash_type=cdk.AssetHashType.SOURCE,
+            bundling=cdk.BundlingOptions(image=RUNTIME.bundling_image, local=PipInstall()),
         )
+        try:
+            super().__init__(
+                scope,
+                id,
+                description="lambdas/requirements.txt",
+                compatible_runtimes=[RUNTIME],
+                code=code,
+            )
+        except RuntimeError as error:  # jsii keeps an exception's text, not its type
+            if WHEELS_MISSING not in str(error):
+                raise
+            raise ValueError(WHEELS_MISSING) from None
 
 
 @dataclass(frozen=True, kw_only=True)

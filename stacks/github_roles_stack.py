@@ -1,8 +1,9 @@
 """What GitHub Actions may do in an account.
 
-`make deploy-github-roles` deploys these stacks by hand, once per environment. A role may assume the
-CDK's own roles and, if it deploys, ask AWS what `make smoke` asks. Each environment's role is in a
-stack of its own, so that a deployment for one environment can't delete another environment's role.
+`make deploy-github-roles` deploys these stacks by hand, once per environment. An environment's role
+may assume the CDK's own roles and ask AWS what `make smoke` asks. It is in a stack of its own, so
+that a deployment for one environment can't delete another environment's role. The role for pull
+requests may read the templates of the shop's stacks.
 """
 
 import re
@@ -12,7 +13,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from settings import DIFF_ROLE_NAME, Settings
+from settings import DIFF_ROLE_NAME, PREFIX, Settings
 from stacks.acknowledgments import acknowledge
 
 ISSUER = "token.actions.githubusercontent.com"
@@ -20,14 +21,14 @@ AUDIENCE = "sts.amazonaws.com"
 QUALIFIER = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
 DEPLOY = ("deploy", "file-publishing", "lookup")
 """The CDK's bootstrap roles that a deployment assumes. There are no images to publish."""
-DIFF = ("lookup",)
-"""The bootstrap role that `cdk diff` assumes."""
+DIFF = ("cloudformation:DescribeStacks", "cloudformation:GetTemplate")
+"""What `cdk diff --method=template` requests. If it can't assume the lookup role, it does so itself."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
 PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
 
 
 class GitHubStack(cdk.Stack):
-    """GitHub as an identity provider, and the role for pull requests. An account has one of each."""
+    """GitHub as an identity provider, and the role for pull requests: one of each per account."""
 
     def __init__(
         self,
@@ -67,12 +68,31 @@ class GitHubStack(cdk.Stack):
             name=DIFF_ROLE_NAME,
             provider_arn=self.provider_arn,
             subject=f"repo:{repository}:pull_request",
-            assumes=DIFF,
             session=cdk.Duration.hours(1),
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=list(DIFF),
+                resources=[
+                    self.format_arn(
+                        service="cloudformation", resource="stack", resource_name=f"{PREFIX}-*/*"
+                    )
+                ],
+            )
+        )
+        acknowledge(
+            role,
+            f"IAM5[Resource::arn:aws:cloudformation:{self.region}:<AWS::AccountId>:stack/{PREFIX}-*/*]",
+            "the shop's stacks, whose ids AWS creates",
         )
         if not provider_arn:
             provider = iam.OidcProviderNative(
-                self, "GitHub", url=f"https://{ISSUER}", client_ids=[AUDIENCE]
+                self,
+                "GitHub",
+                url=f"https://{ISSUER}",
+                client_ids=[AUDIENCE],
+                # Other projects may rely on it when the stack is deleted, or is given its ARN.
+                removal_policy=cdk.RemovalPolicy.RETAIN,
             )
             role.node.add_dependency(provider)
 
@@ -103,9 +123,9 @@ class DeploymentRoleStack(cdk.Stack):
             name=settings.deploy_role_name,
             provider_arn=github.provider_arn,
             subject=f"repo:{github.repository}:environment:{environment}",
-            assumes=DEPLOY,
             session=cdk.Duration.hours(2),
         )
+        role.allow_assuming(DEPLOY)
         self._allow_smoke_test(role, settings)
 
     def _allow_smoke_test(self, role: iam.Role, settings: Settings) -> None:
@@ -135,7 +155,7 @@ class DeploymentRoleStack(cdk.Stack):
 
 
 class GitHubRole(iam.Role):
-    """A role for GitHub's jobs with exactly one subject, which may assume some of the CDK's roles."""
+    """A role that trusts exactly one subject of GitHub's tokens."""
 
     def __init__(
         self,
@@ -145,7 +165,6 @@ class GitHubRole(iam.Role):
         name: str,
         provider_arn: str,
         subject: str,
-        assumes: Sequence[str],
         session: cdk.Duration,
     ) -> None:
         """Create the role. session: how long a job may keep it, at most."""
@@ -159,6 +178,10 @@ class GitHubRole(iam.Role):
             ),
             max_session_duration=session,
         )
+        cdk.CfnOutput(cdk.Stack.of(self), f"{id}RoleArn", value=self.role_arn)
+
+    def allow_assuming(self, kinds: Sequence[str]) -> None:
+        """Allow to assume some of the CDK's bootstrap roles."""
         stack = cdk.Stack.of(self)
         self.add_to_policy(
             iam.PolicyStatement(
@@ -170,8 +193,7 @@ class GitHubRole(iam.Role):
                         resource="role",
                         resource_name=f"cdk-{QUALIFIER}-{kind}-role-{stack.account}-{stack.region}",
                     )
-                    for kind in assumes
+                    for kind in kinds
                 ],
             )
         )
-        cdk.CfnOutput(stack, f"{id}RoleArn", value=self.role_arn)

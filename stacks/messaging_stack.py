@@ -1,4 +1,4 @@
-"""The stateful way of a production order to the factory: topic → queue → dead-letter queue."""
+"""The stateful path of a production order: topic → queue → dead-letter queue."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns

@@ -23,12 +23,12 @@ FIVE_MINUTES = cdk.Duration.minutes(5)
 GIB = 1024**3
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
-FEWEST_RESPONSES = 20
+MIN_RESPONSES = 20
 """With fewer responses in five minutes, the share of 5xx is not meaningful."""
 
 
 class MonitoringStack(cdk.Stack):
-    """What tells an operator how the shop is doing."""
+    """The alarms, their topic and the dashboard of one environment."""
 
     def __init__(
         self,
@@ -102,8 +102,8 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "StuckOrders",
-            "The factory never called back, though the order was placed "
-            f"{1 + self._settings.max_reminders} times.",
+            f"An order was published {1 + self._settings.max_reminders} times and the factory never "
+            "called back, or the order's product was deleted.",
             run="orders",
             metric=self._stuck_orders,
             threshold=1,
@@ -122,10 +122,10 @@ class MonitoringStack(cdk.Stack):
     def _alarm_on_api(self, service: ServiceStack) -> None:
         self._alarm(
             "ServerErrors",
-            f"One response in twenty is a 5xx, of at least {FEWEST_RESPONSES} in five minutes.",
+            f"One response in twenty is a 5xx, of at least {MIN_RESPONSES} in five minutes.",
             run="logs",
             metric=cloudwatch.MathExpression(
-                expression=f"IF(responses >= {FEWEST_RESPONSES}, 100 * errors / responses, 0)",
+                expression=f"IF(responses >= {MIN_RESPONSES}, 100 * errors / responses, 0)",
                 label="5xx, percent",
                 period=FIVE_MINUTES,
                 using_metrics={
@@ -169,7 +169,7 @@ class MonitoringStack(cdk.Stack):
         database = instance.construct
         self._alarm(
             "DatabaseCpu",
-            f"The database has been busy at 80 % for a quarter of an hour.{restored}",
+            f"The database's CPU utilization has been at least 80 % for 15 minutes.{restored}",
             run="mysql",
             metric=database.metric_cpu_utilization(period=FIVE_MINUTES),
             threshold=80,
@@ -232,7 +232,7 @@ class MonitoringStack(cdk.Stack):
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
-        """Add an alarm with a section of its own in the runbook. run: the make target to start with."""
+        """Add an alarm. run: the make target to start with. The runbook has a section for its id."""
         alarm = cloudwatch.Alarm(
             self,
             id,

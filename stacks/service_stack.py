@@ -54,7 +54,7 @@ class AccessLogSettings:
 
 
 class ServiceStack(cdk.Stack):
-    """The functions, created in the order in which they depend on each other."""
+    """The functions and the HTTP API, created in the order in which they depend on each other."""
 
     def __init__(
         self,
@@ -141,8 +141,8 @@ class ServiceStack(cdk.Stack):
         """Return what a function needs to reach the database.
 
         The address comes from another stack's output, which CloudFormation reads only when this
-        stack changes. A restore changes the snapshot's name, so that variable makes the change, and
-        with it the migration runs on the restored database.
+        stack changes. DATABASE_GENERATION changes with each restore, so this stack does, too, and
+        the migration runs on the restored database.
         """
         snapshot = self._settings.snapshot
         return {

@@ -95,7 +95,7 @@ def _threads_end() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def assembly_of(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], Assembly]":
-    """Return a function from an environment's name to its assembly, synthesized once per session."""
+    """Return a function from an environment's name to its assembly, synthesized once."""
     from tests.support.assembly import synth  # starts the CDK, which takes seconds
 
     return cache(lambda name: synth(ENVIRONMENTS[name], tmp_path_factory.mktemp(f"cdk.out-{name}")))
@@ -138,7 +138,7 @@ def input_seed(pytestconfig: pytest.Config) -> int:
 
 @pytest.fixture
 def aws() -> Iterator[None]:
-    """AWS in memory, with one boto3 session for all tests."""
+    """Replace AWS by moto's, in memory. All tests share one boto3 session."""
     client.cache_clear()
     with mock_aws(), mock.patch.object(boto3, "DEFAULT_SESSION", session()):
         yield

@@ -1,9 +1,9 @@
-"""Forget each step of a change, one at a time, and demand that a test says what is missing.
+"""Forget each step of a change, one at a time, and check that a test says what is missing.
 
 CONTRIBUTING.md lists the steps of each kind of change. For each kind, this program makes a real
-change in a copy of the tree, runs the tests that watch over its steps, and sees them pass. Then it
-makes the change again without one of the steps: the test of that step must fail, with a message
-that says what to do. It prints each message.
+change in a copy of the tree, and runs the tests of its steps, which must pass. Then it makes the
+change again without one of the steps. The test of that step must fail, with a message that says
+what to do. The program prints each message.
 
 `make forget` goes through all kinds, `KIND=route make forget` through one. tests/forgotten.py has
 the changes.
@@ -34,7 +34,7 @@ INSTALLED = (".venv", "node_modules")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run of pytest came to."""
+    """The result of a run of pytest."""
 
     passed: bool
     output: str

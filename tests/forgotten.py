@@ -4,9 +4,11 @@ import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 DEPLOY = ".github/workflows/deploy.yml"
+REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
 
 
@@ -14,8 +16,8 @@ SERVICE = "tests/infrastructure/test_service_stack.py"
 class Step:
     """One step of a change. Without it, `test` fails, and its output contains `says`.
 
-    edit: makes the step in a copy of the tree. is_last: it follows from the other steps, so that it
-    is made only if the whole change is. mistake: what somebody does who forgets the step.
+    edit: makes the step in a copy of the tree. is_last: the step depends on all the others, so it
+    is left out whenever one of them is. mistake: an edit that somebody makes instead of the step.
     """
 
     name: str
@@ -132,12 +134,19 @@ def handler(event: object, context: object) -> None:
             says="lambdas/refund has no handler.py",
         ),
         Step(
+            name="its unit tests",
+            edit=create("tests/unit/test_refund.py", '"""The function that pays back."""\n'),
+            test="tests/infrastructure/test_architecture.py"
+            "::test_each_function_has_unit_tests[lambdas/refund/handler.py]",
+            says="lambdas/refund/handler.py has no tests/unit/test_refund.py",
+        ),
+        Step(
             name="its variables",
             edit=append(
                 "lambdas/common/environment.py",
                 "\n\n@dataclass(frozen=True, kw_only=True)\nclass Refund(Database):\n    pass\n",
             ),
-            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[refund-dev]",
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-refund]",
             says="lambdas/common/environment.py lacks the class Refund",
         ),
         Step(
@@ -174,8 +183,8 @@ def handler(event: object, context: object) -> None:
                 '        unreserved["refund"] = 1\n',
                 before="        reserved = {function: 2 * count",
             ),
-            test="tests/unit/test_settings.py",
-            says="_peak_concurrency does not say how often refund may run at once",
+            test="tests/unit/test_settings.py::test_environment_is_found_by_its_own_name[dev]",
+            says="_peak_concurrency does not say how many executions of refund may run at once",
         ),
         Step(
             name="its cost",
@@ -217,12 +226,6 @@ def handler(event: object, context: object) -> None:
             says="WITH_IAM and WITH_SECRET in this test do not say what refund may do",
         ),
         Step(
-            name="its memory",
-            edit=insert(SERVICE, '"refund": 256, ', before='"sales": 1024, '),
-            test=f"{SERVICE}::test_each_function_has_its_memory[dev]",
-            says="MEMORY_MIB in this test lists the memory of every function",
-        ),
-        Step(
             name="its login",
             edit=insert(
                 SERVICE,
@@ -245,7 +248,7 @@ SETTING = Kind(
                 "    refund_days: int = 14\n",
                 before="    publish_within: int = 30\n",
             ),
-            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-sales]",
             says="'Settings' object has no attribute 'refund_days'",
         ),
         Step(
@@ -255,7 +258,7 @@ SETTING = Kind(
                 '"refund_days", ',
                 before='"max_quantity", "publish_within"',
             ),
-            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-sales]",
             says="stacks/service_stack.py gives sales no value for ['REFUND_DAYS']",
         ),
         Step(
@@ -265,7 +268,7 @@ SETTING = Kind(
                 "    refund_days: int\n",
                 before="    max_quantity: int\n",
             ),
-            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[sales-dev]",
+            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-sales]",
             says="lambdas/common/environment.py does not declare ['REFUND_DAYS']",
         ),
         Step(
@@ -286,7 +289,7 @@ SETTING = Kind(
                 before='    "FACTORY_URL": "http://factory.test',
             ),
             test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
-            says="missing in the environment: REFUND_DAYS",
+            says="missing environment variables: REFUND_DAYS",
         ),
         snapshots(),
     ),
@@ -326,22 +329,25 @@ ALARM = Kind(
     ),
 )
 
+REFUND_TABLE = (
+    "CREATE TABLE IF NOT EXISTS refund (refund_id INT NOT NULL PRIMARY KEY) ENGINE = InnoDB\n"
+)
+
 MIGRATION = Kind(
     name="migration",
     steps=(
         Step(
             name="the file",
-            edit=create(
-                "lambdas/migrate/migrations/0009_refund.sql",
-                "CREATE TABLE IF NOT EXISTS refund (refund_id INT NOT NULL PRIMARY KEY)"
-                " ENGINE = InnoDB\n",
-            ),
+            edit=create("lambdas/migrate/migrations/0009_refund.sql", REFUND_TABLE),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
-            says="0009_refund.sql is missing",
+            says="0009_refund.sql",
         ),
         Step(
             name="its checksum",
-            edit=command(".venv/bin/python", "-m", "operations.checksums"),
+            edit=append(
+                "lambdas/migrate/migrations/SHA256SUMS",
+                f"{sha256(REFUND_TABLE.encode()).hexdigest()}  0009_refund.sql\n",
+            ),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
             says="0009_refund.sql has no checksum: run `make checksums`",
         ),
@@ -384,9 +390,8 @@ END
                 '      "EXECUTE ON PROCEDURE refund",\n',
                 before='      "EXECUTE ON PROCEDURE checkout",\n',
             ),
-            test="tests/integration/test_database_users.py"
-            "::test_each_procedure_is_called_by_a_function",
-            says="no function may call refund: add a grant to lambdas/migrate/database_users.json",
+            test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
+            says="lambdas/migrate/database_users.json",
         ),
         Step(
             name="the grant in the table of the tests",
@@ -601,6 +606,13 @@ ENVIRONMENT = Kind(
             edit=SNAPSHOTS,
             test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[qa]",
             says="make snapshots",
+            is_last=True,
+        ),
+        Step(
+            name="its resources with data",
+            edit=command(".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements"),
+            test=f"{REPLACEMENTS}::test_no_resource_with_data_is_replaced[qa]",
+            says="--accept-replacements",
             is_last=True,
         ),
     ),

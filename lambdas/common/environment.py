@@ -41,7 +41,7 @@ class Database:
 class Sales(Database):
     stock_empty_topic_arn: str
     max_quantity: int
-    """Most pieces in one checkout."""
+    """The largest quantity of a checkout."""
     publish_within: int
     """Seconds until the relay publishes an order that this function could not publish."""
     overdue_after: int

@@ -72,7 +72,7 @@ class _TlsContext(ssl.SSLContext):
     def wrap_socket(  # type: ignore[override]  # the other parameters are passed on by name
         self, sock: socket.socket, **options: Any
     ) -> ssl.SSLSocket:
-        """Wrap a TcpSocket, whose deadline also holds for the handshake."""
+        """Wrap a TcpSocket, whose deadline also applies to the handshake."""
         assert isinstance(sock, TcpSocket)
         wrapped = super().wrap_socket(sock, **{**options, "do_handshake_on_connect": False})
         assert isinstance(wrapped, TlsSocket)

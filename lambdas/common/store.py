@@ -15,8 +15,8 @@ from common.database import Connection, Database, DatabaseUnavailable
 @dataclass(frozen=True, kw_only=True)
 class CheckoutResult:
     outcome: str
-    """no_such_product; sold; out_of_stock: an order was recorded; replayed: the request's
-    Idempotency-Key is known, and this is what its first request came to."""
+    """sold; out_of_stock: a production order was recorded; no_such_product; replayed: the
+    Idempotency-Key was used before, and this is the result of its first request."""
     purchased: bool = False
     stock: int = 0
     order_id: str | None = None
@@ -106,8 +106,8 @@ class Store:
     ) -> CheckoutResult:
         """Sell, or record a production order with this order_id if the product is out of stock.
 
-        product_id: if given, it names the product, and slug is ignored. factory_id: None stands for
-        the product's own factory. publish_within: seconds until the relay publishes the order,
+        product_id: names the product; slug is used only if this is None. factory_id: None means the
+        product's own factory. publish_within: seconds until the relay publishes the order,
         unless it is marked as published before. request_hash: recorded with the idempotency_key.
 
         If the result does not arrive, a checkout with a key is sent again, and one without a key is

@@ -29,7 +29,7 @@ config = environment.read(environment.Consumer)
 
 
 class FactoryError(Exception):
-    """The factory did not take the order. The text repeats nothing of the order."""
+    """The factory did not accept the order. The text contains no order data and is safe to log."""
 
 
 class WholeLines:
@@ -45,7 +45,7 @@ class WholeLines:
         """Return the next line. A line longer than the limit is cut, which http.client rejects."""
         line: bytes = self.file.readline(limit)
         if len(line) < limit and not line.endswith(b"\n"):
-            raise FactoryError("its response ends inside the headers")
+            raise FactoryError("the response ends inside the headers")
         return line
 
     def close(self) -> None:
@@ -141,9 +141,9 @@ def post(order: messages.ProductionOrder, *, until: float) -> None:
         while chunk := response.raw.read1(READ_BYTES, decode_content=False):
             received += len(chunk)
             if received > MAX_RESPONSE_BYTES or time.monotonic() > until:
-                raise FactoryError("its response does not end")
+                raise FactoryError("the response does not end")
         if not 200 <= response.status_code < 300:
-            raise FactoryError(f"it returned status {response.status_code}")
+            raise FactoryError(f"the factory returned status {response.status_code}")
 
 
 def postpone(record: dict[str, Any]) -> None:

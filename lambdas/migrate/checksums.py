@@ -1,5 +1,6 @@
-"""Compare the migration files with SHA256SUMS, which holds the checksum of each file as it was released.
+"""Compare the migration files with SHA256SUMS.
 
+That file holds the checksum of each migration as it was released.
 `sha256sum --check SHA256SUMS` reads the same format.
 """
 
@@ -27,7 +28,7 @@ def new(directory: Path) -> list[Path]:
 
 
 def changed(directory: Path) -> list[str]:
-    """Return a sentence for each file that is not as it was released: what happened, and what to do."""
+    """Return a sentence for each released file that is missing or changed, with what to do."""
     problems = []
     for name, value in released(directory).items():
         path = directory / name

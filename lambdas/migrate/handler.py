@@ -1,8 +1,8 @@
 """Bring the database up to date before the other functions are deployed.
 
-Numbered files in migrations/ create tables and data. Each is applied once, in order, and never changes afterwards.
-Files in procedures/ hold one procedure each, which is created again whenever the server's differs from the file.
-database_users.json lists each function's user and its grants.
+Numbered files in migrations/ create tables and data. Each is applied once, in order, and never
+changes afterwards. Files in procedures/ hold one procedure each, which is created again whenever
+the server's differs from the file. database_users.json lists each function's user and its grants.
 """
 
 import json
@@ -38,8 +38,8 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     applied_at DATETIME(6)  NOT NULL COMMENT 'UTC'
 ) ENGINE = InnoDB COMMENT 'migration files that were applied'
 """
-# All that CREATE PROCEDURE records. A procedure that was created by another user, with other characteristics or under
-# other settings is left out, so that it counts as missing.
+# Select what CREATE PROCEDURE records. A procedure that was created by another user, with other
+# characteristics or under other settings is left out, so that it counts as missing.
 SELECT_PROCEDURES = """
 SELECT name, param_list, security_type, sql_data_access, body
 FROM mysql.proc
@@ -50,7 +50,10 @@ WHERE db = DATABASE() AND type = 'PROCEDURE' AND definer = CURRENT_USER() AND sq
 
 
 class MigrationFailed(Exception):
-    """Names the file and what is wrong with it. The deployment fails with this text, so it quotes no data."""
+    """The migration failed. The text names the file and the problem.
+
+    The deployment fails with this text, so it quotes no data.
+    """
 
 
 def check_files(directory: Path) -> None:
@@ -62,8 +65,8 @@ def check_files(directory: Path) -> None:
 def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
     """Apply the files that the database does not know yet, and return their names.
 
-    Files that only the database knows belong to a newer release and are left alone. Raises MigrationFailed. If a file
-    has changed since it was applied, nothing is applied.
+    Files that only the database knows belong to a newer release and are left alone. Raises
+    MigrationFailed. If a file has changed since it was applied, nothing is applied.
     """
     applied = applied_checksums(cursor)
     files = {path: checksums.checksum(path) for path in sorted(directory.glob("*.sql"))}
@@ -86,7 +89,10 @@ def apply_migrations(cursor: pymysql.cursors.Cursor, directory: Path) -> list[st
 
 
 def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:
-    """Return the applied files as name → checksum. Raises MigrationFailed if the tables are from before 1.0."""
+    """Return the applied files as name → checksum.
+
+    Raises MigrationFailed if the tables are from before 1.0.
+    """
     cursor.execute(CREATE_BOOKKEEPING)
     cursor.execute("SHOW COLUMNS FROM schema_migration LIKE 'sha256'")
     if not cursor.fetchall():
@@ -101,9 +107,9 @@ def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:
 def apply_procedures(cursor: pymysql.cursors.Cursor, directory: Path) -> list[str]:
     """Create the procedures that differ on the server, and return the names of their files.
 
-    The statement that would create the server's procedure is compared with the file, without the comment at its top.
-    Procedures without a file are left alone, because functions of another release may call them. Raises
-    MigrationFailed.
+    The statement that would create the server's procedure is compared with the file, without the
+    comment at the file's top. Procedures without a file are left alone, because functions of
+    another release may call them. Raises MigrationFailed.
     """
     cursor.execute(SELECT_PROCEDURES)
     existing = {}
@@ -143,7 +149,10 @@ def without_data(message: str, source: str) -> str:
 
 
 def read_passwords(arns: list[str]) -> dict[str, str]:
-    """Return the functions' database users with password login: user → password. Raises MigrationFailed."""
+    """Return the functions' database users with password login: user → password.
+
+    Raises MigrationFailed if a user has no secret.
+    """
     logins = [secret(arn, deadline.MIGRATION_SECRET) for arn in arns]
     passwords = {login["username"]: login["password"] for login in logins}
     for entry in DATABASE_USERS.values():

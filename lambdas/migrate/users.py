@@ -7,7 +7,7 @@ import pymysql
 
 
 def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | None) -> None:
-    """Create the user if it is missing, and set its password. None: it logs in with IAM authentication."""
+    """Create the user if it is missing, and set its password. password: None for IAM authentication."""
     account = account_of(cursor, user)
     if password is None:
         plugin = "IDENTIFIED WITH AWSAuthenticationPlugin AS 'RDS'"
@@ -24,8 +24,9 @@ def set_grants(
 ) -> None:
     """Give the user exactly these grants on the schema. Grants that it already has stay untouched.
 
-    If the user has a grant too many, all its grants are revoked and given again, within milliseconds. Revoking a
-    single grant is not always possible: the master user must hold that grant itself.
+    If the user has a grant too many, all its grants are revoked and given again, within
+    milliseconds. Revoking a single grant is not always possible: the master user must hold that
+    grant itself.
     """
     account = account_of(cursor, user)
     wanted = {normalized(re.sub(r"(\w+)$", rf"{schema}.\1", grant)) for grant in grants}

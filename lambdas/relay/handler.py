@@ -1,4 +1,4 @@
-"""Publish due production orders once a minute, mark stuck ones, delete old keys and outcomes."""
+"""Each minute, mark stuck production orders, publish due ones, delete old keys and outcomes."""
 
 import logging
 import time
@@ -34,7 +34,7 @@ store = Store(config)
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """The due orders that have been published this often, the newest or the oldest first."""
+    """The due orders with one number of publications, the newest or the oldest first."""
 
     publications: int
     newest: bool
@@ -119,7 +119,10 @@ def in_portions(change: Callable[..., int], *, until: float, **arguments: int) -
 
 @failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Run once. Raises DatabaseUnavailable and Failed."""
+    """Mark stuck orders, publish due ones, delete old rows, and log what was done.
+
+    Raises DatabaseUnavailable and Failed.
+    """
     start = time.monotonic()
     end = start + context.get_remaining_time_in_millis() / 1000
     publish_until, purge_until = end - PUBLISH_RESERVE, end - PURGE_RESERVE

@@ -1,4 +1,4 @@
-"""POST /product/{slug}?order=…&token=…: the factory's callback, whose body is never read."""
+"""Handle POST /product/{slug}?order=…&token=…, the factory's callback. The body is never read."""
 
 import logging
 

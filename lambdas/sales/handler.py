@@ -1,4 +1,4 @@
-"""GET /product/{slug}, POST /checkout and GET /order/{order_id}. Any other route returns 404."""
+"""Handle GET /product/{slug}, POST /checkout and GET /order/{order_id}. Other routes return 404."""
 
 import hashlib
 import json
@@ -157,7 +157,7 @@ def get_order(event: http_api.Event) -> http_api.Response:
 
 
 def checkout_response(result: CheckoutResult) -> http_api.Response:
-    """Return the response to a purchase, or to one that failed because of too little stock."""
+    """Return the response to a checkout that was sold or is out of stock."""
     verdict = "구매 완료" if result.purchased else "구매 실패"
     body: dict[str, Any] = {
         "message": f"{verdict}! 남은 재고: {result.stock}",

@@ -1,1 +1,1 @@
-"""A MariaDB server on this machine that behaves as one of RDS does."""
+"""A MariaDB server on this machine that behaves like an RDS instance."""

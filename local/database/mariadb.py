@@ -1,6 +1,6 @@
-"""Run a private MariaDB server that behaves as one of RDS does.
+"""Run a private MariaDB server that behaves like an RDS instance.
 
-It has files, a socket and a port of its own, and reads no option files of the machine.
+It has its own files, socket and port, and does not read the machine's option files.
 """
 
 import hashlib
@@ -93,7 +93,8 @@ class MariaDb:
     def socket(self) -> Path:
         """Return the socket's path.
 
-        It is in the system's temporary directory if it would be too long in ours.
+        If a path inside the server's directory would be too long, the socket is in the system's
+        temporary directory.
         """
         path = self.files / "mysql.sock"
         if len(os.fsencode(path)) <= LONGEST_SOCKET_PATH:
@@ -265,7 +266,7 @@ def install() -> None:
 def _program(name: str) -> list[str]:
     """Return the command for a server program, without option files and as the current user.
 
-    The server refuses to run as root unless it is told to. Raises LocalError.
+    The server does not run as root unless --user=root is given. Raises LocalError.
     """
     path = shutil.which(name, path=SEARCH_PATH)
     if path is None:

@@ -1,9 +1,7 @@
-"""Decide on a login for MariaDB's PAM plugin, which runs this program.
+"""Accept or reject a login for MariaDB's PAM plugin, which runs this program.
 
-The plugin talks to it on stdin and stdout.
-
-The decision is the emulator's. The plugin passes the user's authentication string, which is the
-path of the file with the emulator's port.
+The plugin talks to the program on stdin and stdout. It passes the user's authentication string,
+which is the path of the file with the emulator's port. The emulator makes the decision.
 """
 
 import http.client
@@ -17,9 +15,8 @@ PASSWORD_PROMPT = b"\x04Password:"
 
 def main() -> None:
     if os.fork():
-        os._exit(
-            0
-        )  # The plugin reaps a child that has ended, and does not wait for one that has not.
+        # The plugin reaps a child that has ended, and does not wait for one that has not.
+        os._exit(0)
     # Close the file descriptors that were inherited from the server. Among them are the ends of
     # other logins' pipes. With them open, two helpers could keep each other from reading the end of
     # their input when the server is killed.

@@ -1,8 +1,8 @@
 """Install MariaDB's PAM plugin inside the project.
 
-It stands for RDS's plugin for logins with IAM tokens. Like that one, it asks for the password in
-clear text over TLS. A program in a directory beside it decides on the login. Here that program runs
-`pam_helper.py`, so that neither PAM nor root is needed.
+It stands in for RDS's plugin for logins with IAM tokens. Like RDS's, it asks for the password in
+clear text over TLS, and a program in a directory beside it accepts or rejects the login. Here that
+program runs `pam_helper.py`, so that neither PAM nor root is needed.
 """
 
 import os

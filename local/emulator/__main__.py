@@ -2,7 +2,7 @@
 
 This runs in the emulator's own virtual environment. Each `patch_` function replaces parts of
 ministack. It first checks that they still exist and that ministack still lacks what the patch adds.
-An upgrade that breaks a patch, or makes it unnecessary, therefore ends the start with an error
+An upgrade that breaks a patch, or makes it unnecessary, therefore stops the emulator at its start, with an error
 message.
 """
 
@@ -133,7 +133,7 @@ def patch_secret_references() -> None:
 
 
 def patch_databases(*, mysql_cnf: Path, port: int) -> None:
-    """Make each database instance stand for the local MariaDB server.
+    """Let each database instance refer to the local MariaDB server.
 
     Creating an instance creates the database, the master user and, if RDS manages the password, the
     user's secret. Deleting it deletes the secret and keeps the data.
@@ -200,9 +200,9 @@ def patch_databases(*, mysql_cnf: Path, port: int) -> None:
 
 
 def patch_function_sessions() -> None:
-    """Let the credentials of functions expire after a year.
+    """Make the credentials of functions expire after a year.
 
-    ministack's own never expire, and it rejects a database login with such credentials.
+    By default they never expire, and ministack rejects a database login with such credentials.
     """
     issue = lambda_runtime.execution_credentials
     expect("Expiration" not in inspect.getsource(issue), "a function's credentials never expire")

@@ -1,6 +1,6 @@
-"""What the emulator's code expects of ministack.
+"""Check what the emulator's code expects of ministack.
 
-An upgrade that does not meet an expectation ends the start.
+After an upgrade that does not meet an expectation, the emulator stops at its start.
 """
 
 import sys
@@ -11,7 +11,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.in")
 STORE = None
-"""Stands for a dictionary, where a function has its parameters."""
+"""The entry of a private name that is a dictionary; a function has its parameters as its entry."""
 PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
     "ministack.core.lambda_runtime": {
         "_account_region_from_function_config": "config",

@@ -65,7 +65,7 @@ class LogReader:
     """Reads the output and the telemetry file of a process, and writes to a log stream."""
 
     def __init__(self, *, output: int, telemetry: int, stream: LogStream) -> None:
-        """output, telemetry: the reading ends of two pipes.
+        """Start reading. output, telemetry: the reading ends of two pipes.
 
         They are closed when the process has ended.
         """

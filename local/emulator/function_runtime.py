@@ -81,7 +81,7 @@ class Killable(subprocess.Popen[bytes]):
 class ExecutionEnvironment:
     """A process with its code, its temporary files and its log.
 
-    The RuntimeApi calls it as its Environment.
+    It implements runtime_api.Environment.
     """
 
     def __init__(self, config: Config, code: bytes) -> None:
@@ -268,7 +268,7 @@ class ExecutionEnvironment:
     def close(self) -> None:
         """Kill the process, read the rest of its log and delete its temporary files.
 
-        May be called again.
+        Further calls do nothing.
         """
         with self._changed:
             if self._closed:
@@ -282,7 +282,7 @@ class ExecutionEnvironment:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
-class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]
+class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack is untyped
     """A member of ministack's pool. Runs a function in one environment after the other."""
 
     _environment: ExecutionEnvironment | None = None

@@ -63,7 +63,7 @@ class RuntimeApi:
 
     def _serve(self, connection: socket.socket, address: object) -> None:
         with connection, suppress(OSError):
-            _Handler(connection, address, self)  # type: ignore[arg-type]
+            _Handler(connection, address, self)  # type: ignore[arg-type]  # stands for a BaseServer
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Buffer the whole response, so that it is one packet. A second packet would wait until the
     # first is acknowledged.
     wbufsize = -1
-    server: RuntimeApi  # type: ignore[assignment]
+    server: RuntimeApi  # type: ignore[assignment]  # narrower
 
     def do_GET(self) -> None:
         if self.path == f"{BASE}/restore/next":

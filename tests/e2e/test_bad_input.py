@@ -15,9 +15,8 @@ from tests.support.misbehaving import accept_without_callback
 def test_bad_input_changes_no_books_and_is_not_logged(
     shop: Shop, input_count: int, input_seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shop.factory.respond = (
-        accept_without_callback  # only forged callbacks could make an order arrive
-    )
+    # Only forged callbacks could then make an order arrive.
+    shop.factory.respond = accept_without_callback
     address = urlsplit(shop.cloud.endpoint)
     connection = HTTPConnection(str(address.hostname), address.port, timeout=10)
 

@@ -236,7 +236,7 @@ def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
     some: if the server is killed right after a commit, the function cannot find out.
     """
     sold_behind_503 = 0
-    sold = Counter(requester for _, requester in shop.ledger())
+    sold = Counter(requester for _, requester in shop.purchases())
     ordered = dict(shop.sql("SELECT requester, order_id FROM production_order"))
     orders = Counter(
         requester for (requester,) in shop.sql("SELECT requester FROM production_order")
@@ -253,7 +253,7 @@ def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
         assert booked == ((1, 0) if first["purchased"] else (0, 1)), checkout
         assert first.get("order_id") == ordered.get(checkout.requester), checkout
     arrived = sum(quantity for _, _, quantity in shop.orders())
-    bought = sum(quantity for quantity, _ in shop.ledger())
+    bought = sum(quantity for quantity, _ in shop.purchases())
     assert shop.stock() == STOCK + arrived - bought
     assert shop.stock() >= 0
     return sold_behind_503
@@ -298,9 +298,9 @@ def test_chaos_loses_no_order_and_sells_nothing_twice(
     shop.cloud.client("sqs").purge_queue(QueueUrl=shop.queue_url("stock_queue"))
     outcomes = Counter("unknown" if checkout.unavailable else "known" for checkout in checkouts)
     assert outcomes["unknown"], "nothing has failed"
-    assert shop.ledger(), "nothing was sold"
+    assert shop.purchases(), "nothing was sold"
     assert shop.orders(), "nothing was ordered"
     print(
-        f"seed {chaos_seed}: {outcomes}, {len(shop.ledger())} sold, {len(shop.orders())} ordered,"
+        f"seed {chaos_seed}: {outcomes}, {len(shop.purchases())} sold, {len(shop.orders())} ordered,"
         f" {sold_behind_503} sold behind a 503"
     )

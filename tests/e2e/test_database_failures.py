@@ -48,7 +48,7 @@ def test_requests_return_503_in_time_without_the_database(shop: Shop) -> None:
         assert_unavailable(shop.checkout(3))
         assert_unavailable(shop.request("GET", "/product/donut"))
         assert_unavailable(shop.request("GET", "/order/x"))
-    assert shop.ledger() == []
+    assert shop.purchases() == []
     assert shop.checkout(3).json()["stock"] == 7
 
 
@@ -128,7 +128,7 @@ def test_responses_are_true_when_the_database_is_killed(shop: Shop) -> None:
     assert untrue == {}
     bought = [outcome for outcome in outcomes.values() if outcome["purchased"]]
     ordered = {outcome["order_id"] for outcome in outcomes.values() if not outcome["purchased"]}
-    assert len(shop.ledger()) == len(bought)
+    assert len(shop.purchases()) == len(bought)
     assert {order_id for order_id, _, _ in shop.orders()} == ordered
 
     make_due(shop)

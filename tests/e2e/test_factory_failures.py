@@ -35,7 +35,7 @@ def test_order_that_the_factory_rejects_is_placed_again(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_order_with_a_late_response_counts_once(shop: Shop) -> None:
+def test_order_with_a_late_response_adds_stock_once(shop: Shop) -> None:
     late = iter([FactoryResponse(delay=4)])
     shop.factory.respond = lambda order: next(late, FactoryResponse())
     order_id = shop.order_more(40)
@@ -61,7 +61,7 @@ def test_order_is_retried_with_a_growing_delay_until_it_arrives(shop: Shop) -> N
     assert shop.stock() == 10 + 40 * len(MISBEHAVIOURS)
 
 
-def test_order_without_a_callback_is_stuck_after_four_attempts(shop: Shop) -> None:
+def test_order_without_a_callback_is_stuck_after_4_publications(shop: Shop) -> None:
     """A late callback is accepted even then."""
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
@@ -85,7 +85,7 @@ def test_order_without_a_callback_is_stuck_after_four_attempts(shop: Shop) -> No
     assert len(shop.placed_orders(order_id)) == 4
 
 
-def test_concurrent_callbacks_count_once(shop: Shop) -> None:
+def test_concurrent_callbacks_add_stock_once(shop: Shop) -> None:
     shop.factory.respond = accept_without_callback
     callback_url = shop.callback_url(shop.order_more(40))
     responses = at_once(*[lambda: call_back(callback_url, json={})] * 6)

@@ -40,7 +40,7 @@ def test_checkout_takes_from_the_stock(shop: Shop, quantity: object) -> None:
     assert response.status_code == 200
     assert response.json() == {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7}
     assert shop.request("GET", "/product/donut").json()["stock"] == 7
-    assert shop.ledger() == [(3, "홍길동")]
+    assert shop.purchases() == [(3, "홍길동")]
 
 
 def test_out_of_stock_checkout_places_an_order_at_the_factory(shop: Shop) -> None:
@@ -138,7 +138,7 @@ def test_order_is_returned_with_its_status_and_times(shop: Shop) -> None:
     assert times == sorted(times)
 
 
-def test_callback_counts_once_and_adds_the_quantity_of_the_order(shop: Shop) -> None:
+def test_callback_adds_the_quantity_of_the_order_once(shop: Shop) -> None:
     shop.factory.respond = accept_without_callback
     callback_url = shop.callback_url(shop.order_more(40))
     other_quantity = {"MessageAttributeProductCnt": "1000000", "quantity": 1000000}
@@ -197,7 +197,7 @@ def test_repeat_with_an_idempotency_key_buys_once(shop: Shop) -> None:
     repeat = shop.checkout("3", headers=key)
     assert (repeat.status_code, repeat.json()) == (200, first.json())
     assert shop.checkout(4, headers=key).status_code == 422
-    assert shop.ledger() == [(3, "unknown"), (2, "unknown")]
+    assert shop.purchases() == [(3, "unknown"), (2, "unknown")]
 
 
 def test_repeat_with_an_idempotency_key_orders_once(shop: Shop) -> None:
@@ -220,7 +220,7 @@ def test_concurrent_checkouts_sell_exactly_the_stock(shop: Shop) -> None:
     left = [outcome["stock"] for outcome in outcomes if outcome["purchased"]]
     assert sorted(left, reverse=True) == list(range(37, 0, -3))
     assert shop.stock() == 1
-    assert shop.ledger() == [(3, "unknown")] * 13
+    assert shop.purchases() == [(3, "unknown")] * 13
     out_of_stock = {outcome["order_id"] for outcome in outcomes if not outcome["purchased"]}
     assert {order_id for order_id, _, _ in shop.orders()} == out_of_stock
 

@@ -87,7 +87,7 @@ def test_quantity_that_is_not_an_integer_returns_400(untouched: Shop, literal: s
 
 
 def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
-    """One key, five spellings: the first one buys, the others get its response."""
+    """Five spellings of one quantity share a key. The first one buys, the others get its response."""
     responses = [
         shop.request(
             "POST",
@@ -99,7 +99,7 @@ def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
     ]
     for literal, response in zip(FIVE, responses, strict=True):
         assert (response.status_code, response.json()["stock"]) == (200, 5), literal
-    assert shop.ledger() == [(5, "unknown")]
+    assert shop.purchases() == [(5, "unknown")]
 
 
 @pytest.mark.parametrize("body", [{}, {"requester": "홍길동"}, {"messageattributeproductcnt": 1}])
@@ -173,7 +173,7 @@ def test_body_of_16_kib_is_accepted_with_any_content_type(
         "POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers
     )
     assert (response.status_code, response.json()["stock"]) == (200, 9)
-    assert shop.ledger() == [(1, "홍길동")]
+    assert shop.purchases() == [(1, "홍길동")]
 
 
 @pytest.mark.parametrize(

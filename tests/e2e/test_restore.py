@@ -1,7 +1,4 @@
-"""A database that is lost and restored from its last snapshot.
-
-A dump stands for the snapshot here.
-"""
+"""A lost database is restored from its last snapshot, in place of which the test uses a dump."""
 
 import subprocess
 
@@ -38,7 +35,7 @@ def test_restored_shop_works_and_accepts_late_callbacks(shop: Shop) -> None:
         assert shop.request("GET", "/product/donut").json()["stock"] == 7
 
     eventually(works_again, within=PATIENCE)
-    assert shop.ledger() == [(3, "unknown")]
+    assert shop.purchases() == [(3, "unknown")]
     assert [call_back(callback_url).json()["stock"] for _ in range(2)] == [57, 57]
     assert shop.status(order_id) == "arrived"
     assert shop.checkout(1).json()["stock"] == 56

@@ -47,7 +47,7 @@ def test_checkout_responds_in_time_when_the_topic_fails(shop: Shop, fault: Fault
     assert shop.stock() == 50
 
 
-def test_order_published_unnoticed_by_sales_counts_once(shop: Shop) -> None:
+def test_order_published_unnoticed_by_sales_adds_stock_once(shop: Shop) -> None:
     """The topic accepts the notification after sales has given up.
 
     Then the relay publishes again.
@@ -60,7 +60,7 @@ def test_order_published_unnoticed_by_sales_counts_once(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_notification_that_comes_twice_counts_once(shop: Shop) -> None:
+def test_repeated_notification_adds_stock_once(shop: Shop) -> None:
     order_id = shop.order_more(40)
     shop.wait_for(order_id)
     message_attributes = {

@@ -1,4 +1,4 @@
-"""Start the CDK as tests.support.assembly does, before a test module of this folder imports a stack.
+"""Start the CDK as tests.support.assembly does, before a test module imports a stack.
 
 The CDK reads its variables once, when it is imported.
 """

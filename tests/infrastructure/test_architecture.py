@@ -105,3 +105,9 @@ def test_deployed_code_does_not_mention_the_local_cloud(source: Path) -> None:
         r"(?i)emulat|ministack|localstack|moto\b|endpoint_url(?!_SNS\b)|127\.0\.0\.1|localhost",
         source.read_text(),
     )
+
+
+@pytest.mark.parametrize("handler", sorted(LAMBDAS.glob("*/handler.py")), ids=named)
+def test_each_function_has_unit_tests(handler: Path) -> None:
+    tests = PROJECT / f"tests/unit/test_{handler.parent.name}.py"
+    assert tests.exists(), f"{named(handler)} has no {named(tests)}"

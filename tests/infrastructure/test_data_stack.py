@@ -114,7 +114,7 @@ def login_users(assembly: Assembly) -> dict[str, str]:
     }
 
 
-def test_each_function_has_a_secret_where_it_logs_in_with_a_password(assembly: Assembly) -> None:
+def test_each_password_login_has_a_secret(assembly: Assembly) -> None:
     assert login_users(assembly) == (LOGIN_USERS if assembly.name == "local" else {})
 
 
@@ -176,7 +176,7 @@ def test_functions_reach_an_existing_database_from_its_network(existing: Assembl
         assert variables["DATABASE_PORT"] == "3306", name
 
 
-def test_migration_logs_in_to_an_existing_database_with_its_owners_secret(
+def test_migration_uses_the_secret_of_an_existing_database(
     existing: Assembly,
 ) -> None:
     assert existing.variables("migrate")["DATABASE_SECRET_ARN"] == EXISTING.secret_arn
@@ -197,7 +197,7 @@ def test_restored_database_takes_from_the_snapshot_what_it_holds(tmp_path: Path)
     assert not {"DBName", "MasterUsername", "StorageEncrypted"} & database.keys()
 
 
-def test_restore_changes_every_template_that_refers_to_the_database(
+def test_restore_changes_every_template_that_names_the_database(
     tmp_path: Path, assembly_of: Callable[[str], Assembly]
 ) -> None:
     """CloudFormation resolves Fn::GetStackOutput only when the stack that reads it is updated.

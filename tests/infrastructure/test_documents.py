@@ -1,4 +1,4 @@
-"""Compare the documents in docs/, README.md and CONTRIBUTING.md with the code, the settings and the templates."""
+"""The documents agree with the code, the settings and the templates."""
 
 import ast
 import re
@@ -28,7 +28,10 @@ KOREAN = re.compile(r"[가-힣]")
 
 
 def literals(source: Path) -> Iterator[str]:
-    """Yield the constant parts of the strings in a file: of "{name}는 {n}자 이하" the parts "는 " and "자 이하"."""
+    """Yield the constant parts of the strings in a file.
+
+    Those of "{name}는 {n}자 이하" are "는 " and "자 이하".
+    """
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from re.split(r"\{\w+\}", node.value)
@@ -214,7 +217,7 @@ def test_security_names_every_table_with_a_requester() -> None:
 
 
 def test_dependabot_watches_every_folder_with_requirements() -> None:
-    """And the folders of npm and of the actions are the root."""
+    """The only folder of npm and of the actions is the root."""
     config = yaml.safe_load((PROJECT / ".github" / "dependabot.yml").read_text())
     watched = {update["package-ecosystem"]: update for update in config["updates"]}
     assert watched.keys() == {"pip", "npm", "github-actions"}
@@ -254,7 +257,7 @@ def test_readme_has_the_limits_of_dev() -> None:
     assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(README)
 
 
-def test_readme_has_the_concurrency_that_customers_environments_need() -> None:
+def test_readme_has_the_concurrency_of_staging_and_prod() -> None:
     """AWS keeps a part of an account's concurrency from being reserved."""
     staging, prod = (
         sum(ENVIRONMENTS[name].reserved_concurrency.values()) for name in ("staging", "prod")

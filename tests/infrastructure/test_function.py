@@ -1,8 +1,11 @@
-"""The construct of a function: the names that it makes from the function's folder."""
+"""The construct of a function, which makes names from its folder, and the layer's packages."""
 
+import re
 import shutil
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import aws_cdk as cdk
 import pytest
@@ -12,6 +15,7 @@ from settings import ENVIRONMENTS
 from tests.support.assembly import CONTEXT
 
 DEV = ENVIRONMENTS["dev"]
+DEAD = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -53,3 +57,39 @@ def test_folder_of_two_words_gives_the_log_group_its_names(stock_check: dict[str
     id, group = one(stock_check, "AWS::Logs::LogGroup")
     assert id.startswith("StockCheckLogs")
     assert group["LogGroupName"] == "/donut-shop/dev/stock_check"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let pip find no package but those on this machine."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, DEAD)
+    monkeypatch.setenv("PIP_INDEX_URL", f"{DEAD}/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_layer_is_installed_without_a_network(tmp_path: Path) -> None:
+    assert stacks.function.PipInstall().try_bundle(str(tmp_path))
+    requirements = (stacks.function.LAMBDAS / "requirements.txt").read_text()
+    installed = distributions(path=[str(tmp_path / "python")])
+    assert {(package.name.lower(), package.version) for package in installed} == set(
+        re.findall(r"^([\w-]+)==([\w.]+)", requirements, re.MULTILINE)
+    )
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("wheels", ["missing", "of another hash"])
+def test_layer_of_other_wheels_is_rejected_in_one_sentence(
+    wheels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "wheels"
+    if wheels == "of another hash":
+        shutil.copytree(stacks.function.WHEELS, folder)
+        for wheel in folder.glob("*.whl"):
+            with ZipFile(wheel, "a") as archive:
+                archive.comment = b"changed"
+    monkeypatch.setattr(stacks.function, "WHEELS", folder)
+    app = cdk.App(outdir=str(tmp_path / "cdk.out"))
+    with pytest.raises(ValueError, match=r"^[^\n]*run `make install`$"):
+        stacks.function.Dependencies(cdk.Stack(app, "Stack"), "Dependencies")

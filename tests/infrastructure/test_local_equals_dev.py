@@ -1,4 +1,4 @@
-"""The local environment has the templates of dev, so that a test on one machine says something about dev."""
+"""The local environment has the templates of dev, so that local tests are valid for dev, too."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,5 +1,6 @@
 """The Makefile rejects commands that can't be intended, before it installs or changes anything."""
 
+import json
 import os
 import pty
 import re
@@ -13,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from settings import ENVIRONMENTS, PROJECT
-from stacks.function import RUNTIME
+from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 
+MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
+GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
+"""The variables that a caller gives."""
 INSTALLED = [
-    f"--old-file={stamp}/installed" for stamp in (".venv", "node_modules", ".venv/emulator")
+    f"--old-file={stamp}/installed"
+    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels")
 ]
 """Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
@@ -40,7 +45,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(("AWS_", "MAKE", "MFLAGS"))
     }
-    for name in ("ENV", "APP", "ORDER", "ALARM_EMAIL", "GITHUB_REPOSITORY"):
+    for name in GIVEN:
         host.pop(name, None)
     home = tmp_path / "home"
     home.mkdir()
@@ -49,7 +54,7 @@ def machine(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Path:
-    """Return a project with nothing installed, so that whatever make runs would fail or leave a file."""
+    """Return a project with nothing installed, in which whatever make runs fails or leaves a file."""
     project = tmp_path / "project"
     project.mkdir()
     shutil.copy(PROJECT / "Makefile", project)
@@ -85,7 +90,9 @@ def rejection(*arguments: str, machine: dict[str, str], fresh: Path) -> str:
     return line
 
 
-@pytest.mark.parametrize("environment", [None, "local", "dev,local", "local,dev", "dev local", ""])
+@pytest.mark.parametrize(
+    "environment", [None, "local", "dev,local", "local,dev", "dev local", "", " "]
+)
 @pytest.mark.parametrize("target", ON_AN_ACCOUNT)
 def test_local_is_never_deployed_to_an_account(
     target: str, environment: str | None, machine: dict[str, str], fresh: Path
@@ -105,21 +112,24 @@ def test_local_is_rejected_as_a_second_command_too(
     assert "ENV=dev make deploy" in rejection(before, "deploy", machine=machine, fresh=fresh)
 
 
-@pytest.mark.parametrize("target", ON_AN_ACCOUNT)
+@pytest.mark.parametrize(
+    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", "orders", "mysql", "synth"]
+)
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
-    line = rejection(target, "ENV=dev,production", machine=machine, fresh=fresh)
-    assert "no environment `production`" in line
-    for name in ACCOUNTS:
-        assert name in line
+    for given in ("dev,production", "dev production", "production"):
+        line = rejection(target, f"ENV={given}", machine=machine, fresh=fresh)
+        assert "no environment `production`" in line, given
+        for name in ACCOUNTS:
+            assert name in line
 
 
-@pytest.mark.parametrize("target", ["preflight", "diff", "smoke"])
+@pytest.mark.parametrize("target", ["preflight", "diff", "smoke", "logs", "redrive"])
+@pytest.mark.parametrize("given", ["dev,staging", "dev staging"])
 def test_command_for_one_environment_takes_no_list(
-    target: str, machine: dict[str, str], fresh: Path
+    given: str, target: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    assert "one environment at a time" in rejection(
-        target, "ENV=dev,staging", machine=machine, fresh=fresh
-    )
+    line = rejection(target, f"ENV={given}", machine=machine, fresh=fresh)
+    assert "one environment at a time" in line
 
 
 def test_roles_for_github_require_a_repository(machine: dict[str, str], fresh: Path) -> None:
@@ -129,7 +139,7 @@ def test_roles_for_github_require_a_repository(machine: dict[str, str], fresh: P
 
 
 def test_makefile_lists_the_environments_of_the_settings() -> None:
-    (listed,) = re.findall(r"^ACCOUNTS = (.+)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    (listed,) = re.findall(r"^ACCOUNTS = (.+)$", MAKEFILE, re.MULTILINE)
     assert listed.split() == ACCOUNTS, "ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py"
 
 
@@ -174,6 +184,18 @@ def test_make_test_runs_all_checks_and_all_folders(machine: dict[str, str]) -> N
 def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
     done = make("--print-data-base", "--dry-run", "help", machine=machine)
     assert f"LAMBDA_PYTHON = {RUNTIME.name}" in done.stdout.splitlines()
+
+
+def test_changed_packages_of_the_functions_are_downloaded(machine: dict[str, str]) -> None:
+    stamp = WHEELS.relative_to(PROJECT) / "installed"
+    others = [argument for argument in INSTALLED if argument != f"--old-file={stamp}"]
+    changed = "--what-if=lambdas/requirements.txt"
+    done = make(*others, changed, "--dry-run", "install", machine=machine)
+    words = done.stdout.split()
+    assert words[-2:] == ["touch", str(stamp)], done.stdout + done.stderr
+    assert set(WHEEL_OPTIONS) <= set(words)
+    done = make(*INSTALLED, "--dry-run", "install", machine=machine)
+    assert "download" not in done.stdout
 
 
 def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[str, str]) -> None:
@@ -256,25 +278,132 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
-def test_existing_provider_of_github_reaches_the_cdk(machine: dict[str, str]) -> None:
-    """`make preflight` says to pass it if the account has one."""
-    given = ("ENV=dev", "GITHUB_REPOSITORY=o/n", "GITHUB_OIDC_PROVIDER_ARN=arn:p")
-    done = make(*INSTALLED, "--dry-run", "deploy-github-roles", *given, machine=machine)
-    assert "-c github_oidc_provider_arn=arn:p" in done.stdout
+HOSTILE = "o'n\"; touch ran; $(touch ran) $(shell touch ran) `touch ran` ${HOME} $$ # a, b"
+"""A value in which a shell or make would find commands."""
+FAKE = f"""#!{sys.executable} -IS
+import json, os, sys
+with open(os.environ["RECORD"], "a") as file:
+    print(json.dumps([sys.argv, dict(os.environ)]), file=file)
+"""
 
 
-def test_alarm_address_reaches_the_cdk(machine: dict[str, str]) -> None:
-    for target in ("synth", "diff", "deploy", "destroy"):
-        arguments = ("--dry-run", target, "ENV=prod", "ALARM_EMAIL=ops@shop.test")
-        done = make(*INSTALLED, *arguments, machine=machine)
-        synthesizing = [line for line in done.stdout.splitlines() if "env=prod" in line]
-        assert synthesizing, target
-        for line in synthesizing:
-            assert "alarm_email='ops@shop.test'" in line, target
+@pytest.fixture
+def recording(fresh: Path, machine: dict[str, str]) -> Path:
+    """Return a project whose programs write down their arguments and variables, and do nothing."""
+    for program in ("python", "node", "pytest"):
+        fake = fresh / ".venv" / "bin" / program
+        fake.parent.mkdir(parents=True, exist_ok=True)
+        fake.write_text(FAKE)
+        fake.chmod(0o755)
+    (fresh / "operations").mkdir()
+    (fresh / "operations" / "orders.sql").touch()
+    machine["RECORD"] = str(fresh / "record")
+    return fresh
+
+
+Recorded = list[tuple[list[str], dict[str, str]]]
+
+
+def recorded(*arguments: str, machine: dict[str, str], recording: Path) -> Recorded:
+    """Return the arguments and the variables of the programs that make runs with fakes."""
+    record = Path(machine["RECORD"])
+    record.unlink(missing_ok=True)
+    done = make(*INSTALLED, *arguments, machine=machine, directory=recording)
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in record.read_text().splitlines()]
+
+
+REACHES = {
+    "ALARM_EMAIL": [
+        ("preflight ENV=dev", ["--alarm-email={}"]),
+        ("synth ENV=prod", ["alarm_email={}"]),
+        ("diff ENV=prod", ["--alarm-email={}", "alarm_email={}", "alarm_email={}"]),
+        ("deploy ENV=prod", ["--alarm-email={}", "alarm_email={}"]),
+        ("destroy ENV=prod", ["--alarm-email={}", "alarm_email={}"]),
+    ],
+    "APP": [
+        ("diff ENV=dev", ["--app={}"] * 3),
+        ("deploy ENV=dev", ["--app={}"] * 2),
+        ("destroy ENV=dev", ["--app={}"] * 2),
+    ],
+    "CLOUD_DIRECTORY": [
+        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
+        *((target, ["--directory={}"]) for target in ("orders", "logs", "redrive")),
+        ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
+    ],
+    "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
+    "GITHUB_OIDC_PROVIDER_ARN": [
+        ("deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n", ["github_oidc_provider_arn={}"])
+    ],
+    "SEED": [("chaos", ["--seed={}"] * 4)],
+}
+"""Variable → commands, with the arguments of programs in which its value is {}."""
+
+
+@pytest.mark.parametrize("how", ["before make", "after make"])
+@pytest.mark.parametrize("name", REACHES)
+def test_any_value_reaches_the_programs_as_it_is(
+    name: str, how: str, machine: dict[str, str], recording: Path
+) -> None:
+    for value in (HOSTILE, "two words"):
+        variables = machine | {name: value} if how == "before make" else machine
+        given = [f"{name}={value}"] if how == "after make" else []
+        for command, expected in REACHES[name]:
+            programs = recorded(*command.split(), *given, machine=variables, recording=recording)
+            found = [
+                argument for program, _ in programs for argument in program if value in argument
+            ]
+            assert found == [pattern.format(value) for pattern in expected], command
+            assert not (recording / "ran").exists(), command
+
+
+@pytest.mark.parametrize("how", ["before make", "after make"])
+def test_any_url_of_a_factory_reaches_the_local_cloud(
+    how: str, machine: dict[str, str], recording: Path
+) -> None:
+    """As an environment variable, which `make up` reads."""
+    variables = machine | {"FACTORY_URL": HOSTILE} if how == "before make" else machine
+    given = [f"FACTORY_URL={HOSTILE}"] if how == "after make" else []
+    ((_, environment),) = recorded("up", *given, machine=variables, recording=recording)
+    assert environment["FACTORY_URL"] == HOSTILE
+    ((_, environment),) = recorded("up", machine=machine, recording=recording)
+    assert "FACTORY_URL" not in environment
+
+
+@pytest.mark.parametrize("target", ["deploy", "logs", "smoke", "synth", "orders", "up", "cost"])
+def test_environment_with_a_command_in_it_runs_nothing(
+    target: str, machine: dict[str, str], recording: Path
+) -> None:
+    for arguments, variables in (([f"ENV={HOSTILE}"], machine), ([], machine | {"ENV": HOSTILE})):
+        make(*INSTALLED, target, *arguments, machine=variables, directory=recording)
+        assert not (recording / "ran").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in GIVEN if name != "ENV"])
+def test_given_value_is_never_part_of_a_recipe(name: str, machine: dict[str, str]) -> None:
+    """Not even between quotation marks, which the value may contain."""
+    given = f"GITHUB_REPOSITORY=o/n {name}=dev-or-else".split()
+    targets = [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", "synth", "up", "orders", "chaos", "cost"]
+    for target in targets:
+        done = make(*INSTALLED, "--dry-run", target, "ENV=dev", *given, machine=machine)
+        assert "dev-or-else" not in done.stdout, target
+
+
+def test_environments_may_be_separated_by_blanks(machine: dict[str, str], recording: Path) -> None:
+    guard, cdk = recorded("deploy", "ENV= dev  staging,", machine=machine, recording=recording)
+    assert "dev,staging" in guard[0]
+    assert {"env=dev,staging", "donut-shop-*-dev", "donut-shop-*-staging"} <= set(cdk[0])
+
+
+def test_cost_is_that_of_every_environment(machine: dict[str, str], recording: Path) -> None:
+    for given in ([], ["ENV=dev"]):
+        synth, cost = recorded("cost", *given, machine=machine, recording=recording)
+        assert f"env={','.join(ACCOUNTS)}" in synth[0]
+        assert cost[0][-len(ACCOUNTS) :] == ACCOUNTS
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:
-    """Return make's exit status and output at a terminal, where `typed` answers its question."""
+    """Run make at a terminal, type `typed` at its prompt, and return its exit status and output."""
     program = "import os, sys; os.execvp('make', ['make', *sys.argv[1:]])"
     pid, terminal = pty.fork()
     if pid == 0:

@@ -6,14 +6,14 @@ MAX_VISIBILITY = 12 * 3600
 """The limit of SQS, in seconds."""
 
 
-def test_message_received_too_often_goes_to_the_dead_letter_queue(assembly: Assembly) -> None:
+def test_message_received_five_times_is_a_dead_letter(assembly: Assembly) -> None:
     dlq, _ = assembly.one("AWS::SQS::Queue", "StockDlq")
     _, queue = assembly.one("AWS::SQS::Queue", "StockQueue")
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
     assert assembly.origin(queue["RedrivePolicy"]["deadLetterTargetArn"]) == dlq
 
 
-def test_undeliverable_notification_goes_to_the_dead_letter_queue(assembly: Assembly) -> None:
+def test_undeliverable_notification_is_a_dead_letter(assembly: Assembly) -> None:
     dlq, _ = assembly.one("AWS::SQS::Queue", "StockDlq")
     _, subscription = assembly.one("AWS::SNS::Subscription")
     assert assembly.origin(subscription["RedrivePolicy"]["deadLetterTargetArn"]) == dlq

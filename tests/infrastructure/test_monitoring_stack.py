@@ -92,7 +92,7 @@ def test_dead_letter_alarm_fires_at_one_message(assembly: Assembly) -> None:
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
 
 
-def test_oldest_message_alarm_fires_only_if_the_consumer_receives_nothing(
+def test_oldest_message_alarm_is_about_the_consumer_only(
     assembly: Assembly,
 ) -> None:
     """SQS leaves a message that was received three times out of the metric.

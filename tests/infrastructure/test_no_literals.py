@@ -9,7 +9,7 @@ from tests.support.assembly import Assembly
 
 
 def leaves(value: Any) -> Iterator[str]:
-    """Yield every text in a template, including keys, and `Fn::Join` as one text with `${}` in it."""
+    """Yield every text in a template, keys included. An `Fn::Join` is one text with `${}` in it."""
     if isinstance(value, dict):
         if "Fn::Join" in value and any(isinstance(part, dict) for part in value["Fn::Join"][1]):
             separator, parts = value["Fn::Join"]

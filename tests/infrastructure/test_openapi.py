@@ -12,7 +12,7 @@ from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly
 from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED
 
-COUNT = "MessageAttributeProductCnt"
+QUANTITY = "MessageAttributeProductCnt"
 TEXTS = ["requester", "MessageAttributeRequester", "MessageAttributeFactoryId"]
 PADDING = "\t\n\r \u00a0\u2003\u3000"
 CONTROL = [
@@ -85,10 +85,11 @@ def test_document_says_how_long_an_idempotency_key_is_kept() -> None:
 
 
 @pytest.mark.parametrize("as_text", [str, int])
-def test_document_knows_the_largest_quantity(as_text: type, assembly: Assembly) -> None:
+def test_document_has_the_largest_quantity(as_text: type, assembly: Assembly) -> None:
     most = assembly.settings.max_quantity
-    allowed = {count: CHECKOUT.is_valid({COUNT: as_text(count)}) for count in range(most + 500)}
-    assert allowed == {count: 1 <= count <= most for count in range(most + 500)}
+    quantities = range(most + 500)
+    allowed = {each: CHECKOUT.is_valid({QUANTITY: as_text(each)}) for each in quantities}
+    assert allowed == {each: 1 <= each <= most for each in quantities}
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def parameters() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name and schema of every parameter in a path, query or header."""
+    """Yield the name and the schema of every parameter in a path, query or header."""
     for path in DOCUMENT["paths"].values():
         for item in path.values():
             for parameter in item if isinstance(item, list) else item.get("parameters", []):
@@ -132,25 +133,25 @@ def test_document_names_the_limits_that_its_patterns_hold() -> None:
     assert f"{limits.PRODUCT_ID} characters" in schemas["ProductId"]["description"]
     assert (
         f"{limits.QUANTITY_DIGITS} ASCII digits"
-        in schemas["Checkout"]["properties"][COUNT]["description"]
+        in schemas["Checkout"]["properties"][QUANTITY]["description"]
     )
 
 
 @pytest.mark.parametrize("length", range(1, 2 * limits.QUANTITY_DIGITS + 1))
 def test_string_of_too_many_digits_is_invalid(length: int) -> None:
-    assert CHECKOUT.is_valid({COUNT: f"{5:0{length}}"}) == (length <= limits.QUANTITY_DIGITS)
+    assert CHECKOUT.is_valid({QUANTITY: f"{5:0{length}}"}) == (length <= limits.QUANTITY_DIGITS)
 
 
 @pytest.mark.parametrize("quantity", [5.0, 1e1, 1e3], ids=str)
 def test_integer_with_decimals_is_valid(quantity: float) -> None:
-    assert CHECKOUT.is_valid({COUNT: quantity})
+    assert CHECKOUT.is_valid({QUANTITY: quantity})
 
 
 @pytest.mark.parametrize(
     "quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str
 )
 def test_other_quantity_is_invalid(quantity: object) -> None:
-    assert not CHECKOUT.is_valid({COUNT: quantity})
+    assert not CHECKOUT.is_valid({QUANTITY: quantity})
 
 
 @pytest.mark.parametrize("padding", ["", PADDING], ids=["bare", "padded"])
@@ -160,14 +161,14 @@ def test_text_is_valid_up_to_its_limit(name: str, character: str, padding: str) 
     """The limit holds after trimming, as in the function."""
     for length in (0, 1, limits.TEXT - 1, limits.TEXT, limits.TEXT + 1, 2 * limits.TEXT):
         text = padding + character * length + padding
-        assert CHECKOUT.is_valid({COUNT: 1, name: text}) == (length <= limits.TEXT), length
+        assert CHECKOUT.is_valid({QUANTITY: 1, name: text}) == (length <= limits.TEXT), length
 
 
 @pytest.mark.parametrize("padding", ["", PADDING], ids=["bare", "padded"])
 def test_product_id_is_valid_up_to_its_limit(padding: str) -> None:
     for length in range(2 * limits.PRODUCT_ID + 1):
         product_id = padding + "a" * length + padding
-        valid = CHECKOUT.is_valid({COUNT: 1, "MessageAttributeProductId": product_id})
+        valid = CHECKOUT.is_valid({QUANTITY: 1, "MessageAttributeProductId": product_id})
         assert valid == (length <= limits.PRODUCT_ID), length
 
 
@@ -175,13 +176,13 @@ def test_product_id_is_valid_up_to_its_limit(padding: str) -> None:
 def test_text_with_a_control_character_is_invalid(name: str) -> None:
     for character in CONTROL:
         for text in (character, f"a{character}", f"{character}a"):
-            assert not CHECKOUT.is_valid({COUNT: 1, name: text}), ascii(text)
+            assert not CHECKOUT.is_valid({QUANTITY: 1, name: text}), ascii(text)
 
 
 @pytest.mark.parametrize("text", [None, "", " \t", "a\tb\r\nc", "\u200b\ufeff", "'; --"], ids=ascii)
 def test_other_text_is_valid(text: str | None) -> None:
     for name in TEXTS:
-        assert CHECKOUT.is_valid({COUNT: 1, name: text}), name
+        assert CHECKOUT.is_valid({QUANTITY: 1, name: text}), name
 
 
 def test_documented_example_of_a_checkout_is_valid() -> None:

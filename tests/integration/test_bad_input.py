@@ -166,7 +166,7 @@ def test_malformed_checkout_event_is_rejected(
 ) -> None:
     checkout = {"routeKey": "POST /checkout", "body": "{}", "isBase64Encoded": False, "headers": {}}
     assert functions.call(checkout | odd).status == 400
-    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+    assert (shop.stock(), shop.purchases(), shop.orders()) == (10, [], [])
 
 
 def test_callback_event_without_order_and_token_is_rejected(
@@ -180,4 +180,4 @@ def test_callback_event_without_order_and_token_is_rejected(
             {"queryStringParameters": {"order": "\ud800"}},
         ):
             assert functions.call(callback | query).status == 403, (slug, query)
-    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+    assert (shop.stock(), shop.purchases(), shop.orders()) == (10, [], [])

@@ -19,7 +19,7 @@ def test_checkout_takes_the_stock_and_leaves_a_purchase(shop: Shop) -> None:
     assert (checkout.outcome, checkout.purchased) == ("sold", True)
     assert (checkout.stock, checkout.order_id) == (7, None)
     assert shop.stock() == 7
-    assert shop.ledger() == [(3, "홍길동")]
+    assert shop.purchases() == [(3, "홍길동")]
     assert shop.orders() == []
 
 
@@ -52,7 +52,7 @@ def test_out_of_stock_checkout_sells_nothing_and_leaves_an_order(shop: Shop) -> 
     assert (checkout.outcome, checkout.purchased) == ("out_of_stock", False)
     assert (checkout.stock, checkout.order_id) == (10, "order-1")
     assert shop.stock() == 10
-    assert shop.ledger() == []
+    assert shop.purchases() == []
     assert shop.sql(
         "SELECT order_id, callback_token, factory_id, quantity, requester, status"
         " FROM production_order"
@@ -89,7 +89,7 @@ def test_checkout_takes_another_product_from_its_own_stock(shop: Shop) -> None:
 )
 def test_checkout_of_an_unknown_product_changes_nothing(shop: Shop, wrong: dict[str, str]) -> None:
     assert buy(shop.store(), 1, idempotency_key="key", **wrong).outcome == "no_such_product"
-    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+    assert (shop.stock(), shop.purchases(), shop.orders()) == (10, [], [])
     assert shop.sql("SELECT * FROM idempotency_key") == []
 
 
@@ -101,7 +101,7 @@ def test_repeated_key_returns_the_first_purchase(shop: Shop) -> None:
     assert (repeat.outcome, repeat.purchased, repeat.stock) == ("replayed", True, first.stock)
     assert repeat.request_hash == first.request_hash
     assert shop.stock() == 5
-    assert shop.ledger() == [(3, "unknown"), (2, "unknown")]
+    assert shop.purchases() == [(3, "unknown"), (2, "unknown")]
 
 
 def test_repeated_key_returns_the_first_out_of_stock_result(shop: Shop) -> None:
@@ -120,7 +120,7 @@ def test_repeated_key_returns_the_hash_of_its_first_request(shop: Shop) -> None:
     store = shop.store()
     buy(store, 3, idempotency_key="key", request_hash=REQUEST)
     assert buy(store, 4, idempotency_key="key", request_hash=OTHER_REQUEST).request_hash == REQUEST
-    assert shop.ledger() == [(3, "unknown")]
+    assert shop.purchases() == [(3, "unknown")]
 
 
 @pytest.mark.parametrize(
@@ -132,18 +132,18 @@ def test_checkout_that_fails_half_way_leaves_nothing(shop: Shop, table: str, qua
     with pytest.raises(DatabaseUnavailable, match="1146"):
         buy(store, quantity, idempotency_key="key")
     shop.sql(f"RENAME TABLE elsewhere TO {table}")
-    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+    assert (shop.stock(), shop.purchases(), shop.orders()) == (10, [], [])
     assert shop.sql("SELECT * FROM idempotency_key") == []
 
     assert buy(store, 4, idempotency_key="key").outcome == "sold"
-    assert (shop.stock(), shop.ledger()) == (6, [(4, "unknown")])
+    assert (shop.stock(), shop.purchases()) == (6, [(4, "unknown")])
 
 
 def test_requester_too_long_for_its_column_is_an_error(shop: Shop) -> None:
     store = shop.store()
     with pytest.raises(pymysql.DataError, match="p_requester"):
         buy(store, 3, requester="홍" * 201)
-    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert (shop.stock(), shop.purchases()) == (10, [])
     assert buy(store, 3).outcome == "sold"
 
 
@@ -152,7 +152,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Record each command that a client sends to the server from now on. Each is one round trip."""
     sent: list[int] = []
     # Private: PyMySQL has no public hook that sees each command.
-    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]
+    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # private
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
         sent.append(command)
@@ -201,4 +201,4 @@ def test_quantity_below_one_is_an_error(shop: Shop, quantity: int) -> None:
     store = shop.store()
     with pytest.raises(DatabaseUnavailable):
         buy(store, quantity)
-    assert (shop.stock(), shop.ledger(), shop.orders()) == (10, [], [])
+    assert (shop.stock(), shop.purchases(), shop.orders()) == (10, [], [])

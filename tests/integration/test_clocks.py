@@ -28,7 +28,7 @@ from tests.support.polling import eventually
 from tests.support.proxy import proxy_to
 
 STEPS = [-3600, -2, -1, 1, 2, 3600]
-ANSWERED_BY = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
+RESPONSE_DUE = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def outcome(store: Store, requester: str, *, key: str | None = None) -> Checkout
 
 
 def bought(shop: Shop) -> list[str]:
-    return [requester for _, requester in shop.ledger()]
+    return [requester for _, requester in shop.purchases()]
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
         for requester, step in (("before", 0), ("after", seconds), ("again", 0)):
             clock.step_to(step)
             print(requester, file=buyer.stdin, flush=True)
-            assert buyer.stdout.readline() == "sold\n"
+            assert buyer.stdout.readline() == "sold\n", requester
         buyer.stdin.close()
     assert bought(shop) == ["before", "after", "again"]
 
@@ -131,7 +131,7 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
 def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: SteppedClock) -> None:
     """Each checkout waits for the product's row when the server's clock steps.
 
-    The purchases are read ten seconds later, when nothing can be on its way any more.
+    The purchases are read ten seconds later, when no statement can still be under way.
     """
     results = {}
     for seconds in STEPS:
@@ -209,7 +209,7 @@ def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: 
             checkout = pool.submit(outcome, store, "in doubt", key=key)
             eventually(lambda: assert_committing(shop), within=2)
             proxy.swallow()
-            wait(ANSWERED_BY + 0.3)
+            wait(RESPONSE_DUE + 0.3)
             cursor.execute("BACKUP STAGE END")
             assert_sold_behind_503(shop, checkout, key=key)
 
@@ -230,6 +230,6 @@ def test_503_may_have_sold_when_the_clock_steps_back_in_a_hang(
     with ThreadPoolExecutor() as pool:
         with suspended(shop.server):
             checkout = pool.submit(outcome, store, "in doubt", key=key)
-            wait(ANSWERED_BY + 0.3)
-            clock.step_to(-ANSWERED_BY)
+            wait(RESPONSE_DUE + 0.3)
+            clock.step_to(-RESPONSE_DUE)
         assert_sold_behind_503(shop, checkout, key=key)

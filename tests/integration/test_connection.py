@@ -82,7 +82,7 @@ def test_store_replaces_a_connection_that_the_server_closed(shop: Shop) -> None:
         shop.sql("KILL USER shop_sales_password")
         eventually(lambda: assert_no_connection(shop), within=5)
         assert buy(store, 3).outcome == "sold"
-    assert shop.ledger() == [(3, "unknown")] * 2
+    assert shop.purchases() == [(3, "unknown")] * 2
 
 
 def assert_no_connection(shop: Shop) -> None:
@@ -110,7 +110,7 @@ def test_request_ends_in_time_when_the_server_hangs(
     finally:
         killable.resume()
     assert buy(store, 3, idempotency_key="key").purchased
-    assert shop.ledger() == [(3, "unknown")]
+    assert shop.purchases() == [(3, "unknown")]
 
 
 def test_checkout_behind_a_503_is_not_executed_later(shop: Shop, killable: psutil.Process) -> None:
@@ -129,7 +129,7 @@ def test_checkout_behind_a_503_is_not_executed_later(shop: Shop, killable: psuti
         assert abandoned not in functions_connections(shop)
 
     eventually(is_closed, within=10)
-    assert (shop.stock(), shop.ledger()) == (9, [(1, "unknown")])
+    assert (shop.stock(), shop.purchases()) == (9, [(1, "unknown")])
 
 
 @pytest.mark.parametrize("seconds", [-3600, -60, -2, -1, 1, 2, 60, 3600])
@@ -141,7 +141,7 @@ def test_checkout_is_sent_again_when_a_clock_has_stepped(shop: Shop, seconds: fl
     clock._lead += seconds  # type: ignore[operator]  # known since the first checkout
     assert buy(store, 3).purchased
     assert clock._lead == pytest.approx(server_clock_lead(shop), abs=0.1)
-    assert shop.ledger() == [(1, "unknown"), (3, "unknown")]
+    assert shop.purchases() == [(1, "unknown"), (3, "unknown")]
 
 
 def server_clock_lead(shop: Shop) -> float:
@@ -177,11 +177,11 @@ def test_checkout_sells_nothing_when_a_lock_is_held_too_long(shop: Shop) -> None
         cursor.execute("SELECT * FROM product FOR UPDATE")
         with unavailable(because="Lock wait timeout"):
             buy(store, 3)
-    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert (shop.stock(), shop.purchases()) == (10, [])
     assert buy(store, 3).stock == 7
 
 
-def test_checkout_sells_nothing_when_the_server_dies_during_it(
+def test_checkout_sells_nothing_when_the_server_is_killed(
     shop: Shop, killable: psutil.Process
 ) -> None:
     store = shop.store()
@@ -194,7 +194,7 @@ def test_checkout_sells_nothing_when_the_server_dies_during_it(
         with unavailable():
             checkout.result()
     shop.server.start()
-    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert (shop.stock(), shop.purchases()) == (10, [])
     assert buy(store, 3).stock == 7
 
 
@@ -223,7 +223,7 @@ def test_checkout_that_loses_a_deadlock_is_sent_again(shop: Shop) -> None:
         assert not checkout.done()
         cursor.execute("ROLLBACK")
         assert checkout.result().outcome == "sold"
-    assert (shop.stock(), shop.ledger()) == (7, [(3, "unknown")])
+    assert (shop.stock(), shop.purchases()) == (7, [(3, "unknown")])
 
 
 def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: Shop) -> None:
@@ -238,7 +238,7 @@ def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: Shop) -> 
         cursor.execute("ROLLBACK")
         assert (checkout.result().purchased, checkout.result().stock) == (True, 7)
     eventually(lambda: assert_idle(shop), within=2)
-    assert shop.ledger() == [(3, "unknown")]
+    assert shop.purchases() == [(3, "unknown")]
 
 
 def test_checkout_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
@@ -253,7 +253,7 @@ def test_checkout_is_cancelled_when_its_connection_breaks(shop: Shop) -> None:
             checkout.result()
         cursor.execute("ROLLBACK")
     eventually(lambda: assert_idle(shop), within=2)
-    assert (shop.stock(), shop.ledger()) == (10, [])
+    assert (shop.stock(), shop.purchases()) == (10, [])
 
 
 def break_connection(store: Store) -> None:
@@ -336,7 +336,7 @@ def test_checkout_sells_nothing_while_the_server_is_read_only(shop: Shop) -> Non
     finally:
         shop.sql("SET GLOBAL read_only = 0")
     assert buy(store, 3).stock == 7
-    assert shop.ledger() == [(3, "unknown")]
+    assert shop.purchases() == [(3, "unknown")]
 
 
 def test_server_with_too_many_connections_is_unavailable(shop: Shop) -> None:

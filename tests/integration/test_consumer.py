@@ -147,7 +147,7 @@ def test_response_cut_off_in_its_headers_leaves_the_message(
     with Factory(response) as factory:
         assert consume(factory) == ["message-0"]
     (line,) = [vars(record) for record in caplog.records if record.msg == "not placed"]
-    assert line["reason"] == "its response ends inside the headers"
+    assert line["reason"] == "the response ends inside the headers"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_only_a_whole_response_places_the_order_over_tls(
     with Factory(response, certificate=certificate) as factory:
         assert consume(factory) == failures
     reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not placed"]
-    assert reasons == ["its response ends inside the headers"] * len(failures)
+    assert reasons == ["the response ends inside the headers"] * len(failures)
 
 
 def test_other_sessions_still_accept_a_cut_off_response() -> None:

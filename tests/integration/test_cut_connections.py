@@ -279,7 +279,7 @@ def cut_at_random_points(shop: Shop, seeds: Sequence[int]) -> Results:
 
 def contradictions(shop: Shop, results: Results) -> list[str]:
     """Describe each result that the database does not confirm."""
-    bought = Counter(requester for _, requester in shop.ledger())
+    bought = Counter(requester for _, requester in shop.purchases())
     ordered = dict(shop.sql("SELECT requester, order_id FROM production_order"))
     found = []
     for case, result in results.items():

@@ -53,7 +53,7 @@ def test_no_password_is_logged(empty_shop: Shop, logged: Callable[[], str]) -> N
 def test_users_with_iam_authentication_get_the_same_grants(
     empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plugin exists on RDS only, so the users exist already, as they do after a first migration."""
+    """Only RDS has the plugin, so the users exist already, as they do after a first migration."""
     monkeypatch.delenv("USER_SECRET_ARNS")
     for user in GRANTS:
         empty_shop.sql(f"CREATE OR REPLACE USER {user} IDENTIFIED BY 'kept'")
@@ -125,7 +125,7 @@ def test_grant_revoked_by_hand_is_given_again(shop: Shop, revoked: str) -> None:
 
 
 def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The functions of the previous release still run during a migration, and need their grants all the time."""
+    """The functions of the previous release run during a migration, and must keep their grants."""
     statements: list[str] = []
     execute = pymysql.cursors.Cursor.execute
 
@@ -144,7 +144,7 @@ def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.Monkey
 def test_documented_grants_are_enough_on_an_existing_database(
     empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """README.md lists the grants that the owner of an existing database gives to the migration's user."""
+    """README.md lists the grants that the owner of an existing database gives to the migration."""
     shop = empty_shop
     (block,) = blocks((PROJECT / "README.md").read_text(), "sql")
     with shop.owner() as connection, connection.cursor() as cursor:
@@ -210,7 +210,10 @@ FORBIDDEN = {
         "SELECT product_id FROM production_order",
     ],
 }
-"""Function → statements that its user may not execute, besides FORBIDDEN_TO_ALL and calls of others' procedures."""
+"""Function → statements that its user may not execute.
+
+FORBIDDEN_TO_ALL and calls of other functions' procedures come in addition.
+"""
 
 
 def calls(shop: Shop) -> dict[str, str]:

@@ -85,9 +85,9 @@ def assert_in_time(attempts: list[Attempt]) -> None:
     assert late == {}
 
 
-def assert_true(shop: Shop, attempts: list[Attempt]) -> None:
+def assert_purchases_agree(shop: Shop, attempts: list[Attempt]) -> None:
     """Check that there is a purchase for each checkout with a result, and for no other."""
-    bought = sorted(requester for _, requester in shop.ledger())
+    bought = sorted(requester for _, requester in shop.purchases())
     checkouts = [attempt for attempt in attempts if "checkout" in attempt.name]
     assert bought == sorted(attempt.name for attempt in checkouts if attempt.result)
 
@@ -108,10 +108,7 @@ BEARABLE: dict[tuple[str, bool], tuple[float, ...]] = {
     ("kept", False): (0.3, 0.9, 1.3),
     ("kept", True): (0.3, 0.9, 1.3),
 }
-"""The delays with which every request succeeds.
-
-They depend on the connection and on whether packets both ways are delayed.
-"""
+"""Connection and whether both directions are delayed → delays at which every request succeeds."""
 
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
@@ -141,7 +138,7 @@ def test_request_ends_in_time_when_each_packet_is_delayed(
     with ThreadPoolExecutor(len(cases)) as pool:
         attempts = list(pool.map(run, cases))
     assert_in_time(attempts)
-    assert_true(shop, attempts)
+    assert_purchases_agree(shop, attempts)
     succeeded = {attempt.name for attempt in attempts if attempt.result}
     bearable = BEARABLE[connection, both_ways]
     assert {f"{route.__name__} {delay}" for route, delay in product(ROUTES, bearable)} <= succeeded
@@ -149,7 +146,7 @@ def test_request_ends_in_time_when_each_packet_is_delayed(
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
 def test_request_ends_in_time_when_the_server_drips(shop: Shop, connection: str) -> None:
-    """The server sends a byte every half a second, within the time-out of any single read."""
+    """The server sends a byte every half second, within the timeout of any single read."""
     order_id = order_more(shop.store(), 100)
 
     def run(route: Callable[[Functions, str], object]) -> Attempt:
@@ -222,7 +219,7 @@ def test_second_connection_is_used_when_the_first_falls_silent(shop: Shop) -> No
     assert_in_time([read, bought])
     assert read.result
     assert bought.result is None
-    assert shop.ledger() == []
+    assert shop.purchases() == []
 
 
 @pytest.mark.parametrize("what", ["name resolution", "secret"])

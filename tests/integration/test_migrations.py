@@ -64,8 +64,8 @@ def test_migration_logs_what_it_applied(empty_shop: Shop, caplog: pytest.LogCapt
     assert (second["msg"], second["applied"]) == ("migrated", [])
 
 
-def test_migration_that_died_before_its_bookkeeping_is_repeated(shop: Shop) -> None:
-    """Each file can be applied again, because MariaDB commits a CREATE TABLE before the file is recorded."""
+def test_interrupted_migration_can_be_repeated(shop: Shop) -> None:
+    """MariaDB commits a CREATE TABLE before the file is recorded, so it may be applied again."""
     buy(shop.store(), 7)
     buy(shop.store(), 7)
     before = data(shop)
@@ -265,7 +265,7 @@ def assert_texts_survive(shop: Shop) -> None:
     shop.set_stock(len(TEXTS))
     for text in TEXTS:
         assert buy(store, 1, requester=text).outcome == "sold", text
-    assert [requester for _, requester in shop.ledger()] == TEXTS
+    assert [requester for _, requester in shop.purchases()] == TEXTS
     for text in TEXTS:
         assert buy(store, 1, requester=text, factory_id=text).factory_id == text
     recorded = shop.sql("SELECT requester, factory_id FROM production_order ORDER BY requested_at")

@@ -184,9 +184,9 @@ def test_claim_of_the_newest_skips_orders_that_were_tried(shop: Shop) -> None:
 def test_lease_doubles_with_each_failed_attempt(shop: Shop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
-    leases = []
+    leases: list[int] = []
     for newest in (True, False, False, False):
-        assert ids(claim(store, newest=newest)) == {order_id}
+        assert ids(claim(store, newest=newest)) == {order_id}, f"attempt {len(leases) + 1}"
         lease = "TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(6) - INTERVAL 1 SECOND, next_attempt_at)"
         leases += [seconds for (seconds,) in shop.sql(f"SELECT {lease} FROM production_order")]
         make_due(shop, order_id)
@@ -219,7 +219,7 @@ def test_mark_orphans_marks_only_orders_of_a_deleted_product(newest: bool, shop:
 
 
 def test_claim_does_not_wait_for_a_locked_product(shop: Shop) -> None:
-    """A checkout in progress holds its product's row. The lock is held to the end, so a wait fails."""
+    """A checkout in progress locks its product's row. The test holds the lock, so a wait fails."""
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     order_more(store, 25, publish_within=0)

@@ -17,7 +17,7 @@ from tests.support.variables import SIMULATION
 pytestmark = pytest.mark.usefixtures("undurable")
 
 SECONDS = 3
-"""Time for publishing in a run that would take all of its time: 40 seconds, for the function."""
+"""Seconds for publishing in a run that would otherwise use all of the function's 40 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ LONG_AGO = "2001-01-01 00:00:00"
 
 
 def edited(old: str, new: str) -> list[str]:
-    """Return the statement that creates `restock` from its file, with its right definer but another text."""
+    """Return the statement of the file restock.sql with another text and the right definer."""
     text = (migrate.PROCEDURES / "restock.sql").read_text()
     assert old in text, old
     changed = text.replace(old, new)
@@ -77,7 +77,7 @@ def created_again(shop: Shop) -> set[str]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_procedure_changed_by_hand_is_put_right(shop: Shop, name: str) -> None:
+def test_procedure_changed_by_hand_is_created_again(shop: Shop, name: str) -> None:
     before = definition(shop, "restock")
     execute(shop, CHANGES[name])
     forget_when_created(shop)

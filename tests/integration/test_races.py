@@ -43,7 +43,7 @@ def test_many_clients_never_buy_more_than_there_is(shop: Shop) -> None:
     purchases = [(quantity, checkout) for quantity, checkout in checkouts if checkout.purchased]
     others = [(quantity, checkout) for quantity, checkout in checkouts if not checkout.purchased]
     assert_each_took_its_quantity(purchases, initial=500, left=shop.stock())
-    bought = sorted(quantity for quantity, _ in shop.ledger())
+    bought = sorted(quantity for quantity, _ in shop.purchases())
     assert bought == sorted(quantity for quantity, _ in purchases)
     assert sum(bought) + shop.stock() == 500
     for quantity, checkout in others:
@@ -55,15 +55,15 @@ def test_many_clients_never_buy_more_than_there_is(shop: Shop) -> None:
 
 def test_last_donut_is_sold_once(shop: Shop) -> None:
     stores = [shop.store() for _ in range(CLIENTS)]
-    for _ in range(5):
+    for number in range(5):
         shop.set_stock(1)
         shop.sql("DELETE FROM purchase")
         checkouts = at_once(*[partial(buy, store, 1) for store in stores])
         assert Counter(checkout.outcome for checkout in checkouts) == {
             "sold": 1,
             "out_of_stock": CLIENTS - 1,
-        }
-        assert (shop.stock(), shop.ledger()) == (0, [(1, "unknown")])
+        }, f"round {number}"
+        assert (shop.stock(), shop.purchases()) == (0, [(1, "unknown")]), f"round {number}"
 
 
 @pytest.mark.parametrize("settings", ["ours", "rds_defaults"])
@@ -88,7 +88,7 @@ def test_callbacks_among_checkouts_lose_nothing(
     changes = at_once(*clients, *factories)
     assert sum(change for change in changes if change > 0) == 320
     assert shop.stock() == sum(changes)
-    assert sum(quantity for quantity, _ in shop.ledger()) + shop.stock() == 320
+    assert sum(quantity for quantity, _ in shop.purchases()) + shop.stock() == 320
 
 
 def test_checkout_sells_what_arrives_between_its_two_reads(shop: Shop) -> None:
@@ -130,5 +130,5 @@ def test_simultaneous_checkouts_with_one_key_are_one_request(
         "replayed": 15,
     }
     assert shop.stock() == stock
-    assert shop.ledger() == [(quantity, "unknown")] * purchased
+    assert shop.purchases() == [(quantity, "unknown")] * purchased
     assert shop.orders() == [(order_id, "requested", quantity)] * (not purchased)

@@ -72,9 +72,7 @@ def test_callback_that_failed_half_way_can_be_repeated(shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_callback_with_a_wrong_token_order_or_product_is_rejected(
-    shop: Shop, wrong: dict[str, str]
-) -> None:
+def test_callback_with_a_wrong_parameter_is_rejected(shop: Shop, wrong: dict[str, str]) -> None:
     shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()
     order_id = order_more(store, 25, callback_token="Token-1")

@@ -64,7 +64,7 @@ class FaultyDatabase(Database):
                 raise pymysql.OperationalError(2013, "after")
             return rows
 
-        connection.query = query  # type: ignore[method-assign]
+        connection.query = query  # type: ignore[method-assign]  # this one alone
         return connection
 
 
@@ -317,7 +317,7 @@ class World:
             self.check_balance()
 
     def recover(self) -> None:
-        """Let everything work, and redrive, until nothing is on its way any more."""
+        """Let everything work, and redrive, until every order has arrived or is stuck."""
         self.faults = dict.fromkeys(self.faults, 0.0)
         for client in self.clients:
             self.request(client)

@@ -1,4 +1,4 @@
-"""Today's migration upgrades the database of each release as it was, and loses nothing.
+"""The current migration upgrades the database of each release, and loses nothing.
 
 baseline/ holds a dump of each release's database, written by baseline/dump.py.
 """
@@ -29,7 +29,7 @@ def released(empty_shop: Shop, request: pytest.FixtureRequest) -> Shop:
 
 
 def missing(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows that are gone or changed. Columns that the upgrade adds do not count."""
+    """Return the rows that were deleted or changed. Columns that the upgrade adds are ignored."""
     return [row for row in before if not any(row.items() <= other.items() for other in after)]
 
 

@@ -1,4 +1,4 @@
-"""The events of the local cloud are valid by the models of AWS Lambda Powertools."""
+"""The events of the local cloud are valid according to the models of AWS Lambda Powertools."""
 
 import http.client
 import json

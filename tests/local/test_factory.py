@@ -9,7 +9,7 @@ import requests
 from local.factory import Factory, FactoryResponse
 
 
-class Customer(BaseHTTPRequestHandler):
+class RejectingShop(BaseHTTPRequestHandler):
     """A shop that receives callbacks and rejects them."""
 
     bodies: list[bytes]
@@ -26,10 +26,13 @@ class Customer(BaseHTTPRequestHandler):
 
 
 def test_factory_returns_201_and_calls_back_once() -> None:
-    Customer.bodies, Customer.called = [], threading.Event()
-    with HTTPServer(("127.0.0.1", 0), Customer) as customer, Factory(stage_seconds=0.01) as factory:
-        threading.Thread(target=customer.serve_forever, args=(0.01,), daemon=True).start()
-        url = f"http://127.0.0.1:{customer.server_port}/product/donut?order=1&token=2"
+    RejectingShop.bodies, RejectingShop.called = [], threading.Event()
+    with (
+        HTTPServer(("127.0.0.1", 0), RejectingShop) as shop,
+        Factory(stage_seconds=0.01) as factory,
+    ):
+        threading.Thread(target=shop.serve_forever, args=(0.01,), daemon=True).start()
+        url = f"http://127.0.0.1:{shop.server_port}/product/donut?order=1&token=2"
         payload = {"MessageAttributeRequester": "나", "CallbackUrl": url, "extra": [1]}
         response = requests.post(
             factory.url, json=payload, headers={"Idempotency-Key": "1"}, timeout=5
@@ -37,10 +40,10 @@ def test_factory_returns_201_and_calls_back_once() -> None:
         assert response.status_code == 201
         data = response.json()["data"]
         assert (data["reqestor"], data["data"]) == ("나", payload)
-        assert Customer.called.wait(5)
+        assert RejectingShop.called.wait(5)
         listed = requests.get(f"http://127.0.0.1:{factory.port}/", timeout=5).json()
-        customer.shutdown()
-    assert [json.loads(body) for body in Customer.bodies] == [payload]
+        shop.shutdown()
+    assert [json.loads(body) for body in RejectingShop.bodies] == [payload]
     assert (listed[0]["payload"], listed[0]["headers"]["idempotency-key"]) == (payload, "1")
 
 

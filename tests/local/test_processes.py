@@ -167,7 +167,7 @@ def test_process_that_cannot_be_recorded_is_ended(
 
     monkeypatch.setattr(processes, "write_whole", write_on_a_full_disk)
     background = Background(name="sleeper", directory=tmp_path)
-    with pytest.raises(LocalError, match=r"sleeper was ended again.*No space left"):
+    with pytest.raises(LocalError, match=r"sleeper was stopped.*No space left"):
         background.start(SLEEP, env={})
     assert [pid for pid in started if is_alive(pid)] == []
     assert len(started) == 1

@@ -1,4 +1,4 @@
-"""AWS for the tests of the operators' commands."""
+"""Credentials for the tests of the operators' commands."""
 
 import pytest
 

@@ -116,7 +116,7 @@ def test_traffic_adds_to_the_idle_month() -> None:
 @pytest.mark.parametrize(
     ("alarms", "listed", "own"), [(4, 2.0, 0.0), (10, 5.0, 0.0), (12, 6.0, 1.0)]
 )
-def test_allowance_is_subtracted_and_never_paid_out(alarms: int, listed: float, own: float) -> None:
+def test_allowance_is_subtracted_down_to_zero(alarms: int, listed: float, own: float) -> None:
     used = Counter({"alarm": alarms})
     assert cost.cost(used, PRICES, free=False) == listed
     assert cost.cost(used, PRICES, free=True) == own

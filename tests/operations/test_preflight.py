@@ -1,9 +1,10 @@
-"""What `make preflight` finds in an account, and that one failing check does not hide the others."""
+"""What `make preflight` finds in an account. A failing check does not hide the others."""
 
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Account:
     """A prepared account on the paid plan: moto's, and stubs for what moto does not implement.
 
     held: reservations of deployed functions. options: what RDS offers; None: no such engine version.
+    github_stack: the status of each resource of the GitHub stack; None: no such stack.
     broken: service → function that returns its client instead.
     """
 
@@ -62,6 +64,7 @@ class Account:
         self.plan: str | None = "PAID"
         self.options: list[dict[str, Any]] | None = [offer(*DEV.availability_zones)]
         self.vpc_quota = 5
+        self.github_stack: dict[str, str] | None = None
         self.asked: list[tuple[str, str]] = []
         self.calls: set[str] = set()
         self.broken: dict[str, Callable[[], Any]] = {}
@@ -73,6 +76,13 @@ class Account:
         boto3.client("ssm").put_parameter(
             Name=BOOTSTRAP_PARAMETER, Value=str(version), Type="String", Overwrite=True
         )
+
+    def trust_github(self) -> str:
+        """Create an identity provider for GitHub, and return its ARN."""
+        created = self.iam.create_open_id_connect_provider(
+            Url=f"https://{GITHUB}", ThumbprintList=["0" * 40]
+        )
+        return str(created["OpenIDConnectProviderArn"])
 
     def client(self, service: str, *, region: str = REGION) -> Any:
         self.asked.append((service, region))
@@ -90,6 +100,8 @@ class Account:
             self._freetier(stubber)
         elif service == "rds":
             self._rds(stubber)
+        elif service == "cloudformation":
+            self._cloudformation(stubber)
         elif service == "service-quotas":
             stubber.add_response(
                 "get_service_quota",
@@ -133,6 +145,24 @@ class Account:
         else:
             stubber.add_response(operation, {"OrderableDBInstanceOptions": self.options})
 
+    def _cloudformation(self, stubber: Stubber) -> None:
+        operation, stack = "describe_stack_resources", {"StackName": "donut-shop-github"}
+        if self.github_stack is None:
+            sentence = "Stack with id donut-shop-github does not exist"
+            stubber.add_client_error(operation, "ValidationError", sentence)
+            return
+        resources = [
+            {
+                "LogicalResourceId": "GitHub",
+                "PhysicalResourceId": id,
+                "ResourceType": "AWS::IAM::OIDCProvider",
+                "Timestamp": datetime.now(UTC),
+                "ResourceStatus": status,
+            }
+            for id, status in self.github_stack.items()
+        ]
+        stubber.add_response(operation, {"StackResources": resources}, stack)
+
 
 def offer(*zones: str, **others: Any) -> dict[str, Any]:
     """Return an option of RDS that suits every environment in these zones."""
@@ -159,8 +189,10 @@ def only_missing(account: Account, settings: Settings, capsys: pytest.CaptureFix
     """Run preflight, and return its only problem, which is something missing."""
     assert not preflight(account.client, settings)
     (line,) = problems(capsys)
+    check, _, problem = line.removeprefix("MISSING  ").partition(": ")
     assert line.startswith("MISSING  ")
-    return line.removeprefix("MISSING  ")
+    assert check in CHECKS
+    return problem
 
 
 @pytest.mark.parametrize("settings", [DEV, PROD], ids=["dev", "prod"])
@@ -173,7 +205,7 @@ def test_prepared_account_lacks_nothing(
 
 
 def test_readme_lists_the_permissions_that_preflight_needs(account: Account) -> None:
-    account.iam.create_open_id_connect_provider(Url=f"https://{GITHUB}", ThumbprintList=["0" * 40])
+    account.trust_github()
     preflight(account.client, PROD)
     readme = (PROJECT / "README.md").read_text()
     assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", readme)) == account.calls
@@ -188,7 +220,7 @@ def test_no_other_check_runs_without_credentials(
     account.broken["sts"] = lambda: Broken(NoCredentialsError())
     assert not preflight(account.client, DEV)
     (line,) = problems(capsys)
-    assert line.startswith("MISSING  no AWS credentials: ")
+    assert line.startswith("MISSING  credentials: no AWS credentials: ")
     assert account.asked == [("sts", REGION)]
 
 
@@ -234,6 +266,7 @@ CHECKS_OF = {
     "service-quotas": ["VPCs"],
     "rds": ["database"],
     "iam": ["service-linked role", "GitHub"],
+    "cloudformation": ["GitHub"],
 }
 FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
     "access denied": (
@@ -263,6 +296,8 @@ FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
 def test_failing_check_is_unknown_and_the_others_continue(
     service: str, failure: str, account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    arn = account.trust_github()
+    account.github_stack = {arn: "CREATE_COMPLETE"}
     account.broken[service], words = FAILURES[failure]
     assert not preflight(account.client, PROD)
     lines = capsys.readouterr().out.splitlines()
@@ -286,7 +321,7 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("database", "refused"),
+    ("database", "excess"),
     [
         (replace(FREE_DATABASE, backup_days=7), ["7 days of backups"]),
         (replace(FREE_DATABASE, instance_class="t4g.small"), ["db.t4g.small"]),
@@ -296,13 +331,13 @@ def test_account_plan_is_read_in_its_only_region(account: Account) -> None:
 )
 def test_free_plan_names_the_settings_that_exceed_it(
     database: ManagedDatabase,
-    refused: list[str],
+    excess: list[str],
     account: Account,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     account.plan = "FREE"
     line = only_missing(account, replace(DEV, database=database), capsys)
-    assert all(setting in line for setting in refused)
+    assert all(setting in line for setting in excess)
     assert "paid plan" in line
 
 
@@ -328,7 +363,7 @@ def test_missing_bootstrap_stack_names_the_command(
     boto3.client("ssm").delete_parameter(Name=BOOTSTRAP_PARAMETER)
     assert (
         only_missing(account, DEV, capsys)
-        == "the CDK's bootstrap stack: run ENV=dev make bootstrap"
+        == "the CDK's bootstrap stack does not exist: run ENV=dev make bootstrap"
     )
 
 
@@ -338,7 +373,7 @@ def test_old_bootstrap_stack_names_the_versions(
     account.bootstrap(BOOTSTRAP_VERSION - 1)
     line = only_missing(account, DEV, capsys)
     assert line.startswith(
-        f"a newer bootstrap stack, {BOOTSTRAP_VERSION} instead of {BOOTSTRAP_VERSION - 1}"
+        f"the bootstrap stack has version {BOOTSTRAP_VERSION - 1}, and {BOOTSTRAP_VERSION} is needed"
     )
 
 
@@ -375,7 +410,7 @@ def test_reservations_leave_a_hundred_unreserved(
         []
         if enough
         else [
-            f"MISSING  Lambda concurrency: the settings reserve {RESERVED}, and the account has {spare} to reserve"
+            f"MISSING  concurrency: the settings reserve {RESERVED}, and the account has {spare} to reserve"
             f" of its {quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
         ]
     )
@@ -499,17 +534,17 @@ def test_existing_provider_for_github_is_noted(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Only `make deploy-github-roles` needs to know it."""
-    url = f"https://{GITHUB}"
-    arn = account.iam.create_open_id_connect_provider(Url=url, ThumbprintList=["0" * 40])[
-        "OpenIDConnectProviderArn"
-    ]
+    arn = account.trust_github()
     assert preflight(account.client, DEV)
     (line,) = problems(capsys)
     assert line.startswith("NOTE     GitHub: ")
     assert f"GITHUB_OIDC_PROVIDER_ARN={arn} make deploy-github-roles" in line
-    account.iam.create_role(RoleName="donut-shop-diff", AssumeRolePolicyDocument="{}")
+    account.github_stack = {"another resource": "CREATE_COMPLETE", arn: "DELETE_SKIPPED"}
     assert preflight(account.client, DEV)
-    assert problems(capsys) == [], "the provider is the GitHub stack's own"
+    assert problems(capsys) == [line], "the stack was given the ARN, and has given up its own"
+    account.github_stack = {arn: "UPDATE_COMPLETE"}
+    assert preflight(account.client, DEV)
+    assert problems(capsys) == [], "the stack has created it"
 
 
 def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
@@ -538,7 +573,7 @@ def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> Non
 def test_alarm_address_must_be_in_the_assembly(
     assembly_of: Callable[[str], Assembly], tmp_path: Path
 ) -> None:
-    """A workflow deploys what another job has synthesized, so that job must be given the address."""
+    """A workflow deploys what another job has synthesized, so that job must get the address."""
     without = replace(PROD, alarm_email=None)
     with pytest.raises(Stop, match="make synth ENV=prod ALARM_EMAIL="):
         require_alarm_address(PROD, assembly=assembly_of("prod").directory)

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 
 def relay_ran(
-    cloudwatch: Any, *, minutes_ago: float, oldest: float = 0, environment: str = "prod"
+    cloudwatch: Any, *, at: datetime, oldest: float = 0, environment: str = "prod"
 ) -> None:
     data = {
         "MetricName": "oldest_unpublished_seconds",
-        "Timestamp": datetime.now(UTC) - timedelta(minutes=minutes_ago),
+        "Timestamp": at,
         "Value": oldest,
     }
     cloudwatch.put_metric_data(
@@ -26,38 +26,53 @@ def relay_ran(
     )
 
 
-def test_recent_run_that_left_nothing_passes() -> None:
+def minutes_ago(minutes: float) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=minutes)
+
+
+def test_run_since_then_that_left_nothing_passes() -> None:
     cloudwatch = boto3.client("cloudwatch")
-    relay_ran(cloudwatch, minutes_ago=5, oldest=300)
-    relay_ran(cloudwatch, minutes_ago=1)
-    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=0)
+    relay_ran(cloudwatch, at=minutes_ago(5), oldest=300)
+    relay_ran(cloudwatch, at=minutes_ago(1))
+    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], since=minutes_ago(3), within=0)
+
+
+@pytest.mark.parametrize("second", [0, 1, 30, 59])
+def test_run_of_the_minute_before_does_not_count(second: int) -> None:
+    """CloudWatch says in which minute a run was, which may have begun before `since`."""
+    cloudwatch = boto3.client("cloudwatch")
+    minute = minutes_ago(3).replace(second=0, microsecond=0)
+    since = minute + timedelta(seconds=second, microseconds=1)
+    relay_ran(cloudwatch, at=minute + timedelta(seconds=59))
+    with pytest.raises(Failed, match="no run of the relay"):
+        require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], since=since, within=0)
+    relay_ran(cloudwatch, at=minute + timedelta(seconds=60))
+    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], since=since, within=0)
 
 
 @pytest.mark.parametrize(
-    ("minutes_ago", "oldest", "words"),
+    ("minutes", "oldest", "words"),
     [
         (None, 0, "outbox → relay: CloudWatch has no run"),
-        (5, 0, "outbox → relay: the last run"),
+        (5, 0, "outbox → relay: CloudWatch has no run"),
         (1, 90, "outbox → SNS: an order has waited 90 s"),
     ],
 )
-def test_silent_or_failing_relay_is_named(
-    minutes_ago: float | None, oldest: float, words: str
-) -> None:
+def test_silent_or_failing_relay_is_named(minutes: float | None, oldest: float, words: str) -> None:
     cloudwatch = boto3.client("cloudwatch")
-    relay_ran(cloudwatch, minutes_ago=1, environment="staging")
-    if minutes_ago:
-        relay_ran(cloudwatch, minutes_ago=minutes_ago, oldest=oldest)
+    relay_ran(cloudwatch, at=minutes_ago(1), environment="staging")
+    if minutes:
+        relay_ran(cloudwatch, at=minutes_ago(minutes), oldest=oldest)
     with pytest.raises(Failed, match=words):
-        require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=0)
+        require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], since=minutes_ago(3), within=0)
 
 
 def test_late_metric_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     cloudwatch = boto3.client("cloudwatch")
     monkeypatch.setattr(
-        "operations.smoke.time.sleep", lambda seconds: relay_ran(cloudwatch, minutes_ago=0.5)
+        "operations.smoke.time.sleep", lambda seconds: relay_ran(cloudwatch, at=minutes_ago(0.5))
     )
-    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], within=10)
+    require_relay(cloudwatch, settings=ENVIRONMENTS["prod"], since=minutes_ago(3), within=10)
 
 
 def test_dead_letters_fail_the_check() -> None:

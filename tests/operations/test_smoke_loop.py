@@ -134,13 +134,34 @@ def test_stock_is_unchanged_afterwards(server: FakeShop) -> None:
     assert server.stock == 10
 
 
-def test_nothing_is_ordered_above_max_quantity(server: FakeShop) -> None:
-    server.stock = LOCAL.max_quantity
+@pytest.mark.parametrize("above", [0, 5, 999])
+def test_stock_that_is_too_large_is_bought_first(server: FakeShop, above: int) -> None:
+    """The orders of failed tests arrive later, and nobody buys what they add."""
+    server.stock = LOCAL.max_quantity + above
+    assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
+    assert server.quantities[:2] == [LOCAL.max_quantity, above + 1]
+    assert server.stock == above
+
+
+def test_failing_tests_do_not_keep_the_next_one_from_ordering(server: FakeShop) -> None:
+    for _ in range(12):
+        server.statuses = ["published", "stuck"]
+        with pytest.raises(Failed, match="stuck"):
+            smoke(server.shop, LOCAL, order=False, within=5)
+        server.stock += server.ordered
+    server.statuses = ["arrived"]
+    assert "arrived" in smoke(server.shop, LOCAL, order=False, within=5)
+
+
+def test_prod_orders_nothing_above_max_quantity(server: FakeShop) -> None:
+    """The stock of prod belongs to its customers."""
+    prod = ENVIRONMENTS["prod"]
+    server.stock = prod.max_quantity
     with pytest.raises(Failed, match=r"nothing was ordered: it takes 1001 .* max_quantity is 1000"):
-        smoke(server.shop, LOCAL, order=False, within=5)
+        smoke(server.shop, prod, order=True, within=5)
     assert server.quantities == []
     server.stock -= 1
-    smoke(server.shop, LOCAL, order=False, within=5)
+    smoke(server.shop, prod, order=True, within=5)
 
 
 def test_order_is_tried_again_when_the_stock_has_grown(server: FakeShop) -> None:
@@ -239,12 +260,12 @@ def test_prod_orders_nothing(server: FakeShop, prod: list[str]) -> None:
 def test_prod_orders_if_the_option_is_given(server: FakeShop, prod: list[str]) -> None:
     assert "order-1 arrived" in smoke(server.shop, ENVIRONMENTS["prod"], order=True, within=5)
     assert server.quantities == [11]
-    assert server.stock == 21, "what the factory made is there to be sold"
+    assert server.stock == 21, "the quantity that arrived stays in the stock"
 
 
 def test_max_quantity_is_the_environments_own(server: FakeShop) -> None:
     with pytest.raises(Failed, match="max_quantity is 10"):
-        smoke(server.shop, replace(LOCAL, max_quantity=10), order=False, within=5)
+        smoke(server.shop, replace(ENVIRONMENTS["prod"], max_quantity=10), order=True, within=5)
 
 
 def run(environment: str, *arguments: str, directory: Path) -> subprocess.CompletedProcess[str]:

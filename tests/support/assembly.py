@@ -81,7 +81,7 @@ class Assembly:
         return variables
 
     def database_functions(self) -> set[str]:
-        """Return the functions that are told the database's address."""
+        """Return the functions that have the database's address in a variable."""
         return {name for name in self.functions() if "DATABASE_HOST" in self.variables(name)}
 
     def function_at(self, value: Any) -> str:

@@ -58,7 +58,7 @@ class Books:
             (product_id, slug, slug, stock),
         )
 
-    def ledger(self) -> list[tuple[int, str]]:
+    def purchases(self) -> list[tuple[int, str]]:
         """Return quantity and requester of each purchase, in their order."""
         return self.sql("SELECT quantity, requester FROM purchase ORDER BY purchase_id")
 

@@ -1,6 +1,6 @@
 """A program that buys one donut for each requester on its standard input, and prints each outcome.
 
-It is a function's process of its own, for tests whose clock differs from the test's.
+It runs as a process of its own, so that its clock can differ from the test's.
 """
 
 import sys

@@ -68,6 +68,7 @@ class Functions(Store):
         restock, relay = (
             Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay")
         )
+        # Replaced, because each function has a login of its own: mypy knows methods as constants.
         self.restock = restock.restock  # type: ignore[method-assign]
         self.claim_orders = relay.claim_orders  # type: ignore[method-assign]
         self.mark_stuck = relay.mark_stuck  # type: ignore[method-assign]

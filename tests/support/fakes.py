@@ -25,11 +25,12 @@ T = TypeVar("T")
 
 @dataclass
 class FakeSalesStore:
-    """Stands in for the store of the sales function: any checkout comes to the outcome.
+    """Stands in for the store of the sales function. Every checkout has the same outcome.
 
-    outcome: an exception is raised by every method but mark_published. stock: what is left after
-    the checkout. purchased: whether the first request of a replayed key was a purchase. first_hash:
-    the hash of that request; None: it was the same request. publishing: raised by mark_published.
+    outcome: the outcome, or an exception that every method but mark_published raises. stock: what
+    is left after the checkout. purchased: whether the first request of a replayed key was a
+    purchase. first_hash: the hash of that first request; None if it was the same request.
+    publishing: an exception that mark_published raises.
     """
 
     outcome: str | Exception = "sold"
@@ -240,7 +241,7 @@ class FakeTopic:
 
 @dataclass
 class FakeConnection:
-    """Stands in for a connection to the database. results: of the next statements, in order."""
+    """Stands in for a database connection. results: those of the next statements, in order."""
 
     until: float = 0.0
     broken: bool = False

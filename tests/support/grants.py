@@ -1,4 +1,7 @@
-"""The grants of the functions' database users, written by hand for review. Tests compare the server's with them."""
+"""The grants of the functions' database users, written by hand for review.
+
+Tests compare the server's grants with them.
+"""
 
 import re
 

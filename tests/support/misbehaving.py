@@ -15,7 +15,7 @@ import requests
 from local.factory import Factory, FactoryResponse, Order
 
 GONE = threading.Event()
-"""Set when the misbehaving factory ends."""
+"""Set when the misbehaving factory stops."""
 DRIP_SECONDS = 0.2
 
 
@@ -54,13 +54,13 @@ MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
     "does not speak HTTP": send("\x00\xff\r\n garbage\r\n\r\n"),
     "returns 400": send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
     "returns 500": send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
-    "redirects for now": send(
+    "redirects temporarily": send(
         "HTTP/1.1 307 Temporary Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     ),
-    "redirects for good": send(
+    "redirects permanently": send(
         "HTTP/1.1 308 Permanent Redirect\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     ),
-    "stops half-way": send('HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"data":'),
+    "stops halfway": send('HTTP/1.1 201 Created\r\nContent-Length: 100\r\n\r\n{"data":'),
     "stops inside its status line": send("HTTP/1.1 201 Crea"),
     "stops inside a header": send("HTTP/1.1 201 Created\r\nContent-Le"),
     "stops before the empty line": send("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n"),

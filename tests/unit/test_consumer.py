@@ -278,8 +278,8 @@ def test_log_says_why_an_order_is_not_placed(
     handle(consumer, record())
     consumer.is_placed(ORDER, Future())
     assert [vars(line)["reason"] for line in caplog.records] == [
-        "it returned status 500",
-        "its response does not end",
+        "the factory returned status 500",
+        "the response does not end",
         "no complete response in time",
     ]
 
@@ -325,7 +325,7 @@ def test_failed_message_is_postponed_longer_each_time(
     sqs.assert_no_pending_responses()
 
 
-def test_message_that_can_not_be_postponed_still_returns(
+def test_message_that_cannot_be_postponed_still_returns(
     load: Callable[..., ModuleType], sqs: Stubber
 ) -> None:
     sqs.add_client_error("change_message_visibility", "AccessDenied")

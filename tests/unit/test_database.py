@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """Time that passes only while the code sleeps."""
+    """Return a clock that moves only while the code sleeps."""
     clock = FakeClock(now=100.0)
     monkeypatch.setattr(database, "time", clock)
     monkeypatch.setattr(deadline, "time", clock)

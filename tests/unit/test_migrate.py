@@ -236,10 +236,10 @@ def test_migration_logs_in_as_the_master_without_a_schema(
     assert (call["user"], call["password"], call["name"]) == ("admin", "master-password", None)
 
 
-def test_secrets_are_read_with_patience(
+def test_secrets_are_read_with_the_timeouts_of_a_migration(
     migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A failed migration fails the deployment, and it reads them over a new network interface."""
+    """A failed read fails the deployment, and the network interface of the function is new."""
     read: list[deadline.ClientTimeouts] = []
 
     def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
@@ -252,7 +252,7 @@ def test_secrets_are_read_with_patience(
     assert read == [patient] * (1 + len(PASSWORDS))
 
 
-def test_time_to_read_the_secrets_counts(
+def test_deadline_includes_the_time_to_read_the_secrets(
     migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The migration ends before the function times out, so that its error is reported."""

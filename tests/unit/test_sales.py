@@ -181,7 +181,7 @@ NOT_INTEGERS = [
 def test_checkout_names_the_quantity_when_it_is_out_of_range(
     literal: str, sales: ModuleType
 ) -> None:
-    """Such a literal is JSON: the client reads what was wrong with the quantity, not with the body."""
+    """Such a literal is valid JSON, so the message is about the quantity and not about the body."""
     status, body = checkout(sales, f'{{"{QUANTITY}": {literal}}}')
     assert (status, body) == (400, {"message": f"{QUANTITY}는 1 이상 1000 이하의 정수여야 합니다"})
 
@@ -847,7 +847,7 @@ def test_log_has_neither_requester_nor_token(
 
 
 @pytest.mark.parametrize("break_", [break_topic, break_network, break_marking])
-def test_log_has_neither_requester_nor_token_when_publishing_fails(
+def test_log_has_no_personal_data_when_publishing_fails(
     break_: Break,
     out_of_stock: ModuleType,
     store: FakeSalesStore,

@@ -12,7 +12,7 @@ def test_clock_is_unknown_until_it_is_observed() -> None:
     assert clock.known
 
 
-def test_first_observation_is_taken_to_be_from_half_way() -> None:
+def test_first_observation_is_dated_halfway() -> None:
     clock = ServerClock()
     clock.observe(1000.0, sent=0.0, received=0.2)
     assert clock.at(0.1) == pytest.approx(1000.0)

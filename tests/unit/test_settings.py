@@ -122,7 +122,7 @@ def test_all_wrong_settings_are_named_at_once() -> None:
 
 
 def test_environment_says_whether_plain_http_is_allowed() -> None:
-    """The default factory has no https, so a default for this setting would be a trap or a hole."""
+    """The default factory has no https: False would fail everywhere, and True would go unnoticed."""
     with pytest.raises(TypeError, match="allow_http_factory"):
         Settings(name="new", database=MANAGED)  # type: ignore[call-arg] # it is what is tested
 
@@ -132,7 +132,9 @@ def test_function_whose_connections_are_not_counted_is_named(
 ) -> None:
     users = {**settings.DATABASE_USERS, "refund": "shop_refund"}
     monkeypatch.setattr(settings, "DATABASE_USERS", users)
-    with pytest.raises(ValueError, match="_peak_concurrency does not say how often refund may run"):
+    with pytest.raises(
+        ValueError, match="_peak_concurrency does not say how many executions of refund"
+    ):
         replace(DEV)
 
 
@@ -178,7 +180,7 @@ def test_context_with_a_wrong_login_is_rejected() -> None:
         ENVIRONMENTS["local"].override({"database_login": "none"})
 
 
-def test_context_with_a_login_to_an_existing_database_is_rejected() -> None:
+def test_context_with_a_login_to_existing_database_is_rejected() -> None:
     with pytest.raises(
         ValueError, match="environment dev: database_login is for a managed database"
     ):

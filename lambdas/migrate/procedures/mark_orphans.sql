@@ -1,5 +1,5 @@
 -- Mark due orders whose product was deleted as stuck.
--- It looks at p_limit due orders, the oldest or the newest as in `claim_orders`.
+-- Looks at up to p_limit due orders, the oldest or the newest as in `claim_orders`.
 -- Returns one row: the number of orders marked.
 CREATE OR REPLACE PROCEDURE mark_orphans(
     IN p_publications INT,

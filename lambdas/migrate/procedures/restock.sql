@@ -1,4 +1,4 @@
--- Book the arrival of an order: the first call adds the order's quantity to the stock, later calls add nothing.
+-- Record the arrival of an order: the first call adds the order's quantity to the stock, later calls add nothing.
 -- The token must be the order's own, and the slug its product's. Otherwise nothing changes.
 -- Hashes of the tokens are compared, so that the time of the comparison reveals nothing about the token.
 -- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the first), stock.

@@ -1,7 +1,8 @@
-"""Dump the database of this release, with rows in every table, for the upgrade tests of later releases.
+"""Dump the database of this release, with rows in every table, for the upgrade tests to come.
 
-`.venv/bin/pytest tests/integration/baseline/dump.py` writes <release>.sql next to this file. Run it once per release:
-pytest collects this file only if it is named on the command line, and a dump that exists is not overwritten.
+`.venv/bin/pytest tests/integration/baseline/dump.py` writes <release>.sql next to this file. Run it
+once per release. pytest collects this file only if it is named on the command line, and an existing
+dump is not overwritten.
 """
 
 import re
@@ -53,7 +54,7 @@ def trade(shop: Shop) -> None:
         cursor.execute("CALL cancel_checkout('cancelled')")
 
 
-def test_dump_of_this_release(shop: Shop) -> None:
+def test_release_is_dumped_with_rows_in_every_table(shop: Shop) -> None:
     trade(shop)
     assert {status for _, status, _ in shop.orders()} == {
         "requested",

@@ -1,0 +1,97 @@
+"""local/cloud.py: what its commands say when they fail, and what they then leave alone."""
+
+import os
+import pwd
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import local.cloud
+from local.__main__ import clean, down, up
+from local.cloud import Cloud
+from local.files import write_whole
+from local.processes import Background, LocalError, port_file
+
+REASON = (
+    "The data is from before 1.0 and cannot be upgraded: on your own machine, delete it with"
+    " `make clean`, then run `make up` again."
+)
+LOG = f"""
+shop | 15 | 1:41:12 PM | CREATE_COMPLETE      | AWS::Lambda::Function      | Migrate (MigrateD5E6BFF0)
+shop | 15 | 1:41:13 PM | ROLLBACK_IN_PROGRESS | AWS::CloudFormation::Stack | shop Rollback requested
+shop | 15 | 1:41:13 PM | CREATE_FAILED        | Custom::Trigger            \
+| Migration/Default/Default (Migration) Error: {REASON}
+    at sr (/tmp/code/index.js:3:9514)
+{"shop |  9 | 1:41:13 PM | DELETE_COMPLETE      | AWS::IAM::Role             | Role (Role1)" * 100}
+
+Failed resources:
+shop | 1:41:13 PM | CREATE_FAILED           | Custom::Trigger                 \
+| Migration/Default/Default (Migration) Error: {REASON}
+    at sr (/tmp/code/index.js:3:9514)
+‣ DeploymentError: Resource updates failed:
+"""
+"""What `cdk deploy` writes if the migration fails."""
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """Return a cloud whose emulator is a process that does nothing."""
+    cloud = Cloud(tmp_path)
+    write_whole(port_file(tmp_path, "emulator"), "9")
+    cloud.emulator = Background(name="emulator", directory=tmp_path)
+    cloud.emulator.start([sys.executable, "-c", "import time; time.sleep(60)"], env={})
+    yield cloud
+    cloud.emulator.stop()
+
+
+@pytest.mark.parametrize(
+    ("log", "last_line"),
+    [
+        (LOG, f"Migration: Error: {REASON}"),
+        ("error: unknown environment", "(the whole log: {log})"),
+    ],
+)
+def test_failed_deployment_ends_with_the_reason(
+    log: str, last_line: str, cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = tmp_path / "cdk.py"
+    fails.write_text(f"import sys\nprint({log!r})\nsys.exit(1)\n")
+    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+    monkeypatch.setattr(local.cloud, "CDK", fails)
+    with pytest.raises(LocalError) as failure:
+        cloud._run_cdk("deploy")
+    lines = str(failure.value).splitlines()
+    assert lines[0] == "cdk deploy failed:"
+    assert lines[-1] == last_line.format(log=cloud.cdk.log)
+    assert lines.count(lines[-1]) == 1
+
+
+@pytest.mark.parametrize("command", [up, down, clean])
+def test_directory_of_another_user_is_left_alone(
+    command: Callable[[Cloud], None], cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, before = cloud.directory.owner(), files(cloud.directory)
+    monkeypatch.setattr(os, "getuid", lambda: cloud.directory.stat().st_uid + 1)
+    with pytest.raises(LocalError) as failure:
+        command(cloud)
+    assert str(failure.value) == f"{cloud.directory} belongs to {owner}: run this as {owner}."
+    assert files(cloud.directory) == before
+    assert cloud.emulator.process
+
+
+def test_owner_without_a_name_is_reported_by_id(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that knows only some of the machine's users."""
+    uid = cloud.directory.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    with pytest.raises(LocalError, match=f"belongs to user {uid}: run this as user {uid}"):
+        cloud.stop()
+
+
+def files(directory: Path) -> dict[Path, int]:
+    """Return when each file and directory was last changed."""
+    return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
