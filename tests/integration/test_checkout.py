@@ -1,5 +1,6 @@
 """Checkout: what is sold or ordered, what a repeated key gets, and what a failure leaves."""
 
+import json
 from collections.abc import Callable
 
 import pymysql
@@ -20,6 +21,18 @@ def test_checkout_takes_the_stock_and_leaves_a_purchase(shop: Shop) -> None:
     assert shop.stock() == 7
     assert shop.purchases() == [(3, "홍길동")]
     assert shop.orders() == []
+
+
+def test_product_has_the_fields_of_the_contract(shop: Shop) -> None:
+    product = json.loads(shop.store().product("donut") or "null")
+    assert product.pop("product_id")
+    assert product == {
+        "sku": "CP-502101",
+        "name": "부산도너츠",
+        "price": 19900,
+        "stock": 10,
+        "factory_id": "FF-500293",
+    }
 
 
 def test_checkout_of_the_whole_stock_succeeds(shop: Shop) -> None:

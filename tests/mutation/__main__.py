@@ -55,8 +55,8 @@ def tests_of(path: Path) -> list[str]:
     return [*UNIT_TESTS, *MORE_TESTS.get(name_of(path), [])]
 
 
-def tests_for(change: Change, learned: run.Learned) -> list[str]:
-    """Return the tests that execute the changed statement, the quickest first.
+def tests_for(change: Change, learned: run.Learned) -> dict[str, float]:
+    """Return the tests that execute the changed statement, and their seconds, the quickest first.
 
     A statement that is executed at import concerns each test that executes the file, or a file that imports it.
     """
@@ -67,12 +67,12 @@ def tests_for(change: Change, learned: run.Learned) -> list[str]:
         for path in PATHS:
             if path == change.path or imports.search(path.read_text()):
                 tests.update(*learned.executed[path].values())
-    chosen = [
-        test
+    chosen = {
+        test: learned.seconds[test]
         for test in tests - {""}
         if test.startswith(tuple(allowed)) and not LEFT_OUT.search(test)
-    ]
-    return sorted(chosen, key=lambda test: learned.seconds[test])
+    }
+    return dict(sorted(chosen.items(), key=lambda item: item[1]))
 
 
 def learn(paths: list[Path], folder: Path) -> run.Learned:
@@ -100,10 +100,9 @@ def try_all(
     """Return which changes were noticed. Exits if a test fails without a change by now: then the result is wrong."""
     unchanged = [unchanged_copy(path) for path in dict.fromkeys(change.path for change in todo)]
     tests = [tests_for(change, learned) for change in (*todo, *unchanged)]
-    seconds = [sum(learned.seconds[test] for test in chosen) for chosen in tests]
     results = {}
     with ProcessPoolExecutor(jobs, run.FORK) as pool:
-        noticed = pool.map(run.is_noticed, (*todo, *unchanged), tests, seconds, repeat(folder))
+        noticed = pool.map(run.is_noticed, (*todo, *unchanged), tests, repeat(folder))
         for change, is_noticed in zip((*todo, *unchanged), noticed, strict=True):
             results[change] = is_noticed
             if len(results) % 100 == 0:

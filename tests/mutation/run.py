@@ -117,10 +117,17 @@ def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
     return learned
 
 
-def is_noticed(change: Change, tests: list[str], seconds: float, folder: Path) -> bool:
-    """Tell whether one of the tests fails, or does not end, with the change. seconds: what they take without it."""
-    if not tests:
-        return False
+def is_noticed(change: Change, seconds: dict[str, float], folder: Path) -> bool:
+    """Tell whether one of the tests fails, or does not end, with the change.
+
+    seconds: what each takes without it. Unit tests run first, and alone: others import the CDK or start a database.
+    """
+    unit = {test: time for test, time in seconds.items() if test.startswith("tests/unit/")}
+    others = {test: time for test, time in seconds.items() if test not in unit}
+    return any(_fails(change, part, folder) for part in (unit, others) if part)
+
+
+def _fails(change: Change, tests: dict[str, float], folder: Path) -> bool:
     directory = folder / str(os.getpid())
     directory.mkdir(exist_ok=True)
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
@@ -131,14 +138,14 @@ def is_noticed(change: Change, tests: list[str], seconds: float, folder: Path) -
         if any("/integration/" in file for file in files):
             _keep_database(directory)
         code = pytest.main(
-            [*files, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [Selection(tests)]
+            [*files, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [Selection(list(tests))]
         )
         sys.stdout.flush()
         os._exit(code)
 
     process = FORK.Process(target=_in_own_group, args=(output, run))
     process.start()
-    process.join(2 * seconds + SLACK_SECONDS)
+    process.join(2 * sum(tests.values()) + SLACK_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
