@@ -214,6 +214,15 @@ def handler(event: object, context: object) -> None:
             says="operations/cost.py",
         ),
         Step(
+            name="its alarms' cost in the README",
+            edit=all_of(
+                replace("README.md", "dev 22, ", "dev 23, "),
+                replace("README.md", "staging 60,", "staging 61,"),
+            ),
+            test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[dev]",
+            says="README.md names the cost of an idle month: dev 23",
+        ),
+        Step(
             name="its sections in the runbook",
             edit=append("docs/runbook.md", "\n## RefundErrors, RefundThrottles\n\n`make logs`.\n"),
             test="tests/infrastructure/test_monitoring_stack.py"
@@ -268,6 +277,13 @@ def handler(event: object, context: object) -> None:
             says="LOGINS in this test lists the login of every function",
         ),
         snapshots(),
+        Step(
+            name="its secret, which must not be replaced",
+            edit=command(".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements"),
+            test=f"{REPLACEMENTS}::test_no_resource_with_data_is_replaced[local]",
+            says="--accept-replacements",
+            is_last=True,
+        ),
     ),
 )
 
