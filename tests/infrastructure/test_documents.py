@@ -205,12 +205,33 @@ def test_security_says_how_long_messages_are_kept(assembly: Assembly, prefix: st
     assert re.search(rf"`{name}` \| {days} days at most", SECURITY), f"{name}: {days} days"
 
 
-def test_security_names_every_table_with_a_requester() -> None:
-    created = [
-        re.search(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*)\)", path.read_text(), re.DOTALL)
-        for path in (PROJECT / "lambdas" / "migrate" / "migrations").glob("*.sql")
+def tables_with_a_requester(statements: list[str]) -> set[str]:
+    """Return the tables that the statements create with a requester, or add one to."""
+    changed = [
+        re.search(
+            r"^(?:CREATE|ALTER) TABLE\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+)?`?(\w+)`?\s(.*)",
+            statement,
+            re.DOTALL | re.MULTILINE,
+        )
+        for statement in statements
     ]
-    tables = {found[1] for found in created if found and "requester" in found[2]}
+    return {found[1] for found in changed if found and "requester" in found[2]}
+
+
+def test_requester_of_a_created_or_altered_table_is_found() -> None:
+    assert tables_with_a_requester(
+        [
+            "CREATE TABLE IF NOT EXISTS refund (\n    requester TEXT\n) ENGINE = InnoDB",
+            "-- whose it is\nALTER TABLE gift ADD COLUMN IF NOT EXISTS requester TEXT",
+            "ALTER TABLE\n    IF EXISTS `bagel`\n    ADD id INT,\n    ADD requester_name TEXT",
+            "ALTER TABLE factory ADD COLUMN city TEXT",
+        ]
+    ) == {"refund", "gift", "bagel"}
+
+
+def test_security_names_every_table_with_a_requester() -> None:
+    migrations = PROJECT / "lambdas" / "migrate" / "migrations"
+    tables = tables_with_a_requester([path.read_text() for path in migrations.glob("*.sql")])
     assert tables
     for table in tables:
         assert re.search(rf"requester.*`{table}`", SECURITY), f"add {table} to SECURITY.md"
