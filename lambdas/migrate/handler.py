@@ -3,6 +3,8 @@
 Numbered files in migrations/ create tables and data. Each is applied once, in order, and never
 changes afterwards. Files in procedures/ hold one procedure each, which is created again whenever
 the server's differs from the file. database_users.json lists each function's user and its grants.
+A grant that is no longer listed is revoked at once, while the old functions still run: remove it one
+release after its last use.
 """
 
 import json
