@@ -8,12 +8,15 @@ import sys
 
 import aws_cdk as cdk
 
-from settings import ENVIRONMENTS, GITHUB_STACK_NAME, OVERRIDABLE, PREFIX, REGION, Settings
+from settings import ENVIRONMENTS, GITHUB_STACK_NAME, OVERRIDABLE, PREFIX, PROJECT, REGION, Settings
 from stacks.data_stack import DataStack
 from stacks.github_roles_stack import DeploymentRoleStack, GitHubStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
+
+sys.path.append(str(PROJECT / "lambdas"))
+from migrate import catalogue
 
 
 def chosen_environments(app: cdk.App) -> list[Settings]:
@@ -94,6 +97,7 @@ if __name__ == "__main__":
         if repository := app.node.try_get_context("github_repository"):
             add_github_roles(app, repository)
         else:
+            catalogue.load()
             for settings in chosen_environments(app):
                 add_stacks(app, settings)
     except ValueError as error:

@@ -94,7 +94,10 @@ class ServiceStack(cdk.Stack):
         return [child for child in self.node.children if isinstance(child, Function)]
 
     def _add_migration(self) -> triggers.Trigger:
-        """Run the migration when its code changes, of which the SQL files are a part."""
+        """Run the migration when its code changes, or the snapshot that the database comes from.
+
+        The SQL files and the catalogue are parts of the code.
+        """
         database = self._database
         user_secret_arns = ",".join(secret.secret_arn for secret in database.login_secrets.values())
         function = Function(
@@ -112,6 +115,8 @@ class ServiceStack(cdk.Stack):
         )
         for secret in (database.master_secret, *database.login_secrets.values()):
             secret.grant_read(function)
+        if database.instance and database.instance.settings.snapshot:
+            function.invalidate_version_based_on(database.instance.settings.snapshot)
         return triggers.Trigger(
             self, "Migration", handler=function, timeout=cdk.Duration.minutes(15)
         )

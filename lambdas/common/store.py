@@ -64,10 +64,12 @@ class Store:
         self._database = Database(config)
 
     def product(self, slug: str) -> str | None:
-        """Return the product as the text of a JSON object, or None if it does not exist."""
+        """Return the product as the text of a JSON object, or None if the catalogue has no such slug."""
         row = self._query_one(
             "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
-            " 'stock', stock, 'factory_id', factory_id) AS product FROM product WHERE slug = %s",
+            " 'stock', stock + IF(slots = 1, 0, (SELECT SUM(product_slot.stock) FROM product_slot"
+            " WHERE product_slot.product_id = product.product_id)), 'factory_id', factory_id) AS product"
+            " FROM product WHERE slug = %s AND in_catalogue",
             (slug,),
             repeatable=True,
         )

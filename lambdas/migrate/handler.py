@@ -2,9 +2,9 @@
 
 Numbered files in migrations/ create tables and data. Each is applied once, in order, and never
 changes afterwards. Files in procedures/ hold one procedure each, which is created again whenever
-the server's differs from the file. database_users.json lists each function's user and its grants.
-A grant that is no longer listed is revoked at once, while the old functions still run: remove it one
-release after its last use.
+the server's differs from the file. catalogue.toml declares the products. database_users.json lists
+each function's user and its grants. A grant that is no longer listed is revoked at once, while the
+old functions still run: remove it one release after its last use.
 """
 
 import json
@@ -18,7 +18,7 @@ import pymysql
 
 from common import deadline, environment, failures
 from common.database import connect, secret
-from migrate import checksums, users
+from migrate import catalogue, checksums, products, users
 
 FOLDER = Path(__file__).parent
 MIGRATIONS = FOLDER / "migrations"
@@ -205,9 +205,9 @@ def password_user(entry: dict[str, Any]) -> str:
     return f"{entry['user']}_password"
 
 
-@failures.guarded(MigrationFailed)
+@failures.guarded(MigrationFailed, catalogue.CatalogueInvalid, products.Conflict)
 def handler(event: object, context: object) -> None:
-    """Bring the database up to date. Raises MigrationFailed and Failed."""
+    """Bring the database up to date. Raises MigrationFailed, CatalogueInvalid, Conflict and Failed."""
     until = time.monotonic() + MIGRATION_SECONDS
     config = environment.read(environment.Migrate)
     assert config.database_secret_arn, "migrate logs in with the master secret"
@@ -217,6 +217,7 @@ def handler(event: object, context: object) -> None:
             f"database name {name!r} may hold lower-case letters and underscores only"
         )
     check_files(MIGRATIONS)
+    declared = catalogue.load()
     master = secret(config.database_secret_arn, deadline.MIGRATION_SECRET)
     arns = config.user_secret_arns
     passwords = read_passwords(arns.split(",")) if arns else None
@@ -230,9 +231,10 @@ def handler(event: object, context: object) -> None:
         cursor.execute(CREATE_SCHEMA.format(name=name))
         cursor.execute(f"USE `{name}`")
         applied = [*apply_migrations(cursor, MIGRATIONS), *apply_procedures(cursor, PROCEDURES)]
+        changed = products.apply(cursor, declared)
         for entry in DATABASE_USERS.values():
             user = entry["user"] if passwords is None else password_user(entry)
             password = None if passwords is None else passwords[user]
             users.create_user(cursor, user, password=password)
             users.set_grants(cursor, user, entry["grants"], schema=name)
-    log.info("migrated", extra={"applied": applied})
+    log.info("migrated", extra={"applied": applied, "changed_products": changed})

@@ -11,7 +11,8 @@ GRANTS = {
         "EXECUTE ON PROCEDURE checkout",
         "EXECUTE ON PROCEDURE mark_published",
         "SELECT (arrived_at, order_id, product_id, published_at, quantity, requested_at, status) ON production_order",
-        "SELECT (factory_id, name, price, product_id, sku, slug, stock) ON product",
+        "SELECT (factory_id, in_catalogue, name, price, product_id, sku, slots, slug, stock) ON product",
+        "SELECT (product_id, stock) ON product_slot",
     ],
     "shop_restock": [
         "EXECUTE ON PROCEDURE restock",

@@ -1,11 +1,13 @@
 -- Decide one checkout in one round trip and one transaction.
 -- It becomes a purchase, or a production order if the stock is too low. If the Idempotency-Key was used before,
 -- the first result is returned again.
+-- A purchase takes from one of the product's slots, each connection from its own, so that buyers of one product
+-- seldom wait for each other. If that slot has too little, it looks at all slots together.
 -- Returns one row with server_clock, in Unix time, and these columns for each outcome:
 --   sold                   purchased, stock
 --   out_of_stock           purchased, stock, order_id; for the notification: product_id, slug, factory_id
 --   replayed               purchased, stock, order_id, request_hash
---   no_such_product        nothing was sold
+--   no_such_product        nothing was sold: the product is unknown, or not in the catalogue any more
 --   cancelled              nothing was sold, because `cancel_checkout` came first
 --   late                   nothing was sold, because the server's clock was outside the window
 CREATE OR REPLACE PROCEDURE checkout(
@@ -28,8 +30,11 @@ checkout: BEGIN
     DECLARE v_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL;
     DECLARE v_slug VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin;
     DECLARE v_factory_id VARCHAR(200) CHARACTER SET utf8mb4;
+    DECLARE v_price BIGINT;
+    DECLARE v_slots INT;
+    DECLARE v_slot INT;
     DECLARE v_stock BIGINT;
-    DECLARE v_sold BOOLEAN DEFAULT FALSE;
+    DECLARE v_sold BOOLEAN;
     DECLARE v_clock DECIMAL(20, 6);
 
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
@@ -53,33 +58,47 @@ checkout: BEGIN
     IF COALESCE(p_quantity, 0) < 1 THEN
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quantity must be at least 1';
     END IF;
+
+    START TRANSACTION;
     IF p_product_id IS NULL THEN
-        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id
-        FROM product WHERE slug = p_slug;
+        SELECT product_id, slug, factory_id, price, slots INTO v_product_id, v_slug, v_factory_id, v_price, v_slots
+        FROM product WHERE slug = p_slug AND in_catalogue;
     ELSE
-        SELECT product_id, slug, factory_id INTO v_product_id, v_slug, v_factory_id
-        FROM product WHERE product_id = p_product_id;
+        SELECT product_id, slug, factory_id, price, slots INTO v_product_id, v_slug, v_factory_id, v_price, v_slots
+        FROM product WHERE product_id = p_product_id AND in_catalogue;
     END IF;
     IF v_product_id IS NULL THEN
-        SELECT 'no_such_product' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
+        ROLLBACK;
+        -- The key may have been used while the product was in the catalogue.
+        SELECT IF(idempotency_key IS NULL, 'no_such_product', 'replayed') AS outcome, purchased,
+               COALESCE(stock, 0) AS stock, order_id, request_hash, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock
+        FROM (SELECT 1) AS one_row LEFT JOIN idempotency_key ON idempotency_key = p_idempotency_key;
         LEAVE checkout;
     END IF;
 
-    START TRANSACTION;
-    decide: LOOP
+    SET v_slot = CONNECTION_ID() MOD v_slots;
+    IF v_slot = 0 THEN
         UPDATE product SET stock = LAST_INSERT_ID(stock - p_quantity)
-        WHERE product_id = v_product_id AND stock >= p_quantity;
-        IF ROW_COUNT() = 1 THEN
-            SET v_stock = LAST_INSERT_ID();
-            SET v_sold = TRUE;
-            LEAVE decide;
+        WHERE product_id = v_product_id AND stock >= p_quantity AND slots = v_slots;
+    ELSE
+        UPDATE product_slot SET stock = stock - p_quantity
+        WHERE product_id = v_product_id AND slot = v_slot AND stock >= p_quantity;
+    END IF;
+    SET v_sold = ROW_COUNT() = 1;
+    IF v_sold AND v_slots = 1 THEN
+        SET v_stock = LAST_INSERT_ID();
+    ELSE
+        SELECT stock + IF(slots = 1, 0, (SELECT SUM(product_slot.stock) FROM product_slot
+                                         WHERE product_slot.product_id = product.product_id))
+        INTO v_stock FROM product WHERE product_id = v_product_id;
+        IF NOT v_sold AND v_stock >= p_quantity THEN
+            -- The slots together have enough, or an order has arrived. All of them are locked in ascending order. This
+            -- transaction may still hold the lock on one of them: two such transactions would wait for each other.
+            ROLLBACK;
+            START TRANSACTION;
+            CALL change_stock(v_product_id, -p_quantity, NULL, v_sold, v_stock);
         END IF;
-        SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
-        IF v_stock >= p_quantity THEN    -- an order has arrived in between
-            ITERATE decide;
-        END IF;
-        LEAVE decide;
-    END LOOP;
+    END IF;
 
     IF p_idempotency_key IS NULL THEN
         INSERT INTO checkout_outcome (order_id, purchased, stock, created_at)
@@ -90,8 +109,8 @@ checkout: BEGIN
                 UTC_TIMESTAMP(6));
     END IF;
     IF v_sold THEN
-        INSERT INTO purchase (product_id, quantity, requester, purchased_at)
-        VALUES (v_product_id, p_quantity, p_requester, UTC_TIMESTAMP(6));
+        INSERT INTO purchase (product_id, quantity, requester, purchased_at, unit_price)
+        VALUES (v_product_id, p_quantity, p_requester, UTC_TIMESTAMP(6), v_price);
     ELSE
         INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity, requester,
                                       requested_at, next_attempt_at)

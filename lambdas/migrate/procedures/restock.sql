@@ -12,7 +12,7 @@ CREATE OR REPLACE PROCEDURE restock(
 restock: BEGIN
     DECLARE v_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL;
     DECLARE v_quantity BIGINT;
-    DECLARE v_added BOOLEAN DEFAULT FALSE;
+    DECLARE v_added BOOLEAN;
     DECLARE v_stock BIGINT;
 
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
@@ -31,11 +31,14 @@ restock: BEGIN
     START TRANSACTION;
     UPDATE production_order SET status = 'arrived', arrived_at = UTC_TIMESTAMP(6), next_attempt_at = NULL
     WHERE order_id = p_order_id AND status <> 'arrived';
-    IF ROW_COUNT() = 1 THEN
-        UPDATE product SET stock = stock + v_quantity WHERE product_id = v_product_id;
-        SET v_added = TRUE;
+    SET v_added = ROW_COUNT() = 1;
+    IF v_added THEN
+        CALL change_stock(v_product_id, v_quantity, NULL, v_added, v_stock);
+    ELSE
+        SELECT stock + IF(slots = 1, 0, (SELECT SUM(product_slot.stock) FROM product_slot
+                                         WHERE product_slot.product_id = product.product_id))
+        INTO v_stock FROM product WHERE product_id = v_product_id;
     END IF;
-    SELECT stock INTO v_stock FROM product WHERE product_id = v_product_id;
     COMMIT;
 
     SELECT v_added AS added, v_stock AS stock;

@@ -1,0 +1,48 @@
+-- Add to a product's stock, or take from it, and spread what it has then evenly over its slots.
+-- Other procedures and the migration call this in a transaction of their own. It locks all of the product's slots in
+-- ascending order, beginning with the product's own row. A caller that holds another slot could cause a deadlock.
+-- If the stock would fall below 0, nothing changes.
+CREATE OR REPLACE PROCEDURE change_stock(
+    IN  p_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
+    IN  p_amount     BIGINT,     -- below 0: to be taken
+    IN  p_slots      INT,        -- how many slots the product has from now on; NULL: as many as it has
+    OUT p_changed    BOOLEAN,
+    OUT p_stock      BIGINT      -- the total of all slots after the change, or as it is if nothing changed
+)
+    SQL SECURITY DEFINER
+    MODIFIES SQL DATA
+change_stock: BEGIN
+    DECLARE v_own BIGINT DEFAULT NULL;
+    DECLARE v_others BIGINT;
+    DECLARE v_slots INT;
+    DECLARE v_slot INT;
+
+    SELECT stock, slots INTO v_own, v_slots FROM product WHERE product_id = p_product_id FOR UPDATE;
+    IF v_own IS NULL THEN
+        SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'there is no such product';
+    END IF;
+    SELECT COALESCE(SUM(stock), 0) INTO v_others FROM product_slot FORCE INDEX (PRIMARY)
+    WHERE product_id = p_product_id FOR UPDATE;
+    SET p_stock = v_own + v_others;
+    SET p_changed = p_stock + p_amount >= 0;
+    IF NOT p_changed THEN
+        LEAVE change_stock;
+    END IF;
+    SET p_stock = p_stock + p_amount;
+
+    IF p_slots IS NOT NULL AND p_slots <> v_slots THEN
+        SET v_slot = v_slots;
+        WHILE v_slot < p_slots DO
+            INSERT INTO product_slot (product_id, slot, stock) VALUES (p_product_id, v_slot, 0);
+            SET v_slot = v_slot + 1;
+        END WHILE;
+        DELETE FROM product_slot WHERE product_id = p_product_id AND slot >= p_slots;
+        SET v_slots = p_slots;
+    END IF;
+    UPDATE product SET stock = p_stock DIV v_slots + (0 < p_stock MOD v_slots), slots = v_slots
+    WHERE product_id = p_product_id;
+    IF v_slots > 1 THEN
+        UPDATE product_slot SET stock = p_stock DIV v_slots + (slot < p_stock MOD v_slots)
+        WHERE product_id = p_product_id;
+    END IF;
+END
