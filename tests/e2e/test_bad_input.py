@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.bad_input import CANARY, Input, Response, bad_inputs, try_all
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import DeployedShop
 from tests.support.misbehaving import accept_without_callback
 
 
 def test_bad_input_changes_no_books_and_is_not_logged(
-    shop: Shop, input_count: int, input_seed: int, capsys: pytest.CaptureFixture[str]
+    shop: DeployedShop, input_count: int, input_seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Only forged callbacks could then make an order arrive.
     shop.factory.respond = accept_without_callback
