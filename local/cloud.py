@@ -33,7 +33,7 @@ from local.processes import (
     read_port,
     stop_orphans,
 )
-from operations.smoke import Failed, Shop, wait_until_awake
+from operations.smoke import Failed, ShopApi, wait_until_awake
 from settings import PROJECT, REGION
 
 ACCOUNT = "000000000000"
@@ -338,7 +338,7 @@ class Cloud:
     def _smoke_check(self) -> None:
         """Wait until the shop sells its product. Raises LocalError."""
         try:
-            wait_until_awake(Shop(self.endpoint, open=DIRECTLY.open), within=SMOKE_CHECK_SECONDS)
+            wait_until_awake(ShopApi(self.endpoint, open=DIRECTLY.open), within=SMOKE_CHECK_SECONDS)
         except Failed as error:
             raise LocalError(
                 f"The shop does not work: {error}\n{self.emulator.log_tail()}"

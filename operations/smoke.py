@@ -67,7 +67,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Shop:
+class ShopApi:
     """The HTTP API of a deployed shop."""
 
     url: str
@@ -105,12 +105,12 @@ class Shop:
         return stock
 
 
-def wait_until_awake(shop: Shop, *, within: float) -> int:
+def wait_until_awake(shop: ShopApi, *, within: float) -> int:
     """Wait until the shop responds, and return the stock. Raises Failed with the last problem."""
     return _tried(shop.stock, hop="API → sales → database", within=within)
 
 
-def buy_surplus(shop: Shop, *, stock: int, max_quantity: int) -> None:
+def buy_surplus(shop: ShopApi, *, stock: int, max_quantity: int) -> None:
     """Buy max_quantity, repeatedly if needed, if no order could exceed the stock. Raises Failed.
 
     The order of a test that failed may arrive after it, and then nobody buys what it adds. After
@@ -120,7 +120,7 @@ def buy_surplus(shop: Shop, *, stock: int, max_quantity: int) -> None:
         _checkout(shop, quantity=max_quantity, key=str(uuid.uuid4()))
 
 
-def place_order(shop: Shop, *, max_quantity: int) -> Order:
+def place_order(shop: ShopApi, *, max_quantity: int) -> Order:
     """Ask for one more than the stock. Raises Failed, also if that is above max_quantity."""
     for _ in range(TRIES):
         quantity = wait_until_awake(shop, within=TIMEOUT) + 1
@@ -140,7 +140,7 @@ def place_order(shop: Shop, *, max_quantity: int) -> Order:
     )
 
 
-def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
+def _checkout(shop: ShopApi, *, quantity: int, key: str) -> dict[str, Any]:
     """Check out, and return the response. Raises Failed.
 
     A failed request is repeated, which the key makes safe.
@@ -156,7 +156,7 @@ def _checkout(shop: Shop, *, quantity: int, key: str) -> dict[str, Any]:
     return _tried(checkout, hop="checkout", within=2 * TIMEOUT)
 
 
-def require_same_response(shop: Shop, order: Order) -> None:
+def require_same_response(shop: ShopApi, order: Order) -> None:
     """Repeat the checkout with its Idempotency-Key. Raises Failed if the response differs."""
     repeated = _checkout(shop, quantity=order.quantity, key=order.key)
     if repeated != order.response:
@@ -165,7 +165,7 @@ def require_same_response(shop: Shop, order: Order) -> None:
         )
 
 
-def require_rejection(shop: Shop, *, order_id: str) -> None:
+def require_rejection(shop: ShopApi, *, order_id: str) -> None:
     """Call back with a wrong token. Raises Failed if that is not rejected."""
 
     def forge() -> int:
@@ -179,7 +179,7 @@ def require_rejection(shop: Shop, *, order_id: str) -> None:
         raise Failed(f"callback: a forged one returns {status} instead of 403")
 
 
-def follow(shop: Shop, order_id: str, *, settings: Settings, within: float) -> None:
+def follow(shop: ShopApi, order_id: str, *, settings: Settings, within: float) -> None:
     """Wait until the order has arrived. Raises Failed, which names the hop that the order reached."""
     deadline = time.monotonic() + within
     while (status := _status(shop, order_id)) != "arrived":
@@ -188,7 +188,7 @@ def follow(shop: Shop, order_id: str, *, settings: Settings, within: float) -> N
         time.sleep(PAUSE)
 
 
-def _status(shop: Shop, order_id: str) -> str:
+def _status(shop: ShopApi, order_id: str) -> str:
     """Return the order's status, or `unknown` and why."""
     try:
         code, order = shop.call("GET", f"/order/{order_id}")
@@ -236,7 +236,7 @@ def depth(sqs: Any, name: str) -> int:
     return sum(int(attributes.get(attribute, 0)) for attribute in QUEUE_DEPTH)
 
 
-def buy_what_arrived(shop: Shop, order: Order) -> None:
+def buy_what_arrived(shop: ShopApi, order: Order) -> None:
     """Buy the order's quantity, so that the stock is what it was.
 
     Otherwise each deployment would double the stock, until it is above max_quantity.
@@ -302,7 +302,7 @@ def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
         time.sleep(PAUSE)
 
 
-def smoke(shop: Shop, settings: Settings, *, order: bool, within: float) -> str:
+def smoke(shop: ShopApi, settings: Settings, *, order: bool, within: float) -> str:
     """Check the shop, and return what was found. Raises Failed, and botocore's errors."""
     began = datetime.now(UTC)
     stock = wait_until_awake(shop, within=AWAKE_WITHIN)
@@ -364,7 +364,7 @@ def main() -> None:
         try:
             url = url_of(environment, outputs=arguments.outputs, endpoint=arguments.endpoint)
             result = smoke(
-                Shop(url), ENVIRONMENTS[environment], order=arguments.order, within=within
+                ShopApi(url), ENVIRONMENTS[environment], order=arguments.order, within=within
             )
         except (Failed, OSError, ValueError) as error:
             sys.exit(f"{environment} does not work: {error}")

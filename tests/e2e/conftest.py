@@ -10,7 +10,7 @@ import pytest
 
 from local.cloud import Cloud
 from local.factory import Factory, accept
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import DeployedShop
 
 LOG_LINES = 25
 
@@ -33,10 +33,10 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, factory: Factory) -> Iterato
 
 
 @pytest.fixture
-def shop(cloud: Cloud, factory: Factory) -> Shop:
+def shop(cloud: Cloud, factory: Factory) -> DeployedShop:
     """Return the shop with ten donuts, empty books, and a factory that works."""
     factory.respond = accept
-    shop = Shop(server=cloud.database, cloud=cloud, factory=factory)
+    shop = DeployedShop(server=cloud.database, cloud=cloud, factory=factory)
     for table in ("purchase", "production_order", "idempotency_key"):
         shop.sql(f"DELETE FROM {table}")
     shop.sql("DELETE FROM product WHERE slug <> 'donut'")

@@ -22,7 +22,7 @@ from local.factory import FactoryResponse, Order, accept
 from operations import redrive
 from tests.support.accidents import kill_database, make_due, run_relay
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import SETTINGS, UNAVAILABLE, Shop, call_back
+from tests.support.deployed_shop import SETTINGS, UNAVAILABLE, DeployedShop, call_back
 from tests.support.polling import eventually
 
 CLIENTS = 8
@@ -69,10 +69,10 @@ class Checkout:
 class Client:
     """Sends checkouts, and repeats those that have a key.
 
-    The requester in the books tells them apart.
+    Each checkout has a requester of its own, which identifies it in the database.
     """
 
-    def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
+    def __init__(self, shop: DeployedShop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
         self.random = random.Random(seed)
         self.over = over
@@ -118,7 +118,7 @@ class Chaos:
     Each kind has its turn, in an order that depends on the seed.
     """
 
-    def __init__(self, shop: Shop, *, seed: str, over: threading.Event) -> None:
+    def __init__(self, shop: DeployedShop, *, seed: str, over: threading.Event) -> None:
         self.shop = shop
         self.random = random.Random(seed)
         self.over = over
@@ -198,7 +198,7 @@ class Chaos:
         redrive_all(self.shop)
 
 
-def redrive_all(shop: Shop) -> None:
+def redrive_all(shop: DeployedShop) -> None:
     """Move the messages of the dead-letter queue back to the queue."""
     sqs = shop.cloud.client("sqs")
     redrive.redrive(
@@ -206,7 +206,7 @@ def redrive_all(shop: Shop) -> None:
     )
 
 
-def recover(shop: Shop) -> None:
+def recover(shop: DeployedShop) -> None:
     """End all failures, and do what an operator does until every order has arrived."""
     shop.cloud.set_faults()
     shop.factory.respond = accept
@@ -229,7 +229,7 @@ def recover(shop: Shop) -> None:
     eventually(all_arrived, within=RECOVERS_WITHIN)
 
 
-def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
+def assert_true_outcomes(shop: DeployedShop, checkouts: list[Checkout]) -> int:
     """Compare every response with the books.
 
     Return how many checkouts without a key were sold although the response was 503. There may be
@@ -260,7 +260,7 @@ def assert_true_outcomes(shop: Shop, checkouts: list[Checkout]) -> int:
 
 
 def test_chaos_loses_no_order_and_sells_nothing_twice(
-    shop: Shop, chaos_seed: int, chaos_seconds: float, monkeypatch: pytest.MonkeyPatch
+    shop: DeployedShop, chaos_seed: int, chaos_seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
     shop.set_stock(STOCK)

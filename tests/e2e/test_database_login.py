@@ -14,7 +14,7 @@ from local.cloud import Cloud
 from local.database.rds import create_iam_user
 from settings import REGION
 from tests.support.books import NAME
-from tests.support.deployed_shop import SETTINGS, Shop
+from tests.support.deployed_shop import SETTINGS, DeployedShop
 from tests.support.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
@@ -32,7 +32,7 @@ def takes_iam_tokens(cloud: Cloud) -> None:
 
 
 @pytest.fixture
-def stranger(cloud: Cloud, shop: Shop) -> Iterator[None]:
+def stranger(cloud: Cloud, shop: DeployedShop) -> Iterator[None]:
     """Create the user STRANGER on the server for the test."""
     create_iam_user(
         mysql_cnf=cloud.database.mysql_cnf, user=STRANGER, emulator=cloud.database.emulator_port
@@ -93,7 +93,7 @@ def assert_rejected(
     assert because in log.read_text()[known:]
 
 
-def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> None:
+def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: DeployedShop) -> None:
     assert shop.request("GET", "/product/donut").status_code == 200
     logins = shop.sql(
         "SELECT user, plugin, ssl_type FROM mysql.user"
@@ -102,7 +102,7 @@ def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: Shop) -> No
     assert sorted(logins) == sorted((user, "pam", "ANY") for user in USERS.values())
 
 
-def test_users_have_exactly_their_grants(shop: Shop) -> None:
+def test_users_have_exactly_their_grants(shop: DeployedShop) -> None:
     """tests/integration compares the same table with users that log in with passwords."""
     grants = {
         user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))]

@@ -11,7 +11,7 @@ import requests
 
 from tests.support.accidents import database_process
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import RESPONDS_WITHIN, Shop, call_back
+from tests.support.deployed_shop import RESPONDS_WITHIN, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
 
 AWAKE_SECONDS = 0.004
@@ -19,7 +19,7 @@ AWAKE_SECONDS = 0.004
 
 
 @contextmanager
-def stuttering(shop: Shop, *, pause: float) -> Iterator[None]:
+def stuttering(shop: DeployedShop, *, pause: float) -> Iterator[None]:
     """Suspend the database for `pause` seconds again and again during the block."""
     process, over = database_process(shop), threading.Event()
 
@@ -43,7 +43,7 @@ def stuttering(shop: Shop, *, pause: float) -> Iterator[None]:
 @pytest.mark.parametrize("connections", ["kept", "new"])
 @pytest.mark.parametrize("pause", [1, 2, 3])
 def test_every_route_responds_in_time_when_the_database_stutters(
-    shop: Shop, capsys: pytest.CaptureFixture[str], connections: str, pause: float
+    shop: DeployedShop, capsys: pytest.CaptureFixture[str], connections: str, pause: float
 ) -> None:
     shop.factory.respond = accept_without_callback
     callback_url = shop.callback_url(shop.order_more(40))

@@ -8,12 +8,12 @@ two of them fail belongs to the one that fails first.
 from local.factory import FactoryResponse, accept
 from tests.support.accidents import make_due, run_relay
 from tests.support.concurrency import at_once
-from tests.support.deployed_shop import PATIENCE, Shop, call_back
+from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import MISBEHAVIOURS, accept_without_callback, misbehaving, reject
 from tests.support.polling import eventually
 
 
-def test_order_waits_for_a_factory_that_is_down(shop: Shop) -> None:
+def test_order_waits_for_a_factory_that_is_down(shop: DeployedShop) -> None:
     shop.factory.stop()
     try:
         order_id = shop.order_more(40)
@@ -24,7 +24,7 @@ def test_order_waits_for_a_factory_that_is_down(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_order_that_the_factory_rejects_is_placed_again(shop: Shop) -> None:
+def test_order_that_the_factory_rejects_is_placed_again(shop: DeployedShop) -> None:
     shop.factory.respond = reject
     order_id = shop.order_more(40)
     shop.placed_order(order_id)
@@ -35,7 +35,7 @@ def test_order_that_the_factory_rejects_is_placed_again(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_order_with_a_late_response_adds_stock_once(shop: Shop) -> None:
+def test_order_with_a_late_response_adds_stock_once(shop: DeployedShop) -> None:
     late = iter([FactoryResponse(delay=4)])
     shop.factory.respond = lambda order: next(late, FactoryResponse())
     order_id = shop.order_more(40)
@@ -43,7 +43,7 @@ def test_order_with_a_late_response_adds_stock_once(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_order_is_retried_with_a_growing_delay_until_it_arrives(shop: Shop) -> None:
+def test_order_is_retried_with_a_growing_delay_until_it_arrives(shop: DeployedShop) -> None:
     """Without a 2xx response, an order stays in the queue. Redirects are not followed."""
     with misbehaving(shop.factory, times=2) as received:
         for name in MISBEHAVIOURS:
@@ -61,7 +61,7 @@ def test_order_is_retried_with_a_growing_delay_until_it_arrives(shop: Shop) -> N
     assert shop.stock() == 10 + 40 * len(MISBEHAVIOURS)
 
 
-def test_order_without_a_callback_is_stuck_after_4_publications(shop: Shop) -> None:
+def test_order_without_a_callback_is_stuck_after_4_publications(shop: DeployedShop) -> None:
     """A late callback is accepted even then."""
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
@@ -71,7 +71,8 @@ def test_order_without_a_callback_is_stuck_after_4_publications(shop: Shop) -> N
             publications = shop.sql(
                 "SELECT publications FROM production_order WHERE order_id = %s", (order_id,)
             )
-            assert (publications, len(shop.placed_orders(order_id))) == ([(times,)], times)
+            assert publications == [(times,)]
+            assert len(shop.placed_orders(order_id)) == times
 
         eventually(placed, within=PATIENCE)
         assert shop.status(order_id) == "published", f"after {times} times"
@@ -81,11 +82,12 @@ def test_order_without_a_callback_is_stuck_after_4_publications(shop: Shop) -> N
     shop.wait_for(order_id, "stuck")
     assert any('"relay"' in line and '"stuck": 1' in line for line in shop.log_lines())
     assert call_back(shop.callback_url(order_id), json={}).json()["stock"] == 50
-    assert (shop.status(order_id), shop.stock()) == ("arrived", 50)
+    assert shop.status(order_id) == "arrived"
+    assert shop.stock() == 50
     assert len(shop.placed_orders(order_id)) == 4
 
 
-def test_concurrent_callbacks_add_stock_once(shop: Shop) -> None:
+def test_concurrent_callbacks_add_stock_once(shop: DeployedShop) -> None:
     shop.factory.respond = accept_without_callback
     callback_url = shop.callback_url(shop.order_more(40))
     responses = at_once(*[lambda: call_back(callback_url, json={})] * 6)
@@ -94,7 +96,7 @@ def test_concurrent_callbacks_add_stock_once(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_callback_after_days_is_accepted(shop: Shop) -> None:
+def test_callback_after_days_is_accepted(shop: DeployedShop) -> None:
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
     callback_url = shop.callback_url(order_id)

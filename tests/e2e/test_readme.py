@@ -9,20 +9,20 @@ import pytest
 
 from settings import PROJECT
 from tests.support.accidents import shell_variables
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import DeployedShop
 from tests.support.documentation import commands, make_targets, makefile_targets
 
 README = (PROJECT / "README.md").read_text()
 
 
 @pytest.fixture
-def root(tmp_path: Path, shop: Shop) -> Path:
+def root(tmp_path: Path, shop: DeployedShop) -> Path:
     """Return a directory that looks like the project's root after `make up`."""
     (tmp_path / ".local").symlink_to(shop.cloud.directory)
     return tmp_path
 
 
-def response(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
+def response(command: str, *, root: Path, shop: DeployedShop) -> dict[str, object]:
     """Run a curl command, and return the JSON of the response."""
     done = subprocess.run(
         ["bash", "-c", command],
@@ -35,7 +35,7 @@ def response(command: str, *, root: Path, shop: Shop) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-def test_curl_commands_return_what_the_readme_says(shop: Shop, root: Path) -> None:
+def test_curl_commands_return_what_the_readme_says(shop: DeployedShop, root: Path) -> None:
     look, buy, order_more = [command for command in commands(README) if command.startswith("curl ")]
     assert response(look, root=root, shop=shop)["stock"] == 10
     assert response(buy, root=root, shop=shop)["purchased"] is True

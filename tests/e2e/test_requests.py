@@ -8,13 +8,13 @@ import pytest
 import requests
 
 from common import limits
-from tests.support.deployed_shop import CONTENT_TYPE, Shop
+from tests.support.deployed_shop import CONTENT_TYPE, DeployedShop
 
 TABLES = ("product", "purchase", "production_order", "idempotency_key")
 
 
 @pytest.fixture
-def untouched(shop: Shop) -> Iterator[Shop]:
+def untouched(shop: DeployedShop) -> Iterator[DeployedShop]:
     """Return the shop, and expect its books to be unchanged after the test."""
     before = [shop.sql(f"SELECT * FROM {table}") for table in TABLES]
     yield shop
@@ -23,9 +23,8 @@ def untouched(shop: Shop) -> Iterator[Shop]:
 
 def assert_rejected(response: requests.Response, status: int = 400) -> None:
     """Expect this status, and a body with a message and nothing else."""
-    assert (response.status_code, response.headers["content-type"]) == (status, CONTENT_TYPE), (
-        response.text
-    )
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == CONTENT_TYPE, response.text
     assert response.json().keys() == {"message"}
     assert response.json()["message"]
 
@@ -64,7 +63,7 @@ NOT_QUANTITIES += [
 
 
 @pytest.mark.parametrize("quantity", NOT_QUANTITIES, ids=lambda quantity: ascii(quantity)[:20])
-def test_invalid_quantity_returns_400(untouched: Shop, quantity: object) -> None:
+def test_invalid_quantity_returns_400(untouched: DeployedShop, quantity: object) -> None:
     assert_rejected(untouched.checkout(quantity))
 
 
@@ -81,12 +80,12 @@ FIVE = ["5", '"5"', '"005"', "5.0", "50e-1"]
 
 
 @pytest.mark.parametrize("literal", NOT_INTEGERS, ids=lambda literal: literal[:20])
-def test_quantity_that_is_not_an_integer_returns_400(untouched: Shop, literal: str) -> None:
+def test_quantity_that_is_not_an_integer_returns_400(untouched: DeployedShop, literal: str) -> None:
     body = f'{{"MessageAttributeProductCnt": {literal}}}'
     assert_rejected(untouched.request("POST", "/checkout", data=body))
 
 
-def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
+def test_quantity_is_the_same_request_however_it_is_written(shop: DeployedShop) -> None:
     """Five spellings of one quantity share a key. The first one buys, the others get its response."""
     responses = [
         shop.request(
@@ -98,12 +97,15 @@ def test_quantity_is_the_same_request_however_it_is_written(shop: Shop) -> None:
         for literal in FIVE
     ]
     for literal, response in zip(FIVE, responses, strict=True):
-        assert (response.status_code, response.json()["stock"]) == (200, 5), literal
+        assert response.status_code == 200, literal
+        assert response.json()["stock"] == 5, literal
     assert shop.purchases() == [(5, "unknown")]
 
 
 @pytest.mark.parametrize("body", [{}, {"requester": "홍길동"}, {"messageattributeproductcnt": 1}])
-def test_checkout_without_a_quantity_returns_400(untouched: Shop, body: dict[str, object]) -> None:
+def test_checkout_without_a_quantity_returns_400(
+    untouched: DeployedShop, body: dict[str, object]
+) -> None:
     assert_rejected(untouched.request("POST", "/checkout", json=body))
 
 
@@ -126,7 +128,7 @@ def test_checkout_without_a_quantity_returns_400(untouched: Shop, body: dict[str
     ],
     ids=ascii,
 )
-def test_invalid_text_returns_400(untouched: Shop, name: str, text: Any) -> None:
+def test_invalid_text_returns_400(untouched: DeployedShop, name: str, text: Any) -> None:
     assert_rejected(untouched.checkout(1000, **{name: text}))
 
 
@@ -153,7 +155,7 @@ def test_invalid_text_returns_400(untouched: Shop, name: str, text: Any) -> None
 )
 @pytest.mark.parametrize("content_type", ["application/json", "application/octet-stream", None])
 def test_body_that_is_not_a_json_object_returns_400(
-    untouched: Shop, body: tuple[str, bytes], content_type: str | None
+    untouched: DeployedShop, body: tuple[str, bytes], content_type: str | None
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
     assert_rejected(untouched.request("POST", "/checkout", data=body[1], headers=headers))
@@ -163,7 +165,7 @@ def test_body_that_is_not_a_json_object_returns_400(
     "content_type", ["application/json", "application/x-www-form-urlencoded", None]
 )
 def test_body_of_16_kib_is_accepted_with_any_content_type(
-    shop: Shop, content_type: str | None
+    shop: DeployedShop, content_type: str | None
 ) -> None:
     body = json.dumps(
         {"MessageAttributeProductCnt": 1, "requester": "홍길동"}, ensure_ascii=False
@@ -172,14 +174,15 @@ def test_body_of_16_kib_is_accepted_with_any_content_type(
     response = shop.request(
         "POST", "/checkout", data=body.ljust(limits.BODY_BYTES), headers=headers
     )
-    assert (response.status_code, response.json()["stock"]) == (200, 9)
+    assert response.status_code == 200
+    assert response.json()["stock"] == 9
     assert shop.purchases() == [(1, "홍길동")]
 
 
 @pytest.mark.parametrize(
     "key", ["", "k" * (limits.IDEMPOTENCY_KEY + 1), "tab\there", "홍길동".encode()], ids=ascii
 )
-def test_invalid_idempotency_key_returns_400(untouched: Shop, key: str | bytes) -> None:
+def test_invalid_idempotency_key_returns_400(untouched: DeployedShop, key: str | bytes) -> None:
     assert_rejected(untouched.checkout(1, headers={"Idempotency-Key": key}))
 
 
@@ -197,7 +200,9 @@ def test_invalid_idempotency_key_returns_400(untouched: Shop, key: str | bytes) 
     ],
     ids=ascii,
 )
-def test_checkout_of_an_unknown_product_returns_400(untouched: Shop, product_id: str) -> None:
+def test_checkout_of_an_unknown_product_returns_400(
+    untouched: DeployedShop, product_id: str
+) -> None:
     response = untouched.checkout(1, MessageAttributeProductId=product_id)
     assert_rejected(response)
     assert response.json() == {"message": "상품 없음"}
@@ -206,14 +211,14 @@ def test_checkout_of_an_unknown_product_returns_400(untouched: Shop, product_id:
 @pytest.mark.parametrize(
     "slug", ["bagel", "DONUT", "donut%20", "'%20OR%20'1", "%ED%99%8D", "%00", "x" * 200]
 )
-def test_unknown_product_returns_400(untouched: Shop, slug: str) -> None:
+def test_unknown_product_returns_400(untouched: DeployedShop, slug: str) -> None:
     response = untouched.request("GET", f"/product/{slug}")
     assert_rejected(response)
     assert response.json() == {"message": "상품 없음"}
 
 
 @pytest.mark.parametrize("order_id", ["no-such-order", "%27%20OR%20%271", "%ED%99%8D", "x" * 200])
-def test_unknown_order_returns_400(untouched: Shop, order_id: str) -> None:
+def test_unknown_order_returns_400(untouched: DeployedShop, order_id: str) -> None:
     response = untouched.request("GET", f"/order/{order_id}")
     assert_rejected(response)
     assert response.json() == {"message": "주문 없음"}
@@ -240,10 +245,9 @@ def test_unknown_order_returns_400(untouched: Shop, order_id: str) -> None:
         for path in ("/product", "/product/", "/checkout/now", "/Checkout", "/CHECKOUT")
     ],
 )
-def test_any_other_request_returns_404(untouched: Shop, method: str, path: str) -> None:
+def test_any_other_request_returns_404(untouched: DeployedShop, method: str, path: str) -> None:
     response = untouched.request(method, path, json={"MessageAttributeProductCnt": 1})
-    assert (response.status_code, response.headers["content-type"]) == (404, CONTENT_TYPE), (
-        response.text
-    )
+    assert response.status_code == 404, response.text
+    assert response.headers["content-type"] == CONTENT_TYPE, response.text
     if method != "HEAD":
         assert response.json() == {"error": "Not Found"}

@@ -3,18 +3,18 @@
 import subprocess
 
 from tests.support.books import NAME
-from tests.support.deployed_shop import PATIENCE, Shop, call_back
+from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
 from tests.support.polling import eventually
 
 
-def client(shop: Shop, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
+def client(shop: DeployedShop, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
     """Run a MariaDB program on the shop's server, and return what it prints."""
     command = [program, f"--defaults-extra-file={shop.cloud.mysql_cnf}", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=60).stdout
 
 
-def test_restored_shop_works_and_accepts_late_callbacks(shop: Shop) -> None:
+def test_restored_shop_works_and_accepts_late_callbacks(shop: DeployedShop) -> None:
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(50)
     callback_url = shop.callback_url(order_id)

@@ -14,7 +14,7 @@ from local.emulator.faults import Fault
 from local.factory import accept
 from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_variables
-from tests.support.deployed_shop import PATIENCE, Shop
+from tests.support.deployed_shop import PATIENCE, DeployedShop
 from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
 from tests.support.misbehaving import accept_without_callback, reject
 from tests.support.polling import eventually
@@ -22,7 +22,7 @@ from tests.support.polling import eventually
 RUNBOOK = sections("docs/runbook.md")
 
 
-def follow(shop: Shop, section: str) -> str:
+def follow(shop: DeployedShop, section: str) -> str:
     """Run the commands of a section, and return what they print."""
     return "".join(run(shop, command) for command in commands(RUNBOOK[section]))
 
@@ -42,7 +42,7 @@ def test_every_section_with_commands_has_a_test() -> None:
     assert make_targets("".join(RUNBOOK.values())) <= makefile_targets()
 
 
-def test_redrive_places_an_order_that_was_rejected_five_times(shop: Shop) -> None:
+def test_redrive_places_an_order_that_was_rejected_five_times(shop: DeployedShop) -> None:
     sqs, queue = shop.cloud.client("sqs"), {"QueueUrl": shop.queue_url("stock_dlq")}
     sqs.purge_queue(**queue)
     shop.factory.respond = reject
@@ -64,7 +64,7 @@ def test_redrive_places_an_order_that_was_rejected_five_times(shop: Shop) -> Non
     assert shop.stock() == 50
 
 
-def test_unpublished_order_is_listed(shop: Shop) -> None:
+def test_unpublished_order_is_listed(shop: DeployedShop) -> None:
     with shop.cloud.faults(Fault(service="sns", status=503)):
         order_id = shop.order_more(40)
         shown = next(
@@ -77,7 +77,7 @@ def test_unpublished_order_is_listed(shop: Shop) -> None:
     assert order_id not in follow(shop, "OldestUnpublishedOrder")
 
 
-def test_stuck_order_is_listed_and_can_be_requested_again(shop: Shop) -> None:
+def test_stuck_order_is_listed_and_can_be_requested_again(shop: DeployedShop) -> None:
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
     shop.placed_order(order_id)
@@ -98,7 +98,7 @@ def test_stuck_order_is_listed_and_can_be_requested_again(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_logs_show_the_runs_of_the_relay(shop: Shop) -> None:
+def test_logs_show_the_runs_of_the_relay(shop: DeployedShop) -> None:
     (command,) = commands(RUNBOOK["RelaySilent"])
     run_relay(shop)
     with subprocess.Popen(
@@ -121,7 +121,7 @@ def test_logs_show_the_runs_of_the_relay(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_database_commands_fail_for_an_account(shop: Shop, environment: str) -> None:
+def test_database_commands_fail_for_an_account(shop: DeployedShop, environment: str) -> None:
     for target in ("orders", "mysql"):
         with pytest.raises(AssertionError, match=target):
             run(shop, f"ENV={environment} make {target}")

@@ -14,7 +14,7 @@ from local.factory import FactoryResponse, Order, accept
 from operations.smoke import depth
 from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_variables
-from tests.support.deployed_shop import PATIENCE, SETTINGS, Shop
+from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.misbehaving import accept_without_callback, reject
 from tests.support.polling import eventually
 
@@ -23,18 +23,19 @@ OVERHEAD = 15
 """Seconds for the start of Python, and for everything before the command waits for the order."""
 
 
-def test_smoke_test_passes_on_the_local_cloud(shop: Shop) -> None:
+def test_smoke_test_passes_on_the_local_cloud(shop: DeployedShop) -> None:
     output = run(shop, "make smoke")
     assert output.startswith(f"{shop.cloud.endpoint} works: ")
     ((order_id, status, requester),) = shop.sql(
         "SELECT order_id, status, requester FROM production_order"
     )
     assert order_id in output
-    assert (status, requester) == ("arrived", "smoke")
+    assert status == "arrived"
+    assert requester == "smoke"
     assert shop.stock() == 10
 
 
-def test_smoke_test_buys_a_stock_that_no_order_can_exceed(shop: Shop) -> None:
+def test_smoke_test_buys_a_stock_that_no_order_can_exceed(shop: DeployedShop) -> None:
     shop.set_stock(1003)
     run(shop, "make smoke")
     ((_, quantity),) = shop.sql("SELECT order_id, quantity FROM production_order")
@@ -42,7 +43,7 @@ def test_smoke_test_buys_a_stock_that_no_order_can_exceed(shop: Shop) -> None:
     assert shop.stock() == 3
 
 
-def failure(shop: Shop, command: str) -> tuple[int, str]:
+def failure(shop: DeployedShop, command: str) -> tuple[int, str]:
     """Run a command that fails.
 
     Return its status, and its only line on stderr apart from make's own.
@@ -61,7 +62,7 @@ def failure(shop: Shop, command: str) -> tuple[int, str]:
     return done.returncode, line
 
 
-def smoke(shop: Shop) -> str:
+def smoke(shop: DeployedShop) -> str:
     """Run a smoke test that waits only WITHIN seconds, and return its error message."""
     directory = f"--directory={shop.cloud.directory}"
     endpoint = f"--endpoint={shop.cloud.directory}/endpoint"
@@ -76,7 +77,7 @@ def smoke(shop: Shop) -> str:
     return sentence
 
 
-def test_order_that_sns_rejects_is_named(shop: Shop) -> None:
+def test_order_that_sns_rejects_is_named(shop: DeployedShop) -> None:
     with shop.cloud.faults(Fault(service="sns", action="Publish", status=503)):
         sentence = smoke(shop)
     assert "outbox → SNS" in sentence
@@ -89,7 +90,7 @@ def test_order_that_sns_rejects_is_named(shop: Shop) -> None:
 
 @pytest.mark.parametrize("respond", [accept_without_callback, reject])
 def test_order_that_does_not_arrive_is_named(
-    shop: Shop, respond: Callable[[Order], FactoryResponse]
+    shop: DeployedShop, respond: Callable[[Order], FactoryResponse]
 ) -> None:
     shop.factory.respond = respond
     sentence = smoke(shop)
@@ -106,7 +107,7 @@ def test_order_that_does_not_arrive_is_named(
     eventually(lambda: queues_are_empty(shop), within=PATIENCE)
 
 
-def queues_are_empty(shop: Shop) -> None:
+def queues_are_empty(shop: DeployedShop) -> None:
     sqs = shop.cloud.client("sqs")
     assert [depth(sqs, SETTINGS.message_name(name)) for name in ("stock_queue", "stock_dlq")] == [
         0,

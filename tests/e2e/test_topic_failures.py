@@ -11,7 +11,7 @@ from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
 from operations.redrive import redrive
 from tests.support.accidents import make_due, run_relay
-from tests.support.deployed_shop import RESPONDS_WITHIN, Shop
+from tests.support.deployed_shop import RESPONDS_WITHIN, DeployedShop
 from tests.support.misbehaving import accept_without_callback
 from tests.support.notifications import attributes, envelope
 from tests.support.polling import eventually
@@ -25,7 +25,7 @@ from tests.support.polling import eventually
     ],
     ids=["fails", "hangs"],
 )
-def test_checkout_responds_in_time_when_the_topic_fails(shop: Shop, fault: Fault) -> None:
+def test_checkout_responds_in_time_when_the_topic_fails(shop: DeployedShop, fault: Fault) -> None:
     """The relay publishes the order as soon as the topic works again."""
     with shop.cloud.faults(fault):
         response = shop.checkout(40)
@@ -47,7 +47,7 @@ def test_checkout_responds_in_time_when_the_topic_fails(shop: Shop, fault: Fault
     assert shop.stock() == 50
 
 
-def test_order_published_unnoticed_by_sales_adds_stock_once(shop: Shop) -> None:
+def test_order_published_unnoticed_by_sales_adds_stock_once(shop: DeployedShop) -> None:
     """The topic accepts the notification after sales has given up.
 
     Then the relay publishes again.
@@ -60,7 +60,7 @@ def test_order_published_unnoticed_by_sales_adds_stock_once(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_repeated_notification_adds_stock_once(shop: Shop) -> None:
+def test_repeated_notification_adds_stock_once(shop: DeployedShop) -> None:
     order_id = shop.order_more(40)
     shop.wait_for(order_id)
     message_attributes = {
@@ -74,7 +74,7 @@ def test_repeated_notification_adds_stock_once(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_relay_publishes_an_order_that_was_never_published(shop: Shop) -> None:
+def test_relay_publishes_an_order_that_was_never_published(shop: DeployedShop) -> None:
     """As after a function that ended between the commit and the publication."""
     shop.sql(
         "INSERT INTO production_order SET order_id = 'forgotten', callback_token = 'secret',"
@@ -88,7 +88,7 @@ def test_relay_publishes_an_order_that_was_never_published(shop: Shop) -> None:
     assert shop.stock() == 50
 
 
-def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: Shop) -> None:
+def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: DeployedShop) -> None:
     """Orders in the same batch are placed.
 
     One that the factory rejects ends there too, and can be redriven.

@@ -166,7 +166,7 @@ def test_role_may_do_exactly_what_the_diff_requests(
     assert status == 0, written
     assert "OldAlarm" in written
     for stack in ("messaging", "data", "service", "monitoring"):
-        assert f"Stack donut-shop-{stack}-dev" in written
+        assert f"Stack donut-shop-{stack}-dev" in written, stack
     assert aws.denied == {"sts:AssumeRole"}
     assert aws.allowed == {action for action, _ in aws.role}
 

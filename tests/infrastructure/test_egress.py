@@ -39,7 +39,8 @@ def test_endpoints_take_https_from_the_functions_only(with_endpoints: Assembly) 
     _, ingress = with_endpoints.one("AWS::EC2::SecurityGroupIngress", "Endpoint")
     assert with_endpoints.origin(ingress["SourceSecurityGroupId"]) == client
     assert with_endpoints.origin(ingress["GroupId"]) == endpoint
-    assert (ingress["FromPort"], ingress["ToPort"]) == (443, 443)
+    assert ingress["FromPort"] == 443
+    assert ingress["ToPort"] == 443
 
 
 def test_functions_with_endpoints_have_no_other_egress(with_endpoints: Assembly) -> None:
@@ -67,7 +68,9 @@ def test_ipv6_routes_lead_out_and_not_in(with_ipv6: Assembly) -> None:
 def test_functions_may_open_https_and_the_database_only(with_ipv6: Assembly) -> None:
     client, properties = with_ipv6.one("AWS::EC2::SecurityGroup", "Client")
     (rule,) = properties["SecurityGroupEgress"]
-    assert (rule["CidrIpv6"], rule["FromPort"], rule["ToPort"]) == ("::/0", 443, 443)
+    assert rule["CidrIpv6"] == "::/0"
+    assert rule["FromPort"] == 443
+    assert rule["ToPort"] == 443
     _, egress = with_ipv6.one("AWS::EC2::SecurityGroupEgress")
     database, _ = with_ipv6.one("AWS::EC2::SecurityGroup", "DatabaseSecurityGroup")
     assert with_ipv6.origin(egress["GroupId"]) == client

@@ -43,14 +43,14 @@ def of_kind(templates: Templates, kind: str) -> dict[str, Any]:
 def subjects(templates: Templates) -> dict[str, str]:
     """Return the subject that each role trusts, after checking that it trusts nothing else."""
     found = {}
-    for role in of_kind(templates, "AWS::IAM::Role").values():
+    for path, role in of_kind(templates, "AWS::IAM::Role").items():
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
-        assert list(trust["Condition"]) == ["StringEquals"]
+        assert trust["Action"] == "sts:AssumeRoleWithWebIdentity", path
+        assert list(trust["Condition"]) == ["StringEquals"], path
         conditions = trust["Condition"]["StringEquals"]
-        assert conditions.keys() == {f"{GITHUB}:aud", f"{GITHUB}:sub"}
-        assert conditions[f"{GITHUB}:aud"] == "sts.amazonaws.com"
-        assert not {"ManagedPolicyArns", "Policies"} & role.keys()
+        assert conditions.keys() == {f"{GITHUB}:aud", f"{GITHUB}:sub"}, path
+        assert conditions[f"{GITHUB}:aud"] == "sts.amazonaws.com", path
+        assert not {"ManagedPolicyArns", "Policies"} & role.keys(), path
         found[role["RoleName"]] = conditions[f"{GITHUB}:sub"]
     return found
 
@@ -136,8 +136,8 @@ def permissions(templates: Templates) -> dict[str, set[tuple[str, str]]]:
     for path, policy in of_kind(templates, "AWS::IAM::Policy").items():
         (role,) = [roles[f"{path.partition('/')[0]}/{role['Ref']}"] for role in policy["Roles"]]
         for statement in policy["PolicyDocument"]["Statement"]:
-            assert statement.keys() == {"Action", "Effect", "Resource"}
-            assert statement["Effect"] == "Allow"
+            assert statement.keys() == {"Action", "Effect", "Resource"}, path
+            assert statement["Effect"] == "Allow", path
             allowed[role["RoleName"]] |= {
                 (
                     action,
@@ -165,7 +165,7 @@ def test_roles_may_assume_the_roles_of_the_cdk_only(templates: Templates) -> Non
 
 
 @dataclass(frozen=True)
-class FakeShop(smoke.Shop):
+class FakeShop(smoke.ShopApi):
     """A shop that works, except that an order's status never changes."""
 
     url: str = ""

@@ -200,7 +200,8 @@ def test_changed_packages_of_the_functions_are_downloaded(machine: dict[str, str
 
 def test_unit_tests_are_skipped_in_one_line_without_that_python(machine: dict[str, str]) -> None:
     done = make(*INSTALLED, "unit-on-lambda-python", "LAMBDA_PYTHON=python3.99", machine=machine)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     (line,) = done.stdout.splitlines()
     assert line.startswith("skipped: the unit tests on python3.99, ")
 

@@ -10,7 +10,7 @@ from local.database.mariadb import MariaDb
 from local.database.rds import create_master
 from migrate import handler as migrate
 from tests.support.books import NAME, sql
-from tests.support.database_shop import SECRETS, Shop, secret
+from tests.support.database_shop import SECRETS, DatabaseShop, secret
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
 
 
 @pytest.fixture
-def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> DatabaseShop:
     """Drop and create the database, and drop its users. Nothing has been applied to it."""
     login = environment.Database(
         database_host="127.0.0.1",
@@ -48,7 +48,7 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
     monkeypatch.setattr(database, "secret", secret)
     monkeypatch.setattr(migrate, "secret", secret)
-    shop = Shop(server=server, database=login, secrets=SECRETS)
+    shop = DatabaseShop(server=server, database=login, secrets=SECRETS)
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         cursor.execute("CREATE DATABASE shop")
@@ -58,7 +58,7 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 
 @pytest.fixture
-def shop(empty_shop: Shop) -> Shop:
+def shop(empty_shop: DatabaseShop) -> DatabaseShop:
     """Create a new shop: ten donuts, nothing sold, nothing ordered."""
     empty_shop.migrate()
     return empty_shop

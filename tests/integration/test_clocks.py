@@ -22,7 +22,7 @@ from local.database.mariadb import MariaDb
 from local.database.rds import create_master
 from settings import PROJECT
 from tests.support.books import NAME
-from tests.support.database_shop import SECRETS, Shop, buy
+from tests.support.database_shop import SECRETS, DatabaseShop, buy
 from tests.support.faketime import SteppedClock, require_library
 from tests.support.polling import eventually
 from tests.support.proxy import proxy_to
@@ -66,7 +66,7 @@ def outcome(store: Store, requester: str, *, key: str | None = None) -> Checkout
         return None
 
 
-def bought(shop: Shop) -> list[str]:
+def bought(shop: DatabaseShop) -> list[str]:
     return [requester for _, requester in shop.purchases()]
 
 
@@ -86,7 +86,7 @@ def wait(seconds: float) -> None:
 
 @pytest.mark.parametrize("seconds", STEPS)
 def test_checkout_sells_when_the_servers_clock_has_stepped(
-    shop: Shop, clock: SteppedClock, seconds: float
+    shop: DatabaseShop, clock: SteppedClock, seconds: float
 ) -> None:
     store = shop.store()
     assert outcome(store, "before")
@@ -100,7 +100,7 @@ def test_checkout_sells_when_the_servers_clock_has_stepped(
 @pytest.mark.parametrize("seconds", STEPS)
 @pytest.mark.parametrize("monotonic", [False, True], ids=["wall clock", "both clocks"])
 def test_checkout_sells_when_the_functions_clock_has_stepped(
-    shop: Shop, tmp_path: Path, seconds: float, monotonic: bool
+    shop: DatabaseShop, tmp_path: Path, seconds: float, monotonic: bool
 ) -> None:
     """The function is a process of its own, whose clock the test controls."""
     clock = SteppedClock(tmp_path, monotonic=monotonic)
@@ -128,7 +128,9 @@ def test_checkout_sells_when_the_functions_clock_has_stepped(
     assert bought(shop) == ["before", "after", "again"]
 
 
-def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: SteppedClock) -> None:
+def test_result_is_true_when_the_clock_steps_during_a_wait(
+    shop: DatabaseShop, clock: SteppedClock
+) -> None:
     """Each checkout waits for the product's row when the server's clock steps.
 
     The purchases are read ten seconds later, when no statement can still be under way.
@@ -150,13 +152,13 @@ def test_result_is_true_when_the_clock_steps_during_a_wait(shop: Shop, clock: St
     assert bought(shop) == [requester for requester, result in results.items() if result]
 
 
-def assert_one_waits(shop: Shop) -> None:
+def assert_one_waits(shop: DatabaseShop) -> None:
     assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == "1"
 
 
 @pytest.mark.parametrize("seconds", [-3600, -2, 2])
 def test_result_is_true_when_the_clock_steps_in_a_hang(
-    shop: Shop, clock: SteppedClock, seconds: float
+    shop: DatabaseShop, clock: SteppedClock, seconds: float
 ) -> None:
     """The result comes from a second connection, when the server runs again."""
     store = shop.store()
@@ -173,7 +175,7 @@ def test_result_is_true_when_the_clock_steps_in_a_hang(
 
 
 def assert_sold_behind_503(
-    shop: Shop, checkout: Future[CheckoutResult | None], *, key: str | None
+    shop: DatabaseShop, checkout: Future[CheckoutResult | None], *, key: str | None
 ) -> None:
     """Check that the checkout was sold behind a 503.
 
@@ -189,12 +191,15 @@ def assert_sold_behind_503(
     if key:
         repeated = outcome(shop.store(), "in doubt", key=key)
         assert repeated
-        assert (repeated.outcome, repeated.purchased) == ("replayed", True)
+        assert repeated.outcome == "replayed"
+        assert repeated.purchased is True
         assert_sold()
 
 
 @pytest.mark.parametrize("key", [None, "key"])
-def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: str | None) -> None:
+def test_503_may_have_sold_when_the_server_had_begun_to_commit(
+    shop: DatabaseShop, key: str | None
+) -> None:
     """The first exception: the commit ends after the 5 s, so no second connection can ask for it.
 
     The proxy passes nothing on, not even the end of the connection. A server that notices the end
@@ -214,7 +219,7 @@ def test_503_may_have_sold_when_the_server_had_begun_to_commit(shop: Shop, key: 
             assert_sold_behind_503(shop, checkout, key=key)
 
 
-def assert_committing(shop: Shop) -> None:
+def assert_committing(shop: DatabaseShop) -> None:
     assert shop.sql(
         "SELECT 1 FROM information_schema.processlist WHERE state = 'Waiting for backup lock'"
     )
@@ -222,7 +227,7 @@ def assert_committing(shop: Shop) -> None:
 
 @pytest.mark.parametrize("key", [None, "key"])
 def test_503_may_have_sold_when_the_clock_steps_back_in_a_hang(
-    shop: Shop, clock: SteppedClock, key: str | None
+    shop: DatabaseShop, clock: SteppedClock, key: str | None
 ) -> None:
     """The second exception: by the server's clock, the statement has just been sent."""
     store = shop.store()

@@ -45,7 +45,7 @@ CUT_OFF = {
 }
 
 
-class Factory:
+class OneResponseFactory:
     """A server that takes one request, responds with these bytes and closes the connection.
 
     certificate: for TLS; None: plain HTTP.
@@ -56,7 +56,7 @@ class Factory:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> "Factory":
+    def __enter__(self) -> "OneResponseFactory":
         self.thread.start()
         return self
 
@@ -92,13 +92,13 @@ class Factory:
 
 
 @pytest.fixture
-def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[Factory], list[str]]:
+def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[OneResponseFactory], list[str]]:
     """Return a function that consumes one message.
 
     It returns the ids of the messages that go back to the queue.
     """
 
-    def consume(factory: Factory) -> list[str]:
+    def consume(factory: OneResponseFactory) -> list[str]:
         variables = SIMULATION | {"FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
@@ -134,17 +134,19 @@ def certificate(monkeypatch: pytest.MonkeyPatch) -> trustme.LeafCert:
 
 @pytest.mark.parametrize("response", WHOLE.values(), ids=WHOLE)
 def test_whole_response_places_the_order(
-    response: bytes, consume: Callable[[Factory], list[str]]
+    response: bytes, consume: Callable[[OneResponseFactory], list[str]]
 ) -> None:
-    with Factory(response) as factory:
+    with OneResponseFactory(response) as factory:
         assert consume(factory) == []
 
 
 @pytest.mark.parametrize("response", CUT_OFF.values(), ids=CUT_OFF)
 def test_response_cut_off_in_its_headers_leaves_the_message(
-    response: bytes, consume: Callable[[Factory], list[str]], caplog: pytest.LogCaptureFixture
+    response: bytes,
+    consume: Callable[[OneResponseFactory], list[str]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with Factory(response) as factory:
+    with OneResponseFactory(response) as factory:
         assert consume(factory) == ["message-0"]
     (line,) = [vars(record) for record in caplog.records if record.msg == "not placed"]
     assert line["reason"] == "the response ends inside the headers"
@@ -159,10 +161,10 @@ def test_only_a_whole_response_places_the_order_over_tls(
     response: bytes,
     failures: list[str],
     certificate: trustme.LeafCert,
-    consume: Callable[[Factory], list[str]],
+    consume: Callable[[OneResponseFactory], list[str]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with Factory(response, certificate=certificate) as factory:
+    with OneResponseFactory(response, certificate=certificate) as factory:
         assert consume(factory) == failures
     reasons = [vars(record)["reason"] for record in caplog.records if record.msg == "not placed"]
     assert reasons == ["the response ends inside the headers"] * len(failures)
@@ -170,6 +172,6 @@ def test_only_a_whole_response_places_the_order_over_tls(
 
 def test_other_sessions_still_accept_a_cut_off_response() -> None:
     """The consumer's client is its own: requests is not patched for the rest of the process."""
-    with Factory(CUT_OFF["after a header"]) as factory:
+    with OneResponseFactory(CUT_OFF["after a header"]) as factory:
         order = {"MessageAttributeProductCnt": str(ORDER.quantity)}
         assert requests.post(factory.url, json=order, timeout=5).status_code == 201

@@ -8,18 +8,18 @@ import pytest
 from migrate import users
 from settings import PROJECT
 from tests.support.books import NAME
-from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.documentation import blocks
 from tests.support.grants import GRANTS, readable
 
 
-def all_grants(shop: Shop, *, suffix: str = "_password") -> dict[str, list[str]]:
+def all_grants(shop: DatabaseShop, *, suffix: str = "_password") -> dict[str, list[str]]:
     """Return the grants of each function's user, in the form of GRANTS."""
     lines = {user: shop.sql("SHOW GRANTS FOR %s", (user + suffix,)) for user in GRANTS}
     return {user: readable([line for (line,) in rows]) for user, rows in lines.items()}
 
 
-def test_users_have_exactly_their_grants(shop: Shop) -> None:
+def test_users_have_exactly_their_grants(shop: DatabaseShop) -> None:
     for user, grants in all_grants(shop).items():
         assert grants == GRANTS[user], (
             f"{user} has other grants than tests/support/grants.py says. After an intended change"
@@ -32,18 +32,20 @@ def test_functions_write_through_procedures_only() -> None:
     assert rights == {"SELECT", "EXECUTE"}
 
 
-def test_migration_creates_no_other_users(shop: Shop) -> None:
+def test_migration_creates_no_other_users(shop: DatabaseShop) -> None:
     found = shop.sql("SELECT user FROM mysql.user WHERE user LIKE 'shop%%password'", ())
     assert {user for (user,) in found} == {f"{user}_password" for user in GRANTS}
 
 
-def test_new_password_replaces_the_old_one(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_password_replaces_the_old_one(
+    shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(shop.secrets, "sales", {**shop.secrets["sales"], "password": "it's \\ new"})
     shop.migrate()
     assert shop.store().product("donut")
 
 
-def test_no_password_is_logged(empty_shop: Shop, logged: Callable[[], str]) -> None:
+def test_no_password_is_logged(empty_shop: DatabaseShop, logged: Callable[[], str]) -> None:
     empty_shop.migrate()
     assert "migrated" in logged()
     for name, login in empty_shop.secrets.items():
@@ -51,7 +53,7 @@ def test_no_password_is_logged(empty_shop: Shop, logged: Callable[[], str]) -> N
 
 
 def test_users_with_iam_authentication_get_the_same_grants(
-    empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    empty_shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only RDS has the plugin, so the users exist already, as they do after a first migration."""
     monkeypatch.delenv("USER_SECRET_ARNS")
@@ -68,7 +70,7 @@ def test_users_with_iam_authentication_get_the_same_grants(
             empty_shop.sql(f"DROP USER {user}")
 
 
-def test_new_iam_user_is_created_with_the_plugin_of_rds(empty_shop: Shop) -> None:
+def test_new_iam_user_is_created_with_the_plugin_of_rds(empty_shop: DatabaseShop) -> None:
     not_loaded = pytest.raises(pymysql.OperationalError, match="'AWSAuthenticationPlugin' is not")
     with empty_shop.login("master") as connection, connection.cursor() as cursor, not_loaded:
         users.create_user(cursor, "shop_sales", password=None)
@@ -91,14 +93,14 @@ def test_new_iam_user_is_created_with_the_plugin_of_rds(empty_shop: Shop) -> Non
         "USAGE ON *.* TO shop_sales_password REQUIRE NONE",
     ],
 )
-def test_grant_given_by_hand_is_revoked(shop: Shop, grant: str) -> None:
+def test_grant_given_by_hand_is_revoked(shop: DatabaseShop, grant: str) -> None:
     shop.sql(f"GRANT {grant}" if " TO " in grant else f"GRANT {grant} TO shop_sales_password")
     assert all_grants(shop) != GRANTS
     shop.migrate()
     assert all_grants(shop) == GRANTS
 
 
-def test_role_given_by_hand_is_revoked(shop: Shop) -> None:
+def test_role_given_by_hand_is_revoked(shop: DatabaseShop) -> None:
     shop.sql("CREATE OR REPLACE ROLE keeper")
     try:
         shop.sql("GRANT keeper TO shop_sales_password")
@@ -117,14 +119,16 @@ def test_role_given_by_hand_is_revoked(shop: Shop) -> None:
         "ALL PRIVILEGES, GRANT OPTION",
     ],
 )
-def test_grant_revoked_by_hand_is_given_again(shop: Shop, revoked: str) -> None:
+def test_grant_revoked_by_hand_is_given_again(shop: DatabaseShop, revoked: str) -> None:
     shop.sql(f"REVOKE {revoked} FROM shop_sales_password")
     assert all_grants(shop) != GRANTS
     shop.migrate()
     assert all_grants(shop) == GRANTS
 
 
-def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchanged_grants_are_not_touched(
+    shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The functions of the previous release run during a migration, and must keep their grants."""
     statements: list[str] = []
     execute = pymysql.cursors.Cursor.execute
@@ -142,7 +146,7 @@ def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.Monkey
 
 
 def test_documented_grants_are_enough_on_an_existing_database(
-    empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
+    empty_shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """README.md lists the grants that the owner of an existing database gives to the migration."""
     shop = empty_shop
@@ -216,7 +220,7 @@ FORBIDDEN_TO_ALL and calls of other functions' procedures come in addition.
 """
 
 
-def calls(shop: Shop) -> dict[str, str]:
+def calls(shop: DatabaseShop) -> dict[str, str]:
     """Return a call of each procedure: its name → the statement."""
     parameters = shop.sql(
         "SELECT routine_name, COUNT(parameter_name) FROM information_schema.routines"
@@ -245,7 +249,7 @@ def error_of(cursor: pymysql.cursors.Cursor, statement: str) -> str:
 
 
 @pytest.mark.parametrize("function", FORBIDDEN)
-def test_user_may_not_do_what_its_function_does_not_need(shop: Shop, function: str) -> None:
+def test_user_may_not_do_what_its_function_does_not_need(shop: DatabaseShop, function: str) -> None:
     shop.sql("CREATE PROCEDURE give_away() UPDATE product SET stock = 1000")
     others = [call for name, call in calls(shop).items() if name not in callable_by(function)]
     assert "CALL give_away()" in others
@@ -254,7 +258,7 @@ def test_user_may_not_do_what_its_function_does_not_need(shop: Shop, function: s
             assert "denied" in error_of(cursor, statement), f"{function} may execute {statement}"
 
 
-def test_each_procedure_is_called_by_a_function(shop: Shop) -> None:
+def test_each_procedure_is_called_by_a_function(shop: DatabaseShop) -> None:
     granted = set().union(*map(callable_by, FORBIDDEN))
     for name in calls(shop):
         assert name in granted, (
@@ -264,7 +268,7 @@ def test_each_procedure_is_called_by_a_function(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("function", FORBIDDEN)
-def test_user_cannot_log_in_without_tls(shop: Shop, function: str) -> None:
+def test_user_cannot_log_in_without_tls(shop: DatabaseShop, function: str) -> None:
     with pytest.raises(pymysql.OperationalError, match=r"Access denied|secure"):
         pymysql.connect(
             host=shop.database.database_host,

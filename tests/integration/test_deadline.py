@@ -19,7 +19,7 @@ import pytest
 from common import aws, database, deadline
 from common.database import DatabaseUnavailable
 from local.database.mariadb import MariaDb
-from tests.support.database_shop import Functions, Shop, arrive, buy, order_more
+from tests.support.database_shop import DatabaseShop, Functions, arrive, buy, order_more
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.variables import SIMULATION
 
@@ -76,7 +76,7 @@ def attempt(name: str, call: Callable[[], object]) -> Attempt:
     return Attempt(name, monotonic() - started, result)
 
 
-def store_behind(proxy: Proxy, shop: Shop) -> Functions:
+def store_behind(proxy: Proxy, shop: DatabaseShop) -> Functions:
     return Functions(replace(shop.database, database_port=proxy.port))
 
 
@@ -85,7 +85,7 @@ def assert_in_time(attempts: list[Attempt]) -> None:
     assert late == {}
 
 
-def assert_purchases_agree(shop: Shop, attempts: list[Attempt]) -> None:
+def assert_purchases_agree(shop: DatabaseShop, attempts: list[Attempt]) -> None:
     """Check that there is a purchase for each checkout with a result, and for no other."""
     bought = sorted(requester for _, requester in shop.purchases())
     checkouts = [attempt for attempt in attempts if "checkout" in attempt.name]
@@ -114,7 +114,7 @@ BEARABLE: dict[tuple[str, bool], tuple[float, ...]] = {
 @pytest.mark.parametrize("connection", ["new", "kept"])
 @pytest.mark.parametrize("both_ways", [False, True], ids=["to the client", "both ways"])
 def test_request_ends_in_time_when_each_packet_is_delayed(
-    shop: Shop, connection: str, both_ways: bool
+    shop: DatabaseShop, connection: str, both_ways: bool
 ) -> None:
     cases = list(product(ROUTES, DELAYS))
     orders = {
@@ -145,7 +145,7 @@ def test_request_ends_in_time_when_each_packet_is_delayed(
 
 
 @pytest.mark.parametrize("connection", ["new", "kept"])
-def test_request_ends_in_time_when_the_server_drips(shop: Shop, connection: str) -> None:
+def test_request_ends_in_time_when_the_server_drips(shop: DatabaseShop, connection: str) -> None:
     """The server sends a byte every half second, within the timeout of any single read."""
     order_id = order_more(shop.store(), 100)
 
@@ -175,7 +175,7 @@ def suspendable(server: MariaDb) -> Iterator[psutil.Process]:
 
 
 def test_request_ends_in_time_when_the_server_hangs_repeatedly(
-    shop: Shop, suspendable: psutil.Process
+    shop: DatabaseShop, suspendable: psutil.Process
 ) -> None:
     """The server runs for 4 ms every two seconds, or every second."""
     order_id = order_more(shop.store(), 100)
@@ -207,7 +207,7 @@ def run_briefly(process: psutil.Process, *, pause: float) -> None:
     process.suspend()
 
 
-def test_second_connection_is_used_when_the_first_falls_silent(shop: Shop) -> None:
+def test_second_connection_is_used_when_the_first_falls_silent(shop: DatabaseShop) -> None:
     """It brings the product, or cancels the checkout."""
     with proxy_to(shop.server.port) as proxy:
         store = store_behind(proxy, shop)
@@ -224,7 +224,7 @@ def test_second_connection_is_used_when_the_first_falls_silent(shop: Shop) -> No
 
 @pytest.mark.parametrize("what", ["name resolution", "secret"])
 def test_request_ends_in_time_when_connecting_hangs(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str
+    shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Before it connects, a function reads the secret and resolves the host's name."""
     over = Event()
@@ -258,7 +258,7 @@ def serve(respond: Callable[[socket.socket], None], over: Event) -> socket.socke
 
 
 def test_checkout_ends_in_time_when_the_topic_drips(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The production order is left to the relay."""
     over = Event()
@@ -307,7 +307,9 @@ GREETINGS = {
 
 
 @pytest.mark.parametrize("greeting", GREETINGS.values(), ids=GREETINGS)
-def test_server_with_a_malformed_greeting_is_unavailable(shop: Shop, greeting: bytes) -> None:
+def test_server_with_a_malformed_greeting_is_unavailable(
+    shop: DatabaseShop, greeting: bytes
+) -> None:
     over = Event()
 
     def greet(connection: socket.socket) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from common import limits
-from tests.support.database_shop import Shop
+from tests.support.database_shop import DatabaseShop
 
 WIDTHS = {
     "product_id": limits.PRODUCT_ID,
@@ -25,7 +25,9 @@ PARAMETERS = """
 
 
 @pytest.mark.parametrize("statement", [COLUMNS, PARAMETERS], ids=["columns", "parameters"])
-def test_columns_and_parameters_are_as_wide_as_the_limits(statement: str, shop: Shop) -> None:
+def test_columns_and_parameters_are_as_wide_as_the_limits(
+    statement: str, shop: DatabaseShop
+) -> None:
     found = set()
     for owner, column, width in shop.sql(statement):
         name = column.removeprefix("p_")

@@ -11,7 +11,7 @@ import pytest
 from common.messages import ProductionOrder
 from common.store import Store
 from tests.support.concurrency import at_once
-from tests.support.database_shop import Shop, arrive, buy, claim_orders, order_more
+from tests.support.database_shop import DatabaseShop, arrive, buy, claim_orders, order_more
 
 
 def claim(
@@ -24,7 +24,7 @@ def ids(orders: Sequence[ProductionOrder]) -> set[str]:
     return {order.order_id for order in orders}
 
 
-def make_due(shop: Shop, order_id: str) -> None:
+def make_due(shop: DatabaseShop, order_id: str) -> None:
     """Move the order's next attempt into the past."""
     shop.sql(
         "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) - INTERVAL 1 SECOND"
@@ -33,16 +33,16 @@ def make_due(shop: Shop, order_id: str) -> None:
     )
 
 
-def orphan_orders(shop: Shop) -> None:
+def orphan_orders(shop: DatabaseShop) -> None:
     """Leave the orders so far without a product, as if its row had been deleted."""
     shop.sql("UPDATE production_order SET product_id = 'deleted'")
 
 
-def status(shop: Shop, order_id: str) -> str:
+def status(shop: DatabaseShop, order_id: str) -> str:
     return next(status for id, status, _ in shop.orders() if id == order_id)
 
 
-def test_order_has_its_state_and_times_but_no_secrets(shop: Shop) -> None:
+def test_order_has_its_state_and_times_but_no_secrets(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, requester="홍길동", callback_token="Token-1")
     requested = json.loads(store.order(order_id) or "")
@@ -66,13 +66,13 @@ def test_order_has_its_state_and_times_but_no_secrets(shop: Shop) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", moment), moment
 
 
-def test_new_order_is_not_claimed(shop: Shop) -> None:
+def test_new_order_is_not_claimed(shop: DatabaseShop) -> None:
     store = shop.store()
     order_more(store, 25, publish_within=30)
     assert claim(store) == []
 
 
-def test_claim_returns_all_that_is_published_of_an_order(shop: Shop) -> None:
+def test_claim_returns_all_that_is_published_of_an_order(shop: DatabaseShop) -> None:
     store = shop.store()
     ((product_id,),) = shop.sql("SELECT product_id FROM product")
     order_id = order_more(
@@ -96,7 +96,7 @@ def test_claim_returns_all_that_is_published_of_an_order(shop: Shop) -> None:
     ]
 
 
-def test_claimed_order_is_not_claimed_again_until_its_lease_ends(shop: Shop) -> None:
+def test_claimed_order_is_not_claimed_again_until_its_lease_ends(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     assert ids(claim(store)) == {order_id}
@@ -105,14 +105,14 @@ def test_claimed_order_is_not_claimed_again_until_its_lease_ends(shop: Shop) -> 
     assert ids(claim(store)) == {order_id}
 
 
-def test_simultaneous_claims_never_share_an_order(shop: Shop) -> None:
+def test_simultaneous_claims_never_share_an_order(shop: DatabaseShop) -> None:
     stores = [shop.store() for _ in range(8)]
     orders = [order_more(stores[0], 25, publish_within=0) for _ in range(40)]
     claims = at_once(*[partial(claim, store, limit=5) for store in stores])
     assert sorted(order.order_id for order in chain(*claims)) == sorted(orders)
 
 
-def test_published_order_is_claimed_again_when_it_is_overdue(shop: Shop) -> None:
+def test_published_order_is_claimed_again_when_it_is_overdue(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     claim(store)
@@ -124,7 +124,7 @@ def test_published_order_is_claimed_again_when_it_is_overdue(shop: Shop) -> None
     assert ids(claim(store, publications=1)) == {order_id}
 
 
-def test_order_is_stuck_after_its_last_reminder_until_it_arrives(shop: Shop) -> None:
+def test_order_is_stuck_after_its_last_reminder_until_it_arrives(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     for _ in range(4):
@@ -138,10 +138,11 @@ def test_order_is_stuck_after_its_last_reminder_until_it_arrives(shop: Shop) -> 
     assert store.backlog().stuck == 1
     make_due(shop, order_id)
     arrive(store, order_id)
-    assert (status(shop, order_id), store.backlog().stuck) == ("arrived", 0)
+    assert status(shop, order_id) == "arrived"
+    assert store.backlog().stuck == 0
 
 
-def test_mark_stuck_marks_orders_above_the_limit(shop: Shop) -> None:
+def test_mark_stuck_marks_orders_above_the_limit(shop: DatabaseShop) -> None:
     """Where the setting was lowered, some orders have been published more often than it allows."""
     store = shop.store()
     orders = [order_more(store, 25) for _ in range(6)]
@@ -152,13 +153,13 @@ def test_mark_stuck_marks_orders_above_the_limit(shop: Shop) -> None:
     assert [status(shop, order_id) for order_id in orders] == ["published"] * 2 + ["stuck"] * 4
 
 
-def test_mark_stuck_leaves_orders_that_are_not_due(shop: Shop) -> None:
+def test_mark_stuck_leaves_orders_that_are_not_due(shop: DatabaseShop) -> None:
     store = shop.store()
     store.mark_published(order_more(store, 25), overdue_after=900)
     assert store.mark_stuck(max_publications=1, limit=20) == 0
 
 
-def test_claim_takes_the_oldest_or_the_newest(shop: Shop) -> None:
+def test_claim_takes_the_oldest_or_the_newest(shop: DatabaseShop) -> None:
     store = shop.store()
     oldest, second, third, newest = (
         order_more(store, 25, publish_within=-age) for age in (40, 30, 20, 10)
@@ -169,7 +170,7 @@ def test_claim_takes_the_oldest_or_the_newest(shop: Shop) -> None:
     assert ids(claim(store, newest=True)) == {third}
 
 
-def test_claim_of_the_newest_skips_orders_that_were_tried(shop: Shop) -> None:
+def test_claim_of_the_newest_skips_orders_that_were_tried(shop: DatabaseShop) -> None:
     """Otherwise orders that can't be published would come before those that were never tried."""
     store = shop.store()
     tried, published = (order_more(store, 25, publish_within=0) for _ in range(2))
@@ -181,7 +182,7 @@ def test_claim_of_the_newest_skips_orders_that_were_tried(shop: Shop) -> None:
     assert ids(claim(store, publications=1, newest=True)) == {published}
 
 
-def test_lease_doubles_with_each_failed_attempt(shop: Shop) -> None:
+def test_lease_doubles_with_each_failed_attempt(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     leases: list[int] = []
@@ -194,19 +195,23 @@ def test_lease_doubles_with_each_failed_attempt(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("newest", [False, True])
-def test_claim_marks_orders_of_a_deleted_product_as_stuck(newest: bool, shop: Shop) -> None:
+def test_claim_marks_orders_of_a_deleted_product_as_stuck(newest: bool, shop: DatabaseShop) -> None:
     store = shop.store()
     orphans = {order_more(store, 25, publish_within=0) for _ in range(3)}
     orphan_orders(shop)
     order_id = order_more(store, 25, publish_within=0)
     result = claim_orders(store, newest=newest)
-    assert (ids(result.orders), result.stuck, result.size) == ({order_id}, 3, 4)
+    assert ids(result.orders) == {order_id}
+    assert result.stuck == 3
+    assert result.size == 4
     assert {status(shop, orphan) for orphan in orphans} == {"stuck"}
     assert store.backlog().stuck == 3
 
 
 @pytest.mark.parametrize("newest", [False, True])
-def test_mark_orphans_marks_only_orders_of_a_deleted_product(newest: bool, shop: Shop) -> None:
+def test_mark_orphans_marks_only_orders_of_a_deleted_product(
+    newest: bool, shop: DatabaseShop
+) -> None:
     store = shop.store()
     orphans = {order_more(store, 25, publish_within=0) for _ in range(3)}
     orphan_orders(shop)
@@ -218,7 +223,7 @@ def test_mark_orphans_marks_only_orders_of_a_deleted_product(newest: bool, shop:
     assert ids(claim(store)) == {order_id}
 
 
-def test_claim_does_not_wait_for_a_locked_product(shop: Shop) -> None:
+def test_claim_does_not_wait_for_a_locked_product(shop: DatabaseShop) -> None:
     """A checkout in progress locks its product's row. The test holds the lock, so a wait fails."""
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
@@ -232,7 +237,7 @@ def test_claim_does_not_wait_for_a_locked_product(shop: Shop) -> None:
         connection.rollback()
 
 
-def test_arrived_order_stays_arrived(shop: Shop) -> None:
+def test_arrived_order_stays_arrived(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, publish_within=0)
     arrive(store, order_id)
@@ -243,7 +248,7 @@ def test_arrived_order_stays_arrived(shop: Shop) -> None:
     assert store.mark_stuck(max_publications=0, limit=20) == 0
 
 
-def test_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> None:
+def test_backlog_is_as_old_as_its_oldest_unpublished_order(shop: DatabaseShop) -> None:
     store = shop.store()
     assert store.backlog().oldest_unpublished_seconds == 0
     published, old, young = (order_more(store, 25) for _ in range(3))
@@ -256,7 +261,7 @@ def test_backlog_is_as_old_as_its_oldest_unpublished_order(shop: Shop) -> None:
     assert 500 <= store.backlog().oldest_unpublished_seconds < 510
 
 
-def test_purge_deletes_only_old_keys_up_to_its_limit(shop: Shop) -> None:
+def test_purge_deletes_only_old_keys_up_to_its_limit(shop: DatabaseShop) -> None:
     store = shop.store()
     for key in ("old 1", "old 2", "old 3", "young"):
         buy(store, 1, idempotency_key=key)

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from types import ModuleType, SimpleNamespace
@@ -11,7 +11,8 @@ import pytest
 
 from common import messages
 from common.store import Claim, Store
-from tests.support.database_shop import Shop, buy, claim_orders, order_more
+from tests.support.database_shop import DatabaseShop, buy, claim_orders, order_more
+from tests.support.fakes import FakeTopic
 from tests.support.variables import SIMULATION
 
 pytestmark = pytest.mark.usefixtures("undurable")
@@ -28,9 +29,11 @@ class Crowd:
     attempts: int = 0
     product: str = "(SELECT product_id FROM product)"
     unpublishable: bool = False
-    """The topic takes none of them."""
+    """The topic rejects all of them."""
 
-    def insert(self, shop: Shop, *, first: int = 1, last: int = 100_000, hours: int = 2) -> None:
+    def insert(
+        self, shop: DatabaseShop, *, first: int = 1, last: int = 100_000, hours: int = 2
+    ) -> None:
         """Insert the orders from the first number to the last, due for that many hours."""
         shop.sql(
             "INSERT INTO production_order"
@@ -54,30 +57,19 @@ CROWDS = {
 }
 
 
-@dataclass
-class Topic:
-    """Stands in for the topic. rejects_bad: it takes no order whose id begins with `bad`."""
-
-    rejects_bad: bool = False
-    tried: list[str] = field(default_factory=list)
-    published: set[str] = field(default_factory=set)
-
-    def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
-        self.tried.append(order.order_id)
-        if self.rejects_bad and order.order_id.startswith("bad"):
-            raise OSError("rejected")
-        self.published.add(order.order_id)
+CROWD_IDS = frozenset(f"bad-{number}" for number in range(1, 100_001))
+"""The ids of the orders of a crowd."""
 
 
 @pytest.fixture
-def topic(monkeypatch: pytest.MonkeyPatch) -> Topic:
-    topic = Topic()
+def topic(monkeypatch: pytest.MonkeyPatch) -> FakeTopic:
+    topic = FakeTopic()
     monkeypatch.setattr(messages, "publish", topic.publish)
     return topic
 
 
 @pytest.fixture
-def relay(shop: Shop, topic: Topic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def relay(shop: DatabaseShop, topic: FakeTopic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setenv("DATABASE_SECRET_ARN", "relay")
     for name, value in SIMULATION.items():
         monkeypatch.setenv(name, value)
@@ -90,7 +82,7 @@ def run(relay: ModuleType, *, seconds: float = 40) -> None:
     relay.handler({}, SimpleNamespace(get_remaining_time_in_millis=lambda: milliseconds))
 
 
-def counts(shop: Shop) -> dict[str, int]:
+def counts(shop: DatabaseShop) -> dict[str, int]:
     """Count the orders of the crowd by status."""
     by_status = shop.sql(
         "SELECT status, COUNT(*) FROM production_order WHERE order_id LIKE 'bad%%' GROUP BY status"
@@ -100,10 +92,10 @@ def counts(shop: Shop) -> dict[str, int]:
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
 def test_good_orders_behind_100000_others_are_published(
-    crowd: Crowd, shop: Shop, relay: ModuleType, topic: Topic
+    crowd: Crowd, shop: DatabaseShop, relay: ModuleType, topic: FakeTopic
 ) -> None:
     crowd.insert(shop)
-    topic.rejects_bad = crowd.unpublishable
+    topic.rejected = CROWD_IDS if crowd.unpublishable else ()
     good = {order_more(shop.store(), 25, publish_within=0) for _ in range(20)}
     run(relay, seconds=SECONDS)
     assert good <= topic.published
@@ -114,7 +106,7 @@ def test_good_orders_behind_100000_others_are_published(
 
 
 def test_good_orders_that_failed_once_pass_100000_bad_ones(
-    shop: Shop, relay: ModuleType, topic: Topic
+    shop: DatabaseShop, relay: ModuleType, topic: FakeTopic
 ) -> None:
     """After an outage of the topic every order was tried once: good ones look like bad ones."""
     crowd = replace(CROWDS["unpublishable"], attempts=1)
@@ -122,24 +114,24 @@ def test_good_orders_that_failed_once_pass_100000_bad_ones(
     good = {order_more(shop.store(), 25, publish_within=-2 * 3600) for _ in range(20)}
     shop.sql("UPDATE production_order SET attempts = 1")
     crowd.insert(shop, first=50_001, hours=1)
-    topic.rejects_bad = True
+    topic.rejected = CROWD_IDS
     run(relay)
     assert topic.published == good
 
 
 def test_orders_of_a_deleted_product_become_stuck_among_bad_ones(
-    shop: Shop, relay: ModuleType, topic: Topic
+    shop: DatabaseShop, relay: ModuleType, topic: FakeTopic
 ) -> None:
     CROWDS["unpublishable"].insert(shop, last=100, hours=3)
     CROWDS["of a deleted product"].insert(shop, first=101, last=1100, hours=2)
     CROWDS["unpublishable"].insert(shop, first=1101, last=1200, hours=1)
-    topic.rejects_bad = True
+    topic.rejected = CROWD_IDS
     run(relay)
     assert counts(shop) == {"stuck": 1000, "requested": 200}
 
 
 def test_good_orders_pass_100000_orders_of_a_deleted_product(
-    shop: Shop, relay: ModuleType, topic: Topic
+    shop: DatabaseShop, relay: ModuleType, topic: FakeTopic
 ) -> None:
     """All the other orders become stuck in the same run."""
     crowd = CROWDS["of a deleted product"]
@@ -151,9 +143,11 @@ def test_good_orders_pass_100000_orders_of_a_deleted_product(
     assert counts(shop) == {"stuck": 100_000}
 
 
-def test_every_claimed_order_is_tried(shop: Shop, relay: ModuleType, topic: Topic) -> None:
+def test_every_claimed_order_is_tried(
+    shop: DatabaseShop, relay: ModuleType, topic: FakeTopic
+) -> None:
     CROWDS["unpublishable"].insert(shop, last=1000)
-    topic.rejects_bad = True
+    topic.rejected = CROWD_IDS
     run(relay)
     leased = shop.sql(
         "SELECT order_id FROM production_order WHERE next_attempt_at > UTC_TIMESTAMP(6)"
@@ -163,7 +157,7 @@ def test_every_claimed_order_is_tried(shop: Shop, relay: ModuleType, topic: Topi
 
 
 def test_100000_orders_become_stuck_in_one_run(
-    shop: Shop, relay: ModuleType, topic: Topic, monkeypatch: pytest.MonkeyPatch
+    shop: DatabaseShop, relay: ModuleType, topic: FakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CROWDS["to be stuck"].insert(shop)
     committed = [0]
@@ -183,7 +177,9 @@ def test_100000_orders_become_stuck_in_one_run(
     assert topic.tried == []
 
 
-def test_run_deletes_old_outcomes_and_keeps_young_ones(shop: Shop, relay: ModuleType) -> None:
+def test_run_deletes_old_outcomes_and_keeps_young_ones(
+    shop: DatabaseShop, relay: ModuleType
+) -> None:
     store = shop.store()
     for order_id in ("old", "young"):
         buy(store, 1, order_id=order_id)
@@ -201,7 +197,7 @@ def test_run_deletes_old_outcomes_and_keeps_young_ones(shop: Shop, relay: Module
 
 
 @pytest.fixture
-def store(shop: Shop) -> Store:
+def store(shop: DatabaseShop) -> Store:
     """Return the relay's own store. Its connection counts the rows that it reads."""
     return Store(replace(shop.database, database_secret_arn="relay"))
 
@@ -218,21 +214,23 @@ def rows_read(store: Store, call: Callable[[], object]) -> int:
     return counter() - before
 
 
-def test_rows_read_counts_each_row_of_a_scan(shop: Shop, store: Store) -> None:
+def test_rows_read_counts_each_row_of_a_scan(shop: DatabaseShop, store: Store) -> None:
     CROWDS["overdue"].insert(shop, last=500)
     scan = "SELECT COUNT(requested_at), status FROM production_order GROUP BY status"
     assert rows_read(store, lambda: store._query(scan, (), repeatable=True)) >= 500
 
 
 @pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
-def test_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: Shop, store: Store) -> None:
+def test_claim_of_20_reads_at_most_200_rows(crowd: Crowd, shop: DatabaseShop, store: Store) -> None:
     crowd.insert(shop)
     for publications, newest in product(range(5), (False, True)):
         claim = partial(claim_orders, store, publications=publications, newest=newest)
         assert rows_read(store, claim) <= 200, f"{publications} publications, newest: {newest}"
 
 
-def test_claim_does_not_read_100000_orders_that_are_not_due(shop: Shop, store: Store) -> None:
+def test_claim_does_not_read_100000_orders_that_are_not_due(
+    shop: DatabaseShop, store: Store
+) -> None:
     Crowd().insert(shop, hours=-2)
     for newest in (False, True):
         good = order_more(shop.store(), 25, publish_within=0)
@@ -245,7 +243,7 @@ def test_claim_does_not_read_100000_orders_that_are_not_due(shop: Shop, store: S
         assert [order.order_id for order in claims[0].orders] == [good], f"newest: {newest}"
 
 
-def test_mark_stuck_reads_only_what_it_marks(shop: Shop, store: Store) -> None:
+def test_mark_stuck_reads_only_what_it_marks(shop: DatabaseShop, store: Store) -> None:
     """It reads neither the orders that have arrived or are stuck, nor those that are not due."""
     Crowd(publications=4).insert(shop, last=10_000)
     shop.sql("UPDATE production_order SET status = 'arrived', next_attempt_at = NULL")
@@ -259,7 +257,7 @@ def test_mark_stuck_reads_only_what_it_marks(shop: Shop, store: Store) -> None:
 
 @pytest.mark.parametrize("newest", [False, True], ids=["oldest", "newest"])
 def test_mark_orphans_reads_no_more_than_its_limit_needs(
-    newest: bool, shop: Shop, store: Store
+    newest: bool, shop: DatabaseShop, store: Store
 ) -> None:
     CROWDS["of a deleted product"].insert(shop)
     rows = rows_read(store, lambda: store.mark_orphans(publications=0, newest=newest, limit=1000))

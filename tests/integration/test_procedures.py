@@ -6,7 +6,7 @@ import pytest
 
 from migrate import handler as migrate
 from tests.support.books import NAME
-from tests.support.database_shop import Shop
+from tests.support.database_shop import DatabaseShop
 
 LONG_AGO = "2001-01-01 00:00:00"
 
@@ -46,14 +46,14 @@ CHANGES = {
 """What somebody changed by hand → the statements."""
 
 
-def execute(shop: Shop, statements: list[str]) -> None:
+def execute(shop: DatabaseShop, statements: list[str]) -> None:
     """Execute the statements on one connection of the server's owner."""
     with shop.owner() as connection, connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 
 
-def definition(shop: Shop, procedure: str) -> object:
+def definition(shop: DatabaseShop, procedure: str) -> object:
     """Return all that decides what the procedure does, and with whose rights."""
     return shop.sql(
         "SELECT name, type, param_list, body, security_type, definer, sql_data_access, is_deterministic, comment,"
@@ -63,11 +63,11 @@ def definition(shop: Shop, procedure: str) -> object:
     )
 
 
-def forget_when_created(shop: Shop) -> None:
+def forget_when_created(shop: DatabaseShop) -> None:
     shop.sql("UPDATE mysql.proc SET created = %s, modified = %s", (LONG_AGO, LONG_AGO))
 
 
-def created_again(shop: Shop) -> set[str]:
+def created_again(shop: DatabaseShop) -> set[str]:
     """Return the procedures that were created since forget_when_created."""
     rows = shop.sql(
         "SELECT name FROM mysql.proc WHERE db = %s AND type = 'PROCEDURE' AND created <> %s",
@@ -77,7 +77,7 @@ def created_again(shop: Shop) -> set[str]:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_procedure_changed_by_hand_is_created_again(shop: Shop, name: str) -> None:
+def test_procedure_changed_by_hand_is_created_again(shop: DatabaseShop, name: str) -> None:
     before = definition(shop, "restock")
     execute(shop, CHANGES[name])
     forget_when_created(shop)
@@ -86,7 +86,7 @@ def test_procedure_changed_by_hand_is_created_again(shop: Shop, name: str) -> No
     assert definition(shop, "restock") == before
 
 
-def test_unchanged_procedures_are_not_touched(shop: Shop) -> None:
+def test_unchanged_procedures_are_not_touched(shop: DatabaseShop) -> None:
     """CREATE waits for the calls that are running, and delays the next ones."""
     execute(shop, UNCHANGED)
     forget_when_created(shop)
@@ -97,7 +97,7 @@ def test_unchanged_procedures_are_not_touched(shop: Shop) -> None:
     assert created_again(shop) == {"mark_stuck"}
 
 
-def test_procedure_without_a_file_is_left_alone(shop: Shop) -> None:
+def test_procedure_without_a_file_is_left_alone(shop: DatabaseShop) -> None:
     """Functions of an older or a newer release may still call it."""
     shop.sql("CREATE PROCEDURE of_another_release() SELECT 1")
     before = definition(shop, "of_another_release")
@@ -106,7 +106,7 @@ def test_procedure_without_a_file_is_left_alone(shop: Shop) -> None:
 
 
 def test_failing_procedure_is_named_with_the_databases_message(
-    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shop: DatabaseShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "PROCEDURES", tmp_path)
     (tmp_path / "bake.sql").write_text("CREATE OR REPLACE PROCEDURE bake() SELEKT 1")

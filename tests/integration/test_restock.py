@@ -3,21 +3,25 @@
 import pytest
 
 from common.database import DatabaseUnavailable
-from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 
 
-def test_order_adds_its_own_quantity_once(shop: Shop) -> None:
+def test_order_adds_its_own_quantity_once(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     first = arrive(store, order_id)
-    assert (first.added, first.stock, shop.stock()) == (True, 35, 35)
+    assert first.added is True
+    assert first.stock == 35
+    assert shop.stock() == 35
 
     buy(store, 5)
     repeat = arrive(store, order_id)
-    assert (repeat.added, repeat.stock, shop.stock()) == (False, 30, 30)
+    assert repeat.added is False
+    assert repeat.stock == 30
+    assert shop.stock() == 30
 
 
-def test_callback_marks_only_its_own_order(shop: Shop) -> None:
+def test_callback_marks_only_its_own_order(shop: DatabaseShop) -> None:
     store = shop.store()
     arriving, waiting = order_more(store, 25), order_more(store, 50)
     arrive(store, arriving)
@@ -27,7 +31,7 @@ def test_callback_marks_only_its_own_order(shop: Shop) -> None:
     }
 
 
-def test_callback_adds_stock_to_its_own_product(shop: Shop) -> None:
+def test_callback_adds_stock_to_its_own_product(shop: DatabaseShop) -> None:
     shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()
     arrive(store, order_more(store, 25, product_id="bagel-id"), slug="bagel")
@@ -38,7 +42,7 @@ def test_callback_adds_stock_to_its_own_product(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("status", ["requested", "published", "stuck"])
-def test_callback_is_accepted_in_any_state(shop: Shop, status: str) -> None:
+def test_callback_is_accepted_in_any_state(shop: DatabaseShop, status: str) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     shop.sql("UPDATE production_order SET status = %s", (status,))
@@ -46,7 +50,7 @@ def test_callback_is_accepted_in_any_state(shop: Shop, status: str) -> None:
     assert shop.orders() == [(order_id, "arrived", 25)]
 
 
-def test_callback_that_failed_half_way_can_be_repeated(shop: Shop) -> None:
+def test_callback_that_failed_half_way_can_be_repeated(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25)
     shop.sql("ALTER TABLE product ADD CONSTRAINT full CHECK (stock <= 10)")
@@ -72,7 +76,9 @@ def test_callback_that_failed_half_way_can_be_repeated(shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_callback_with_a_wrong_parameter_is_rejected(shop: Shop, wrong: dict[str, str]) -> None:
+def test_callback_with_a_wrong_parameter_is_rejected(
+    shop: DatabaseShop, wrong: dict[str, str]
+) -> None:
     shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()
     order_id = order_more(store, 25, callback_token="Token-1")

@@ -12,7 +12,7 @@ import pytest
 from local.database.rds import run_sql
 from settings import PROJECT
 from tests.support.books import NAME
-from tests.support.database_shop import Shop, arrive, buy
+from tests.support.database_shop import DatabaseShop, arrive, buy
 from tests.support.schema import data, schema
 
 DUMPS = sorted((Path(__file__).parent / "baseline").glob("*.sql"))
@@ -21,7 +21,7 @@ TOKEN = "a-callback-token"
 
 
 @pytest.fixture(params=DUMPS, ids=lambda path: path.stem)
-def released(empty_shop: Shop, request: pytest.FixtureRequest) -> Shop:
+def released(empty_shop: DatabaseShop, request: pytest.FixtureRequest) -> DatabaseShop:
     """Return the shop as a release left it."""
     dump = request.param.read_text(encoding="utf-8")
     run_sql(empty_shop.server.mysql_cnf, f"DROP DATABASE {NAME};\n{dump}")
@@ -44,7 +44,7 @@ def test_each_release_has_a_dump() -> None:
         )
 
 
-def test_upgrade_keeps_all_data(released: Shop) -> None:
+def test_upgrade_keeps_all_data(released: DatabaseShop) -> None:
     before = data(released)
     released.migrate()
     after = data(released)
@@ -53,7 +53,7 @@ def test_upgrade_keeps_all_data(released: Shop) -> None:
         assert missing(rows, after.get(table, [])) == [], f"the upgrade changes rows of {table}"
 
 
-def test_upgrade_ends_in_the_schema_of_a_new_installation(released: Shop) -> None:
+def test_upgrade_ends_in_the_schema_of_a_new_installation(released: DatabaseShop) -> None:
     released.migrate()
     upgraded = schema(released)
     released.sql(f"DROP DATABASE {NAME}")
@@ -64,7 +64,7 @@ def test_upgrade_ends_in_the_schema_of_a_new_installation(released: Shop) -> Non
         assert upgraded[name] == created, f"{name} differs after an upgrade"
 
 
-def test_orders_and_keys_of_the_release_still_work(released: Shop) -> None:
+def test_orders_and_keys_of_the_release_still_work(released: DatabaseShop) -> None:
     released.migrate()
     store = released.store()
     before = released.stock()

@@ -112,7 +112,8 @@ def test_http_event_is_valid(cloud: Cloud, api_id: str, name: str) -> None:
     method, target, body, headers = REQUESTS[name]
     event = http_event(cloud, method, target, body, headers)
     model = APIGatewayProxyEventV2Model.model_validate(event)
-    assert (model.requestContext.http.method, model.requestContext.apiId) == (method, api_id)
+    assert model.requestContext.http.method == method
+    assert model.requestContext.apiId == api_id
     assert model.rawQueryString == target.partition("?")[2]
     time = datetime.strptime(model.requestContext.time, "%d/%b/%Y:%H:%M:%S %z")
     assert abs(datetime.now(UTC) - time) < timedelta(minutes=1)
@@ -129,7 +130,8 @@ def test_http_event_has_the_headers_of_the_gateway(cloud: Cloud, api_id: str) ->
     )
     headers = event["headers"]
     assert headers["x-forwarded-for"] == "192.0.2.1, 127.0.0.1"
-    assert (headers["x-forwarded-proto"], headers["x-forwarded-port"]) == ("https", "443")
+    assert headers["x-forwarded-proto"] == "https"
+    assert headers["x-forwarded-port"] == "443"
     assert headers["x-amzn-trace-id"].startswith("Root=1-")
     assert headers["content-length"] == "0"
     assert event["requestContext"]["domainName"] == "shop.example.com"
@@ -189,15 +191,15 @@ def test_sqs_event_is_valid(cloud: Cloud, echo: str) -> None:
     )
     event = logged_event(cloud, mark)
     (record,) = SqsModel.model_validate(event).Records
-    assert (record.eventSource, record.eventSourceARN, record.awsRegion) == ("aws:sqs", arn, REGION)
+    assert record.eventSource == "aws:sqs"
+    assert record.eventSourceARN == arn
+    assert record.awsRegion == REGION
     assert record.attributes.ApproximateReceiveCount == "1"
     assert isinstance(record.body, str)
     notification = SnsNotificationModel.model_validate_json(record.body)
-    assert (notification.TopicArn, notification.Subject, notification.Message) == (
-        topic,
-        "도너츠 재고 부족",
-        mark,
-    )
+    assert notification.TopicArn == topic
+    assert notification.Subject == "도너츠 재고 부족"
+    assert notification.Message == mark
     sqs.send_message(
         QueueUrl=queue,
         MessageBody=f"direct {mark}",
@@ -224,6 +226,8 @@ def test_eventbridge_event_is_valid(cloud: Cloud, echo: str) -> None:
         Entries=[{"Source": "bakery", "DetailType": "Baked", "Detail": json.dumps({"mark": mark})}]
     )
     event = EventBridgeModel.model_validate(logged_event(cloud, mark))
-    assert (event.source, event.detail_type) == ("bakery", "Baked")
-    assert (event.account, event.region) == (ACCOUNT, REGION)
+    assert event.source == "bakery"
+    assert event.detail_type == "Baked"
+    assert event.account == ACCOUNT
+    assert event.region == REGION
     assert event.detail == {"mark": mark}

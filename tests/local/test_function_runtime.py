@@ -245,7 +245,8 @@ def test_exception_is_logged_and_returned_and_keeps_the_process(
     outcome = function.invoke("raise ValueError('도너츠')")
     assert outcome.error == "Unhandled"
     payload = outcome.payload
-    assert (payload["errorType"], payload["errorMessage"]) == ("ValueError", "도너츠")
+    assert payload["errorType"] == "ValueError"
+    assert payload["errorMessage"] == "도너츠"
     assert payload.keys() == {"errorType", "errorMessage", "requestId", "stackTrace"}
     (line,) = function.log_lines()
     assert line == payload | {"level": "ERROR", "timestamp": line["timestamp"]}
@@ -335,7 +336,8 @@ def test_code_is_read_only_and_is_not_compiled(function: Function) -> None:
         assert function.invoke(write % name).payload["errorType"] == "PermissionError", name
     listing = "result = [os.getcwd(), os.environ['LAMBDA_TASK_ROOT'], sorted(os.listdir())]"
     directory, task_root, files = function.run(listing)
-    assert (directory, files) == (task_root, ["tried.py"])
+    assert directory == task_root
+    assert files == ["tried.py"]
 
 
 def test_concurrent_invocations_share_no_process_and_no_files(function: Function) -> None:

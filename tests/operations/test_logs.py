@@ -3,48 +3,48 @@
 import itertools
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from operations import aws, logs
 from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly
+from tests.support.fakes import fake_client
 
 GROUPS = logs.log_groups(ENVIRONMENTS["dev"])
 QUOTA = 5
 """FilterLogEvents requests per second that an account has in most regions."""
 
 
-class FakeLogs:
-    """A CloudWatch Logs client. pages: what each group returns. requests: the groups that were read."""
+class LogEvents:
+    """What CloudWatch Logs returns: these pages of messages for each group.
 
-    def __init__(self, *pages: list[str]) -> None:
+    groups: the group of each request. limit: the number of requests before someone types Ctrl-C.
+    """
+
+    def __init__(self, *pages: list[str], limit: int = sys.maxsize) -> None:
         self.pages = pages or ([],)
-        self.requests: list[str] = []
-        self.limit = sys.maxsize
+        self.limit = limit
+        self.groups: list[str] = []
+        self.client = fake_client("logs", FilterLogEvents=self.filter_log_events)
 
-    @property
-    def exceptions(self) -> Any:
-        return boto3.client("logs").exceptions
-
-    def get_paginator(self, operation: str) -> "FakeLogs":
-        assert operation == "filter_log_events"
-        return self
-
-    def paginate(self, *, logGroupName: str, startTime: int) -> Iterator[dict[str, Any]]:
-        for messages in self.pages:
-            if len(self.requests) == self.limit:
-                raise KeyboardInterrupt
-            self.requests.append(logGroupName)
-            yield {
-                "events": [
-                    {"logStreamName": "stream", "timestamp": number, "message": message}
-                    for number, message in enumerate(messages)
-                ]
-            }
+    def filter_log_events(
+        self, *, logGroupName: str, startTime: int, nextToken: str = "0"
+    ) -> dict[str, Any]:
+        if len(self.groups) == self.limit:
+            raise KeyboardInterrupt
+        self.groups.append(logGroupName)
+        page = int(nextToken)
+        response: dict[str, Any] = {
+            "events": [
+                {"logStreamName": "stream", "timestamp": number, "message": message}
+                for number, message in enumerate(self.pages[page])
+            ]
+        }
+        if page + 1 < len(self.pages):
+            response["nextToken"] = str(page + 1)
+        return response
 
 
 @pytest.fixture
@@ -69,22 +69,20 @@ def test_groups_are_those_of_the_template(assembly: Assembly) -> None:
 def test_groups_are_read_in_turn_until_ctrl_c(
     monkeypatch: pytest.MonkeyPatch, clock: list[float]
 ) -> None:
-    client = FakeLogs()
-    client.limit = 3 * len(GROUPS)
+    events = LogEvents(limit=3 * len(GROUPS))
     monkeypatch.setattr(sys, "argv", ["logs", "dev"])
-    monkeypatch.setattr(aws, "client", lambda *_, **__: client)
+    monkeypatch.setattr(aws, "client", lambda *_, **__: events.client)
     logs.main()
-    assert client.requests == [*GROUPS] * 3
+    assert events.groups == [*GROUPS] * 3
 
 
 @pytest.mark.parametrize("pages", [1, 7])
 def test_two_people_stay_below_the_quota(pages: int, clock: list[float]) -> None:
     """This holds while one page follows another, too, as in the first round."""
-    client = FakeLogs(*([f"line {number}"] for number in range(pages)))
-    client.limit = 140
+    events = LogEvents(*([f"line {number}"] for number in range(pages)), limit=140)
     with pytest.raises(KeyboardInterrupt):
-        list(logs.follow(client, GROUPS))
-    per_second = len(client.requests) / sum(clock)
+        list(logs.follow(events.client, GROUPS))
+    per_second = len(events.groups) / sum(clock)
     assert 2 * per_second < QUOTA
 
 
@@ -117,8 +115,8 @@ def test_lines_of_successful_invocations_are_left_out(clock: list[float]) -> Non
         "END RequestId: 1",
         "REPORT RequestId: 1\tDuration: 12.30 ms",
     ]
-    client = FakeLogs([*noise, *own, timeout])
-    followed = list(itertools.islice(logs.follow(client, {"group": "sales"}), len(own) + 1))
+    events = LogEvents([*noise, *own, timeout])
+    followed = list(itertools.islice(logs.follow(events.client, {"group": "sales"}), len(own) + 1))
     assert followed == [f"sales {line}" for line in [*own, timeout]]
 
 

@@ -161,4 +161,4 @@ def test_app_must_be_a_directory_of_synth(
     for app in (str(tmp_path), "touch ran"):
         monkeypatch.setitem(COMMANDS, "guard", (guard.main, [command, "dev", f"--app={app}"]))
         line = failure("guard", monkeypatch, capsys)
-        assert line == f"APP={app} is not a directory that `make synth` wrote"
+        assert line == f"APP={app} is not a directory that `make synth` wrote", app

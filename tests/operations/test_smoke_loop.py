@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from operations import smoke as operation
-from operations.smoke import Failed, Shop, smoke
+from operations.smoke import Failed, ShopApi, smoke
 from settings import ENVIRONMENTS, PROJECT
 
 LOCAL = ENVIRONMENTS["local"]
@@ -44,8 +44,8 @@ class FakeShop(ThreadingHTTPServer):
         self.changed: dict[str, Callable[[], Response | None]] = {}
 
     @property
-    def shop(self) -> Shop:
-        return Shop(f"http://127.0.0.1:{self.server_port}")
+    def shop(self) -> ShopApi:
+        return ShopApi(f"http://127.0.0.1:{self.server_port}")
 
     def respond_to(self, method: str, path: str, body: Any, key: str) -> Response:
         route = f"{method} /{urlsplit(path).path.split('/')[1]}"
@@ -289,7 +289,8 @@ def test_url_comes_from_the_deployments_outputs(server: FakeShop, tmp_path: Path
     outputs = tmp_path / "cdk.outputs.json"
     outputs.write_text(json.dumps({"donut-shop-service-dev": {"ApiUrl": f"{server.shop.url}/"}}))
     done = run("dev", directory=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert done.stdout.startswith(f"{server.shop.url} works: ")
 
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import psutil
 
 from settings import PROJECT
-from tests.support.deployed_shop import Shop
+from tests.support.deployed_shop import DeployedShop
 
 
-def run_relay(shop: Shop) -> None:
+def run_relay(shop: DeployedShop) -> None:
     """Run the relay now, instead of waiting for its schedule."""
     shop.invoke("relay")
 
 
-def make_due(shop: Shop) -> None:
+def make_due(shop: DeployedShop) -> None:
     """Make every open order due, as if the time until the relay's next look at it had passed."""
     shop.sql(
         "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6)"
@@ -24,14 +24,14 @@ def make_due(shop: Shop) -> None:
     )
 
 
-def database_process(shop: Shop) -> psutil.Process:
+def database_process(shop: DeployedShop) -> psutil.Process:
     """Return the process of the database server."""
     pid = shop.cloud.database.pid
     assert pid, "the database does not run"  # psutil.Process(None) is the tests' own process
     return psutil.Process(pid)
 
 
-def kill_database(shop: Shop) -> None:
+def kill_database(shop: DeployedShop) -> None:
     """Kill the database server, and wait for its end."""
     server = database_process(shop)
     server.kill()
@@ -39,7 +39,7 @@ def kill_database(shop: Shop) -> None:
 
 
 @contextmanager
-def database_killed(shop: Shop) -> Iterator[None]:
+def database_killed(shop: DeployedShop) -> Iterator[None]:
     """Kill the database server, and start it again at the end of the block."""
     kill_database(shop)
     try:
@@ -48,14 +48,14 @@ def database_killed(shop: Shop) -> Iterator[None]:
         shop.cloud.database.start()
 
 
-def shell_variables(shop: Shop) -> dict[str, str]:
+def shell_variables(shop: DeployedShop) -> dict[str, str]:
     """Return the variables of a person's shell in which `make` refers to this cloud."""
     of_another_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
     host = {name: value for name, value in os.environ.items() if name not in of_another_make}
     return host | {"CLOUD_DIRECTORY": str(shop.cloud.directory), "ENV": "local"}
 
 
-def run(shop: Shop, command: str, *, stdin: str = "") -> str:
+def run(shop: DeployedShop, command: str, *, stdin: str = "") -> str:
     """Run a command in the project's root, and return what it prints.
 
     Fails if the command fails.

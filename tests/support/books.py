@@ -1,4 +1,4 @@
-"""What the database says, read as its server's owner and without the functions' own code."""
+"""The shop's tables, read and changed as the server's owner, without the functions' own code."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,10 @@ def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """The shop's books: stock, purchases and production orders."""
+    """The tables that tests compare with the responses: product, purchase and production_order.
+
+    The books balance if the stock is what there was, plus what has arrived, minus what was sold.
+    """
 
     server: MariaDb
 

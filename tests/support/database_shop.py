@@ -30,8 +30,15 @@ TOKEN = secrets.token_urlsafe(24)
 """The callback token of every order for which a test does not choose one."""
 
 
+SALES_USERS = "('shop_sales_password', 'admin')"
+"""The users of connections of `sales` in the server's process list.
+
+Inside a procedure it shows the procedure's definer, `admin`.
+"""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Shop(Books):
+class DatabaseShop(Books):
     """A migrated database.
 
     secrets: the username and password of `master` and of each function, by its name.
@@ -48,6 +55,13 @@ class Shop(Books):
         store = Functions(self.database)
         store.product("donut")
         return store
+
+    def connections(self) -> list[int]:
+        """Return the server's ids of the open connections of `sales`."""
+        rows = self.sql(
+            f"SELECT id FROM information_schema.processlist WHERE user IN {SALES_USERS}"
+        )
+        return [id for (id,) in rows]
 
     def login(self, secret: str) -> pymysql.Connection:
         """Log in as the user in that secret. The connection may be used for a minute."""
@@ -91,7 +105,7 @@ def connection_id(store: Store) -> int:
     return int(row["id"])
 
 
-def insert_before(shop: Shop, procedure: str, additions: dict[str, str]) -> None:
+def insert_before(shop: DatabaseShop, procedure: str, additions: dict[str, str]) -> None:
     """Re-create a procedure with SQL added before some of its statements.
 
     additions: how such a statement begins in the file, and what is added before it. A beginning

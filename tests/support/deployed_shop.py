@@ -1,4 +1,4 @@
-"""The deployed shop, as its clients and its factory see it, with its books."""
+"""A deployed shop, as its clients and its factory see it, and its tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ def call_back(callback_url: str, **options: Any) -> requests.Response:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop(Books):
+class DeployedShop(Books):
     """A shop that is deployed to a local cloud, and whose factory is in the tests' own process."""
 
     cloud: Cloud

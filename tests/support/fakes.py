@@ -1,13 +1,16 @@
-"""Stand-ins for the functions' collaborators.
+"""Stand-ins for the functions' collaborators, and for AWS.
 
 tests/unit/test_fakes.py compares the signature of every public method with the original's.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
+import boto3
 import pymysql
 import pytest
 import requests
@@ -18,6 +21,7 @@ from common import environment, messages
 from common.database import Connection, OutcomeUnknown, Send
 from common.server_clock import ServerClock
 from common.store import Backlog, CheckoutResult, Claim, RestockResult, Store
+from settings import REGION
 from tests.support.orders import ORDER
 
 T = TypeVar("T")
@@ -228,8 +232,9 @@ def numbered_order(number: int) -> messages.ProductionOrder:
 class FakeTopic:
     """Stands in for the module `messages`. rejected: ids of the orders that can't be published."""
 
-    rejected: set[str] = field(default_factory=set)
+    rejected: Collection[str] = ()
     tried: list[str] = field(default_factory=list)
+    published: set[str] = field(default_factory=set)
     arns: set[str] = field(default_factory=set)
 
     def publish(self, order: messages.ProductionOrder, *, topic_arn: str) -> None:
@@ -237,6 +242,7 @@ class FakeTopic:
         self.arns.add(topic_arn)
         if order.order_id in self.rejected:
             raise ConnectionError(f"{order.requester} {order.callback_token}")
+        self.published.add(order.order_id)
 
 
 @dataclass
@@ -274,6 +280,7 @@ class FakeServer:
 
     errors: list[Exception] = field(default_factory=list)
     logins: list[tuple[str, str, str | None]] = field(default_factory=list)
+    deadlines: list[float] = field(default_factory=list)
     connections: list[FakeConnection] = field(default_factory=list)
 
     def connect(
@@ -286,6 +293,7 @@ class FakeServer:
         until: float,
     ) -> pymysql.Connection:
         self.logins.append((user, password, name))
+        self.deadlines.append(until)
         if self.errors:
             raise self.errors.pop(0)
         self.connections.append(FakeConnection())
@@ -344,3 +352,21 @@ class FakeFactory(HTTPAdapter):
         monkeypatch.setattr(
             HTTPAdapter, "send", lambda _, request, **options: self.send(request, **options)
         )
+
+
+def fake_client(service: str, **operations: Callable[..., dict[str, Any]]) -> Any:
+    """Return a boto3 client that calls these functions instead of AWS.
+
+    The client itself checks the parameters first, as it always does. operations: operation, such
+    as FilterLogEvents → a function that takes its parameters and returns its response.
+    """
+
+    def respond(
+        model: Any, params: dict[str, Any], **_: object
+    ) -> tuple[SimpleNamespace, dict[str, Any]]:
+        parameters = json.loads(params["body"])
+        return SimpleNamespace(status_code=200), operations[model.name](**parameters)
+
+    client = boto3.client(service, region_name=REGION)
+    client.meta.events.register("before-call", respond)
+    return client

@@ -103,7 +103,8 @@ def test_handler_posts_the_order_as_the_factory_expects_it(
 ) -> None:
     assert handle(consumer, record()) == []
     (request,) = factory.requests
-    assert (request.method, request.url) == ("POST", "http://factory.test/api/manufactures")
+    assert request.method == "POST"
+    assert request.url == "http://factory.test/api/manufactures"
     assert request.headers["Content-Type"] == "application/json"
     assert request.headers["Idempotency-Key"] == "order-0"
     assert json.loads(request.body or b"") == {

@@ -87,8 +87,10 @@ def test_connection_has_the_session_that_the_procedures_expect(
 ) -> None:
     monkeypatch.setattr(pymysql.Connection, "connect", lambda self, sock: None)
     connection = vars(connect(FakeSocket(), monkeypatch))
-    assert (connection["host"], connection["port"]) == ("database.test", 13306)
-    assert (connection["charset"], connection["autocommit_mode"]) == ("utf8mb4", True)
+    assert connection["host"] == "database.test"
+    assert connection["port"] == 13306
+    assert connection["charset"] == "utf8mb4"
+    assert connection["autocommit_mode"] is True
     assert connection["init_command"].endswith("ISOLATION LEVEL READ COMMITTED")
 
 

@@ -94,12 +94,11 @@ def checkout_of(quantity: int) -> dict[str, Any]:
 def test_failure_of_a_handler_is_logged(error: Exception, lines: Lines) -> None:
     http_api.endpoint(failing(error))({}, None)
     ((logger, level, message, fields),) = lines()
-    assert (logger, level) == ("common.http_api", "ERROR")
+    assert logger == "common.http_api"
+    assert level == "ERROR"
     if isinstance(error, DatabaseUnavailable):
-        assert (message, fields) == (
-            "database unavailable",
-            {"reason": "OperationalError 2003"},
-        )
+        assert message == "database unavailable"
+        assert fields == {"reason": "OperationalError 2003"}
     else:
         assert message == "unexpected error"
         assert fields.keys() == {"reason", "stack"}

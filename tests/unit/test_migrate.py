@@ -15,6 +15,7 @@ import pytest
 from common import database, deadline, failures
 from migrate import checksums, users
 from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
+from tests.support.fakes import FakeServer
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -232,19 +233,6 @@ class Connected(Exception):
     """Ends the migration where it would connect to the database."""
 
 
-class FakeConnect:
-    """Records the arguments of `connect`, and ends the migration there."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, object]] = []
-
-    def __call__(
-        self, config: object, *, user: str, password: str, name: str | None, until: float
-    ) -> None:
-        self.calls.append({"user": user, "password": password, "name": name, "until": until})
-        raise Connected
-
-
 @pytest.fixture
 def secrets(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Create the secrets of the master user and of the functions' users."""
@@ -259,10 +247,10 @@ def secrets(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def connect(migrate: ModuleType, secrets: None, monkeypatch: pytest.MonkeyPatch) -> FakeConnect:
-    connect = FakeConnect()
-    monkeypatch.setattr(migrate, "connect", connect)
-    return connect
+def server(migrate: ModuleType, secrets: None, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    server = FakeServer(errors=[Connected()])
+    monkeypatch.setattr(migrate, "connect", server.connect)
+    return server
 
 
 def run(migrate: ModuleType) -> None:
@@ -272,15 +260,14 @@ def run(migrate: ModuleType) -> None:
 
 
 def test_migration_logs_in_as_the_master_without_a_schema(
-    migrate: ModuleType, connect: FakeConnect
+    migrate: ModuleType, server: FakeServer
 ) -> None:
     run(migrate)
-    (call,) = connect.calls
-    assert (call["user"], call["password"], call["name"]) == ("admin", "master-password", None)
+    assert server.logins == [("admin", "master-password", None)]
 
 
 def test_secrets_are_read_with_the_timeouts_of_a_migration(
-    migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A failed read fails the deployment, and the network interface of the function is new."""
     read: list[deadline.ClientTimeouts] = []
@@ -296,7 +283,7 @@ def test_secrets_are_read_with_the_timeouts_of_a_migration(
 
 
 def test_deadline_includes_the_time_to_read_the_secrets(
-    migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The migration ends before the function times out, so that its error is reported."""
     began = clock = time.monotonic()
@@ -309,26 +296,26 @@ def test_deadline_includes_the_time_to_read_the_secrets(
     monkeypatch.setattr(migrate.time, "monotonic", lambda: clock)
     monkeypatch.setattr(migrate, "secret", secret)
     run(migrate)
-    assert connect.calls[0]["until"] == began + 13 * 60
+    assert server.deadlines == [began + 13 * 60]
 
 
 def test_user_without_a_secret_stops_the_migration(
-    migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("USER_SECRET_ARNS", os.environ["USER_SECRET_ARNS"].partition(",")[0])
     with pytest.raises(migrate.MigrationFailed, match="shop_restock_password"):
         migrate.handler({}, None)
-    assert connect.calls == []
+    assert server.logins == []
 
 
 def test_changed_file_stops_the_migration(
-    migrate: ModuleType, connect: FakeConnect, folder: Path, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "0003_purchase.sql").write_text("CREATE TABLE purchase (id INT)")
     monkeypatch.setattr(migrate, "MIGRATIONS", folder)
     with pytest.raises(migrate.MigrationFailed, match=r"^0003_purchase\.sql was changed"):
         migrate.handler({}, None)
-    assert connect.calls == []
+    assert server.logins == []
 
 
 def test_every_changed_file_is_named(folder: Path, migrate: ModuleType) -> None:
@@ -341,9 +328,9 @@ def test_every_changed_file_is_named(folder: Path, migrate: ModuleType) -> None:
 
 
 def test_unusual_database_name_stops_the_migration(
-    migrate: ModuleType, connect: FakeConnect, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_NAME", "shop; DROP TABLE product")
     with pytest.raises(migrate.MigrationFailed, match="database name"):
         migrate.handler({}, None)
-    assert connect.calls == []
+    assert server.logins == []

@@ -148,10 +148,8 @@ def test_checkout_sells_an_integer_quantity(
     literal: str, quantity: int, sales: ModuleType, store: FakeSalesStore
 ) -> None:
     status, body = checkout(sales, f'{{"{QUANTITY}": {literal}}}')
-    assert (status, body) == (
-        200,
-        {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7},
-    )
+    assert status == 200
+    assert body == {"message": "구매 완료! 남은 재고: 7", "purchased": True, "stock": 7}
     assert [request["quantity"] for request in store.checkouts] == [quantity]
 
 
@@ -183,13 +181,15 @@ def test_checkout_names_the_quantity_when_it_is_out_of_range(
 ) -> None:
     """Such a literal is valid JSON, so the message is about the quantity and not about the body."""
     status, body = checkout(sales, f'{{"{QUANTITY}": {literal}}}')
-    assert (status, body) == (400, {"message": f"{QUANTITY}는 1 이상 1000 이하의 정수여야 합니다"})
+    assert status == 400
+    assert body == {"message": f"{QUANTITY}는 1 이상 1000 이하의 정수여야 합니다"}
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
 def test_checkout_rejects_python_constants_as_json(literal: str, sales: ModuleType) -> None:
     status, body = checkout(sales, f'{{"{QUANTITY}": {literal}}}')
-    assert (status, body) == (400, {"message": "요청 본문이 올바른 JSON이 아닙니다"})
+    assert status == 400
+    assert body == {"message": "요청 본문이 올바른 JSON이 아닙니다"}
 
 
 @pytest.mark.parametrize(
@@ -369,7 +369,8 @@ def test_product_id_that_is_not_a_string_is_rejected_by_name(
     value: object, sales: ModuleType, store: FakeSalesStore
 ) -> None:
     status, body = checkout(sales, {QUANTITY: 5, PRODUCT: value})
-    assert (status, body) == (400, {"message": f"{PRODUCT}는 문자열이어야 합니다"})
+    assert status == 400
+    assert body == {"message": f"{PRODUCT}는 문자열이어야 합니다"}
     assert store.checkouts == []
 
 
@@ -631,9 +632,10 @@ def test_checkout_passes_publish_within_to_the_store(
 def test_each_order_has_its_own_id_and_secret_token(
     out_of_stock: ModuleType, store: FakeSalesStore
 ) -> None:
-    for _ in range(20):
+    for number in range(20):
         _, response = checkout(out_of_stock, {QUANTITY: 12})
-        assert store.checkouts[-1]["callback_token"] not in json.dumps(response)
+        token = store.checkouts[-1]["callback_token"]
+        assert token not in json.dumps(response), f"order {number}"
     ids = {request["order_id"] for request in store.checkouts}
     tokens = {request["callback_token"] for request in store.checkouts}
     assert len(ids) == len(store.checkouts)

@@ -12,7 +12,7 @@ from pathlib import Path
 from local.database.mariadb import SEARCH_PATH
 from settings import PROJECT
 from tests.support.books import NAME
-from tests.support.database_shop import Shop, arrive, buy, order_more
+from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.schema import data
 
 FOLDER = Path(__file__).parent
@@ -30,7 +30,7 @@ def release() -> str:
     return match[1]
 
 
-def trade(shop: Shop) -> None:
+def trade(shop: DatabaseShop) -> None:
     """Leave rows of each kind: purchases, keys and outcomes, and orders in each status."""
     store = shop.store()
     buy(store, 2, requester="홍길동", order_id="bought")
@@ -54,7 +54,7 @@ def trade(shop: Shop) -> None:
         cursor.execute("CALL cancel_checkout('cancelled')")
 
 
-def test_release_is_dumped_with_rows_in_every_table(shop: Shop) -> None:
+def test_release_is_dumped_with_rows_in_every_table(shop: DatabaseShop) -> None:
     trade(shop)
     assert {status for _, status, _ in shop.orders()} == {
         "requested",
