@@ -57,10 +57,18 @@ def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> DatabaseShop
     return shop
 
 
+@pytest.fixture(params=[1, 16], ids=["one row", "16 slots"])
+def slots(request: pytest.FixtureRequest) -> int:
+    """Return the number of rows that the products' stock is spread over."""
+    return int(request.param)
+
+
 @pytest.fixture
-def shop(empty_shop: DatabaseShop) -> DatabaseShop:
+def shop(empty_shop: DatabaseShop, slots: int) -> DatabaseShop:
     """Create a new shop: ten donuts, nothing sold, nothing ordered."""
     empty_shop.migrate()
+    if slots != 1:
+        empty_shop.set_slots(slots)
     return empty_shop
 
 

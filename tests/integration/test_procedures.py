@@ -21,9 +21,9 @@ def edited(old: str, new: str) -> list[str]:
 
 UNCHANGED = edited("", "")
 CHANGES = {
-    "body": edited("stock + v_quantity", "stock + 2 * v_quantity"),
+    "body": edited("v_quantity, NULL", "2 * v_quantity, NULL"),
     "comment in the body": edited("restock: BEGIN", "restock: BEGIN -- looked at"),
-    "white space": edited("stock + v_quantity", "stock +  v_quantity"),
+    "white space": edited("v_quantity, NULL", "v_quantity,  NULL"),
     "trailing statement": edited("AS stock;\nEND", "AS stock;\n    DO 1;\nEND"),
     "parameter": edited("p_slug           VARCHAR(64)", "p_slug           VARCHAR(65)"),
     "comment among the parameters": edited("restock(\n", "restock( -- looked at\n"),

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
+from pymysql.cursors import DictCursor
 
 from local.database.mariadb import MariaDb
+from settings import PROJECT
 
 NAME = "shop"
 """The name of the schema."""
+BOOKS = (PROJECT / "operations/books.sql").read_text()
 
 
 def owner(server: MariaDb) -> pymysql.Connection:
@@ -32,10 +35,7 @@ def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """The tables that tests compare with the responses: product, purchase and production_order.
-
-    The books balance if the stock is what there was, plus what has arrived, minus what was sold.
-    """
+    """The tables that tests compare with the responses."""
 
     server: MariaDb
 
@@ -45,21 +45,51 @@ class Books:
     def sql(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return sql(self.server, statement, values)
 
+    def stocks(self) -> dict[str, int]:
+        """Return how many pieces there are of each product, by slug."""
+        return {line["slug"]: line["stock"] for line in self.lines()}
+
     def stock(self) -> int:
         """Return how many donuts there are."""
-        ((stock,),) = self.sql("SELECT stock FROM product WHERE slug = 'donut'")
-        return int(stock)
+        return self.stocks()["donut"]
 
-    def set_stock(self, stock: int) -> None:
-        self.sql("UPDATE product SET stock = %s WHERE slug = 'donut'", (stock,))
+    def set_stock(self, stock: int, *, slug: str = "donut") -> None:
+        """Count the stock and find this much, whatever the books say."""
+        self.sql("CALL stocktake(%s, %s, 'a test', 'a test')", (slug, stock))
+
+    def set_slots(self, slots: int, *, slug: str = "donut") -> None:
+        """Spread the product over so many slots, as the catalogue does."""
+        with self.owner() as connection, connection.cursor() as cursor:
+            connection.begin()
+            cursor.execute("SELECT product_id FROM product WHERE slug = %s", (slug,))
+            (product_id,) = cursor.fetchone() or (None,)
+            cursor.execute("CALL change_stock(%s, 0, %s, @changed, @stock)", (product_id, slots))
+            connection.commit()
 
     def add_product(self, slug: str, *, product_id: str, stock: int) -> None:
-        """Add a product beside the donut."""
+        """Add a product beside the donut, with as many slots."""
         self.sql(
             "INSERT INTO product (product_id, slug, sku, name, price, stock, factory_id)"
-            " VALUES (%s, %s, %s, '베이글', 1, %s, 'FF-500293')",
-            (product_id, slug, slug, stock),
+            " VALUES (%s, %s, %s, '베이글', 1, 0, 'FF-500293')",
+            (product_id, slug, slug),
         )
+        ((slots,),) = self.sql("SELECT slots FROM product WHERE slug = 'donut'")
+        self.set_slots(slots, slug=slug)
+        self.set_stock(stock, slug=slug)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what `make books` prints, for each product a line."""
+        with self.owner() as connection, connection.cursor(DictCursor) as cursor:
+            cursor.execute(BOOKS)
+            return [
+                {name: int(value) if name != "slug" else value for name, value in line.items()}
+                for line in cursor.fetchall()
+            ]
+
+    def assert_balanced(self) -> None:
+        """Check that each product's stock is its entries, minus its purchases, plus its arrivals."""
+        for line in self.lines():
+            assert line["difference"] == 0, line
 
     def purchases(self) -> list[tuple[int, str]]:
         """Return quantity and requester of each purchase, in their order."""
