@@ -3,6 +3,7 @@
 The CDK reads the catalogue, too, so that a mistake stops the synthesis.
 """
 
+import re
 import tomllib
 import uuid
 from collections import Counter
@@ -65,6 +66,9 @@ class Rule:
     description: str
 
 
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def identifier(max_length: int) -> Rule:
     """Return the rule for a value that is part of a URL or of a message's attribute."""
     return Rule(
@@ -82,6 +86,10 @@ def whole_number(low: int, high: int) -> Rule:
     )
 
 
+PRODUCT_ID = Rule(
+    is_valid=lambda value: isinstance(value, str) and UUID.fullmatch(value) is not None,
+    description="a UUID in lower case",
+)
 NAME = Rule(
     is_valid=lambda value: (
         isinstance(value, str)
@@ -94,7 +102,7 @@ NAME = Rule(
 FACTORY: Mapping[str, Rule] = {"factory_id": identifier(limits.TEXT), "name": NAME}
 PRODUCT: Mapping[str, Rule] = {
     "slug": identifier(limits.SLUG),
-    "product_id": identifier(limits.PRODUCT_ID),
+    "product_id": PRODUCT_ID,
     "sku": identifier(SKU),
     "name": NAME,
     "price": whole_number(0, MAX_NUMBER),
@@ -111,9 +119,12 @@ def load(file: Path = FILE) -> Catalogue:
     """Return the catalogue. Raises CatalogueInvalid with a sentence for each mistake."""
     try:
         declared = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CatalogueInvalid(f"{file.name}: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CatalogueInvalid(f"{file.name} is not TOML: {error}.") from error
-    entries = {kind: _with_defaults(declared.get(kind)) for kind in UNIQUE}
+    entries = {kind: _tables(declared.get(kind)) for kind in UNIQUE}
+    entries["product"] = [_with_defaults(entry) for entry in entries["product"]]
     if mistakes := list(_mistakes(declared, entries)):
         raise CatalogueInvalid(" ".join(f"{file.name}: {mistake}." for mistake in mistakes))
     return Catalogue(
@@ -127,16 +138,16 @@ def product_id_of(slug: str) -> str:
     return str(uuid.uuid5(NAMESPACE, slug))
 
 
-def _with_defaults(entries: object) -> list[dict[str, Any]]:
-    """Return the entries of one kind, with the values that an entry may leave out."""
-    tables = entries if isinstance(entries, list) else []
-    return [
-        {"product_id": product_id_of(entry["slug"]), "slots": 1} | entry
-        if isinstance(entry.get("slug"), str)
-        else entry
-        for entry in tables
-        if isinstance(entry, dict)
-    ]
+def _tables(value: object) -> list[dict[str, Any]]:
+    """Return the entries of one kind, without what is not a table."""
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
+
+
+def _with_defaults(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a product's entry with the values that it may leave out."""
+    slug = entry.get("slug")
+    product_id = {"product_id": product_id_of(slug)} if isinstance(slug, str) else {}
+    return {"slots": 1, **product_id, **entry}
 
 
 def _mistakes(
@@ -148,14 +159,18 @@ def _mistakes(
             yield f"{kind!r} is neither [[factory]] nor [[product]]"
         elif not isinstance(value, list) or len(entries[kind]) != len(value):
             yield f"write each {kind} as [[{kind}]]"
+    if declared.get("product", []) == []:
+        yield "there is no [[product]]"
     for kind, rules in (("factory", FACTORY), ("product", PRODUCT)):
         for number, entry in enumerate(entries[kind], 1):
             yield from _mistakes_of_entry(f"{kind} {number}", entry, rules)
         for key in UNIQUE[kind]:
-            values = [str(entry[key]) for entry in entries[kind] if key in entry]
-            for value, count in Counter(values).items():
-                if count > 1:
-                    yield f"{count} entries have the {key} {value}"
+            values = Counter(str(entry[key]) for entry in entries[kind] if key in entry)
+            yield from (
+                f"{count} entries have the {key} {value}"
+                for value, count in values.items()
+                if count > 1
+            )
     factories = [entry.get("factory_id") for entry in entries["factory"]]
     for entry in entries["product"]:
         if "factory_id" in entry and entry["factory_id"] not in factories:

@@ -52,12 +52,15 @@ def _apply(cursor: pymysql.cursors.Cursor, catalogue: Catalogue) -> list[str]:
     rows = [Row(**dict(zip(COLUMNS, row, strict=True))) for row in cursor.fetchall()]
     if conflicts := list(_conflicts(catalogue.products, rows)):
         raise Conflict(" ".join(conflicts))
+    cursor.execute("SELECT factory_id, name FROM factory")
+    factory_names = dict(cursor.fetchall())
     for factory in catalogue.factories:
-        cursor.execute(
-            "INSERT INTO factory (factory_id, name) VALUES (%s, %s)"
-            " ON DUPLICATE KEY UPDATE name = VALUES(name)",
-            (factory.factory_id, factory.name),
-        )
+        if factory_names.get(factory.factory_id) != factory.name:
+            cursor.execute(
+                "INSERT INTO factory (factory_id, name) VALUES (%s, %s)"
+                " ON DUPLICATE KEY UPDATE name = VALUES(name)",
+                (factory.factory_id, factory.name),
+            )
     existing = {row.slug: row for row in rows}
     changed = [
         product.slug
