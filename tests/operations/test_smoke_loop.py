@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeShop]:
     for name, seconds in (("PAUSE", 0.01), ("AWAKE_WITHIN", 0.3), ("TIMEOUT", 0.3)):
         monkeypatch.setattr(operation, name, seconds)
-    monkeypatch.setattr(operation, "_depths", lambda settings: "")
+    monkeypatch.setattr(operation, "_describe_queues", lambda settings: "")
     with FakeShop() as server:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
