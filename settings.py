@@ -334,6 +334,13 @@ class Settings:
             yield "endpoint_zones must be between 0 and the number of availability_zones"
         if not 1 <= self.max_quantity <= 1_000_000:
             yield "max_quantity must be between 1 and 1,000,000"
+        for name in ("publish_within", "overdue_after", "retry_delay"):
+            if getattr(self, name) < 1:
+                yield f"{name} must be at least 1 second"
+        if self.max_reminders < 0:
+            yield "max_reminders must not be negative"
+        if not 2 <= self.consumer_concurrency <= 1000:
+            yield "consumer_concurrency must be between 2 and 1000, as Lambda requires for a queue"
         if self.idempotency_retention < 24 * 3600:
             yield "idempotency_retention must be at least 24 hours, as the contract promises"
         if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():

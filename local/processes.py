@@ -1,7 +1,7 @@
 """Run processes in the background that outlive the command which started them.
 
 A record in a file tells the next command which process to look at or to stop. It holds the process
-id and the start time, because the system reuses process ids.
+id and, because the system reuses process ids, a text that identifies the process.
 """
 
 import json
@@ -24,11 +24,6 @@ from local.files import write_whole
 
 RECORD_VARIABLE = "LOCAL_PROCESS_RECORD"
 """A variable of every background process. Its value is the path of the process's record."""
-CLOCK_TOLERANCE = 2.0
-"""Seconds by which two readings of one process's wall-clock start time may differ.
-
-Records of older versions hold that time instead of an identity.
-"""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -55,15 +50,12 @@ class Background:
         record = self._read_record()
         try:
             process = psutil.Process(record["pid"])
-            if "identity" in record:
-                same = record["identity"] == _identity(process)
-            else:
-                same = abs(process.create_time() - record["started"]) < CLOCK_TOLERANCE
+            is_same = record["identity"] == _identity(process)
         except (ValueError, TypeError, KeyError):
             return self._find_by_variable()
         except (OSError, psutil.Error):
             return None
-        return process if same and _is_alive(process) else None
+        return process if is_same and _is_alive(process) else None
 
     @property
     def pid(self) -> int | None:

@@ -2,7 +2,7 @@
 
 Where orders are not real, order more than the stock and follow the order until it arrives. In prod,
 order nothing unless `--order` is given; check the relay's metric and the dead-letter queue instead.
-An error message names the hop that failed, as far as it is visible from outside.
+An error message names the hop that failed, as far as it can be seen from outside.
 """
 
 import argparse
@@ -31,19 +31,22 @@ AWAKE_WITHIN = 60
 """Seconds until the first response, which may have to wait for a cold start."""
 ARRIVES_WITHIN = {"local": 60.0}
 ARRIVES_WITHIN_ON_AWS = 300.0
-"""Seconds. The factory takes one minute, and an order that sales did not publish up to two more."""
+"""Seconds until the order arrives.
+
+The factory takes one minute. If the relay has to publish the order, that takes up to two more.
+"""
 METRIC_WITHIN = 300.0
 """Seconds until CloudWatch has the metric of a run of the relay.
 
-The next full minute begins within one minute, the run is a minute later at most, and CloudWatch may
-be minutes late.
+Only runs after the next full minute count, which begins within one minute. The first such run is at
+most another minute later, and CloudWatch may be minutes late.
 """
 PAUSE = 1.0
 """Seconds between two attempts."""
 TIMEOUT = 10
 """Seconds per request."""
 TRIES = 3
-"""Attempts to order more than the stock, which may grow in between."""
+"""Attempts to order more than the stock, which may grow between reading it and the checkout."""
 
 QUEUE_DEPTH = (
     "ApproximateNumberOfMessages",
@@ -58,7 +61,7 @@ class Failed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """A production order, with the checkout that it comes from."""
+    """A production order, and the checkout that created it."""
 
     order_id: str
     quantity: int
@@ -105,31 +108,35 @@ class ShopApi:
         return stock
 
 
-def wait_until_awake(shop: ShopApi, *, within: float) -> int:
+def wait_until_awake(api: ShopApi, *, within: float) -> int:
     """Wait until the shop responds, and return the stock. Raises Failed with the last problem."""
-    return _tried(shop.stock, hop="API → sales → database", within=within)
+    return _retry(api.stock, hop="API → sales → database", within=within)
 
 
-def buy_surplus(shop: ShopApi, *, stock: int, max_quantity: int) -> None:
+def buy_surplus(api: ShopApi, *, stock: int, max_quantity: int) -> None:
     """Buy max_quantity, repeatedly if needed, if no order could exceed the stock. Raises Failed.
 
-    The order of a test that failed may arrive after it, and then nobody buys what it adds. After
-    some failures in a row the stock is above max_quantity.
+    The order of an earlier run that failed may arrive after that run, and then nobody buys what it
+    adds. After several such runs the stock is above max_quantity.
     """
     for _ in range(min(TRIES, stock // max_quantity)):
-        _checkout(shop, quantity=max_quantity, key=str(uuid.uuid4()))
+        _check_out(api, quantity=max_quantity, key=str(uuid.uuid4()))
 
 
-def place_order(shop: ShopApi, *, max_quantity: int) -> Order:
-    """Ask for one more than the stock. Raises Failed, also if that is above max_quantity."""
+def order_more(api: ShopApi, *, max_quantity: int) -> Order:
+    """Check out one more than the stock, and return the resulting production order.
+
+    Raises Failed, also if that quantity is above max_quantity.
+    """
     for _ in range(TRIES):
-        quantity = wait_until_awake(shop, within=TIMEOUT) + 1
+        quantity = wait_until_awake(api, within=TIMEOUT) + 1
         if quantity > max_quantity:
             raise Failed(
-                f"nothing was ordered: it takes {quantity} to exceed the stock, and max_quantity is {max_quantity}"
+                f"nothing was ordered: it takes {quantity} to exceed the stock,"
+                f" and max_quantity is {max_quantity}"
             )
         key = str(uuid.uuid4())
-        response = _checkout(shop, quantity=quantity, key=key)
+        response = _check_out(api, quantity=quantity, key=key)
         order_id = response.get("order_id")
         if response.get("purchased") is False and isinstance(order_id, str):
             return Order(order_id=order_id, quantity=quantity, key=key, response=response)
@@ -140,89 +147,90 @@ def place_order(shop: ShopApi, *, max_quantity: int) -> Order:
     )
 
 
-def _checkout(shop: ShopApi, *, quantity: int, key: str) -> dict[str, Any]:
+def _check_out(api: ShopApi, *, quantity: int, key: str) -> dict[str, Any]:
     """Check out, and return the response. Raises Failed.
 
     A failed request is repeated, which the key makes safe.
     """
     body = {"MessageAttributeProductCnt": quantity, "requester": REQUESTER}
 
-    def checkout() -> dict[str, Any]:
-        status, response = shop.call("POST", "/checkout", body, {"Idempotency-Key": key})
+    def check_out_once() -> dict[str, Any]:
+        status, response = api.call("POST", "/checkout", body, {"Idempotency-Key": key})
         if status != 200:
             raise Failed(f"POST /checkout returns {status} {response}")
         return response
 
-    return _tried(checkout, hop="checkout", within=2 * TIMEOUT)
+    return _retry(check_out_once, hop="checkout", within=2 * TIMEOUT)
 
 
-def require_same_response(shop: ShopApi, order: Order) -> None:
+def require_same_response(api: ShopApi, order: Order) -> None:
     """Repeat the checkout with its Idempotency-Key. Raises Failed if the response differs."""
-    repeated = _checkout(shop, quantity=order.quantity, key=order.key)
+    repeated = _check_out(api, quantity=order.quantity, key=order.key)
     if repeated != order.response:
         raise Failed(
             f"checkout: a repeated Idempotency-Key returns {repeated} instead of {order.response}"
         )
 
 
-def require_rejection(shop: ShopApi, *, order_id: str) -> None:
-    """Call back with a wrong token. Raises Failed if that is not rejected."""
+def require_rejection(api: ShopApi, *, order_id: str) -> None:
+    """Call back with a wrong token. Raises Failed if the callback is not rejected."""
 
-    def forge() -> int:
+    def forge_callback() -> int:
         token = secrets.token_urlsafe(24)
-        status, response = shop.call("POST", f"/product/donut?order={order_id}&token={token}", {})
+        status, response = api.call("POST", f"/product/donut?order={order_id}&token={token}", {})
         if status >= 500:
             raise Failed(f"POST /product/donut returns {status} {response}")
         return status
 
-    if (status := _tried(forge, hop="callback", within=2 * TIMEOUT)) != 403:
+    status = _retry(forge_callback, hop="callback", within=2 * TIMEOUT)
+    if status != 403:
         raise Failed(f"callback: a forged one returns {status} instead of 403")
 
 
-def follow(shop: ShopApi, order_id: str, *, settings: Settings, within: float) -> None:
-    """Wait until the order has arrived. Raises Failed, which names the hop that the order reached."""
+def wait_until_arrived(api: ShopApi, order_id: str, *, settings: Settings, within: float) -> None:
+    """Wait until the order has arrived. Raises Failed, which names the hop the order has reached."""
     deadline = time.monotonic() + within
-    while (status := _status(shop, order_id)) != "arrived":
+    while (status := _read_status(api, order_id)) != "arrived":
         if status == "stuck" or time.monotonic() > deadline:
-            raise Failed(_where(status, order_id, settings=settings, within=within))
+            raise Failed(_explain(status, order_id, settings=settings, within=within))
         time.sleep(PAUSE)
 
 
-def _status(shop: ShopApi, order_id: str) -> str:
-    """Return the order's status, or `unknown` and why."""
+def _read_status(api: ShopApi, order_id: str) -> str:
+    """Return the order's status, or `unknown` with the reason why it can't be read."""
     try:
-        code, order = shop.call("GET", f"/order/{order_id}")
+        code, order = api.call("GET", f"/order/{order_id}")
     except (OSError, ValueError) as error:
         return f"unknown: {error}"
     return str(order.get("status")) if code == 200 else f"unknown: GET /order returns {code}"
 
 
-def _where(status: str, order_id: str, *, settings: Settings, within: float) -> str:
-    """Return the hop at which an order with this status is, and where to look."""
-    make = "make" if settings.name == "local" else f"ENV={settings.name} make"
+def _explain(status: str, order_id: str, *, settings: Settings, within: float) -> str:
+    """Return a sentence that names the hop of an order with this status, and where to look."""
+    logs = "`make logs`" if settings.name == "local" else f"`ENV={settings.name} make logs`"
+    overdue = f"order {order_id} is still `{status}` after {within:.0f} s"
     match status:
         case "requested":
-            return (
-                f"outbox → SNS: order {order_id} is still `requested` after {within:.0f} s, so neither sales nor the "
-                f"relay could publish it: look for `left to the relay` and `not published` in `{make} logs`"
-            )
+            hop = "outbox → SNS"
+            problem = f"{overdue}, so neither sales nor the relay could publish it"
+            advice = f"look for `left to the relay` and `not published` in {logs}"
         case "published":
-            return (
-                f"queue → consumer → factory → callback: order {order_id} is still `published` after {within:.0f} s"
-                f"{_depths(settings)}: look for `not placed` in `{make} logs`, and at the dead-letter queue"
-            )
+            hop = "queue → consumer → factory → callback"
+            problem = f"{overdue}{_describe_queues(settings)}"
+            advice = f"look for `not placed` in {logs}, and at the dead-letter queue"
         case "stuck":
-            return f"factory → callback: order {order_id} is `stuck`, because the factory never called back"
-    return f"order: the status of {order_id} is {status}"
+            return f"factory → callback: order {order_id} is `stuck`: the factory never called back"
+        case _:
+            return f"order: the status of {order_id} is {status}"
+    return f"{hop}: {problem}: {advice}"
 
 
-def _depths(settings: Settings) -> str:
-    """Return how many messages are in both queues, as text; empty if AWS does not say."""
-    with suppress(Exception):  # that the order has not arrived is what must be reported
+def _describe_queues(settings: Settings) -> str:
+    """Return how many messages both queues hold, as text; empty if AWS does not say."""
+    with suppress(Exception):  # the failure to report is that the order has not arrived
         sqs = aws.client("sqs")
-        queue, dead = (
-            depth(sqs, settings.message_name(name)) for name in ("stock_queue", "stock_dlq")
-        )
+        queue = depth(sqs, settings.message_name("stock_queue"))
+        dead = depth(sqs, settings.message_name("stock_dlq"))
         return f" ({queue} message(s) in the queue, {dead} in the dead-letter queue)"
     return ""
 
@@ -230,47 +238,45 @@ def _depths(settings: Settings) -> str:
 def depth(sqs: Any, name: str) -> int:
     """Return the number of messages in a queue, in flight or not. Raises botocore's errors."""
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))[
-        "Attributes"
-    ]
-    return sum(int(attributes.get(attribute, 0)) for attribute in QUEUE_DEPTH)
+    response = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))
+    return sum(int(response["Attributes"].get(attribute, 0)) for attribute in QUEUE_DEPTH)
 
 
-def buy_what_arrived(shop: ShopApi, order: Order) -> None:
-    """Buy the order's quantity, so that the stock is what it was.
+def buy_what_arrived(api: ShopApi, order: Order) -> None:
+    """Buy the order's quantity, so that the stock is what it was before the order.
 
     Otherwise each deployment would double the stock, until it is above max_quantity.
     """
-    if shop.stock() >= order.quantity:
-        _checkout(shop, quantity=order.quantity, key=str(uuid.uuid4()))
+    if api.stock() >= order.quantity:
+        _check_out(api, quantity=order.quantity, key=str(uuid.uuid4()))
 
 
 def require_relay(cloudwatch: Any, *, settings: Settings, since: datetime, within: float) -> None:
     """Wait until CloudWatch has a run of the relay that left nothing unpublished. Raises Failed.
 
-    since: when the run may have begun at the earliest. CloudWatch only says in which minute it was,
-    so the minute that has begun already does not count: its run may be that of the old function.
+    since: the earliest start of a run that counts. CloudWatch only says in which minute a run was.
+    A run in the minute of `since` may have been before it, so that minute does not count.
     """
     minute = since.replace(second=0, microsecond=0)
     first = minute if minute == since else minute + timedelta(minutes=1)
     deadline = time.monotonic() + within
-    while problem := _relay_problem(cloudwatch, settings, first):
+    while problem := _find_problem_of_relay(cloudwatch, settings, first):
         if time.monotonic() > deadline:
             raise Failed(problem)
         time.sleep(PAUSE)
 
 
-def _relay_problem(cloudwatch: Any, settings: Settings, first: datetime) -> str | None:
+def _find_problem_of_relay(cloudwatch: Any, settings: Settings, first: datetime) -> str | None:
     """Return what is wrong with the relay's last run since the minute `first`, or None."""
-    runs = cloudwatch.get_metric_statistics(
+    response = cloudwatch.get_metric_statistics(
         Namespace=settings.metric_namespace,
         MetricName="oldest_unpublished_seconds",
         StartTime=first,
         EndTime=max(datetime.now(UTC), first) + timedelta(minutes=1),
         Period=60,
         Statistics=["Maximum"],
-    )["Datapoints"]
-    last = max(runs, key=lambda run: run["Timestamp"], default=None)
+    )
+    last = max(response["Datapoints"], key=lambda run: run["Timestamp"], default=None)
     if last is None:
         return f"outbox → relay: CloudWatch has no run of the relay since {first:%H:%M} UTC"
     if last["Maximum"] > 0:
@@ -282,15 +288,15 @@ def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
     """Raise Failed if the dead-letter queue is not empty."""
     if dead := depth(sqs, settings.message_name("stock_dlq")):
         raise Failed(
-            f"queue → consumer → factory: {dead} message(s) in the dead-letter queue: see docs/runbook.md, "
-            "StockDlqNotEmpty"
+            f"queue → consumer → factory: {dead} message(s) in the dead-letter queue:"
+            " see docs/runbook.md, StockDlqNotEmpty"
         )
 
 
-def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
-    """Repeat the attempt until it does not fail, and return its result.
+def _retry(attempt: Callable[[], T], *, hop: str, within: float) -> T:
+    """Call the attempt until it succeeds, and return its result.
 
-    Raises Failed with the last problem.
+    Raises Failed, with the hop and the last problem, if it still fails after `within` seconds.
     """
     deadline = time.monotonic() + within
     while True:
@@ -302,34 +308,50 @@ def _tried(attempt: Callable[[], T], *, hop: str, within: float) -> T:
         time.sleep(PAUSE)
 
 
-def smoke(shop: ShopApi, settings: Settings, *, order: bool, within: float) -> str:
-    """Check the shop, and return what was found. Raises Failed, and botocore's errors."""
+def check_with_an_order(api: ShopApi, settings: Settings, *, stock: int, within: float) -> str:
+    """Follow one production order until it arrives. Return what was found, or raise Failed."""
+    if settings.smoke_test_orders:
+        buy_surplus(api, stock=stock, max_quantity=settings.max_quantity)
+    order = order_more(api, max_quantity=settings.max_quantity)
+    require_same_response(api, order)
+    require_rejection(api, order_id=order.order_id)
+    wait_until_arrived(api, order.order_id, settings=settings, within=within)
+    if settings.smoke_test_orders:
+        buy_what_arrived(api, order)
+    return (
+        f"order {order.order_id} arrived, the repeated checkout returned the same response,"
+        " and a forged callback was rejected"
+    )
+
+
+def check_without_an_order(api: ShopApi, settings: Settings, *, began: datetime) -> str:
+    """Check what can be checked without an order. Return what was found, or raise Failed."""
+    require_rejection(api, order_id=str(uuid.uuid4()))
+    require_no_dead_letters(aws.client("sqs"), settings=settings)
+    cloudwatch = aws.client("cloudwatch")
+    require_relay(cloudwatch, settings=settings, since=began, within=METRIC_WITHIN)
+    return (
+        "the product can be read, a forged callback was rejected, the dead-letter queue is empty,"
+        " and the relay has run and left no order unpublished; nothing was ordered"
+    )
+
+
+def smoke(api: ShopApi, settings: Settings, *, order: bool, within: float) -> str:
+    """Check the shop, and return what was found. Raises Failed, and botocore's errors.
+
+    order: order also where orders are real. within: seconds in which the order must arrive.
+    """
     began = datetime.now(UTC)
-    stock = wait_until_awake(shop, within=AWAKE_WITHIN)
-    if not (settings.smoke_test_orders or order):
-        require_rejection(shop, order_id=str(uuid.uuid4()))
-        require_no_dead_letters(aws.client("sqs"), settings=settings)
-        require_relay(
-            aws.client("cloudwatch"), settings=settings, since=began, within=METRIC_WITHIN
-        )
-        return (
-            "the product can be read, a forged callback was rejected, the relay has run since then and left no order"
-            " unpublished, and the dead-letter queue is empty; nothing was ordered"
-        )
-    if settings.smoke_test_orders:
-        buy_surplus(shop, stock=stock, max_quantity=settings.max_quantity)
-    placed = place_order(shop, max_quantity=settings.max_quantity)
-    require_same_response(shop, placed)
-    require_rejection(shop, order_id=placed.order_id)
-    follow(shop, placed.order_id, settings=settings, within=within)
-    if settings.smoke_test_orders:
-        buy_what_arrived(shop, placed)
-    return f"order {placed.order_id} arrived, its repetition got the same response, a forged callback was rejected"
+    stock = wait_until_awake(api, within=AWAKE_WITHIN)
+    if settings.smoke_test_orders or order:
+        return check_with_an_order(api, settings, stock=stock, within=within)
+    return check_without_an_order(api, settings, began=began)
 
 
 def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
-    """Return the URL that `make up` or the last deployment wrote.
+    """Return the URL of the shop's API, as `make up` or the last deployment wrote it.
 
+    outputs: the file of `cdk deploy`. endpoint: the file of `make up`, which is read instead.
     Raises Failed, OSError and ValueError.
     """
     if endpoint:

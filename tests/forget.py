@@ -3,7 +3,7 @@
 CONTRIBUTING.md lists the steps of each kind of change. For each kind, this program makes a real
 change in a copy of the tree, and runs the tests of its steps, which must pass. Then it makes the
 change again without one of the steps. The test of that step must fail, with a message that says
-what to do. The program prints each message.
+what to do. The program prints each message with the time it took, and the total at the end.
 
 `make forget` goes through all kinds, `KIND=route make forget` through one. tests/forgotten.py has
 the changes.
@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -96,8 +97,17 @@ def problem_without(kind: Kind, forgotten: Step) -> str | None:
     return None
 
 
-def check(kind: Kind) -> list[tuple[str, str | None]]:
-    """Return a line for the whole change and for each step, each with its problem, if any."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result of one attempt at a change. problem: None if the tests did what they should."""
+
+    line: str
+    problem: str | None
+    seconds: float
+
+
+def check(kind: Kind) -> Iterator[Result]:
+    """Yield the results of the whole change and of the change without each step."""
     runs: dict[str, Callable[[], str | None]] = {
         f"{kind.name}, complete: its tests pass": lambda: problem_of_the_whole_change(kind)
     }
@@ -105,20 +115,30 @@ def check(kind: Kind) -> list[tuple[str, str | None]]:
         runs[f"{kind.name} without {step.name}: {step.says}"] = (
             lambda step=step: problem_without(kind, step)  # type: ignore[misc]  # bound early
         )
+
+    def timed(line: str) -> Result:
+        began = time.monotonic()
+        problem = runs[line]()
+        return Result(line=line, problem=problem, seconds=time.monotonic() - began)
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        return list(zip(runs, pool.map(lambda run: run(), runs.values()), strict=True))
+        yield from pool.map(timed, runs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.forget", description=__doc__)
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="default: all")
-    failures = 0
+    began = time.monotonic()
+    results = []
     for name in parser.parse_args().kinds or KINDS:
-        for line, problem in check(KINDS[name]):
-            print(f"{'FAILED' if problem else 'ok':6} {line}", flush=True)
-            if problem:
-                failures += 1
-                print(problem, flush=True)
+        for result in check(KINDS[name]):
+            results.append(result)
+            status = "FAILED" if result.problem else "ok"
+            print(f"{status:6} {result.seconds:4.0f} s  {result.line}", flush=True)
+            if result.problem:
+                print(result.problem, flush=True)
+    failures = sum(result.problem is not None for result in results)
+    print(f"{len(results)} attempts in {time.monotonic() - began:.0f} s, {failures} failed")
     if failures:
         sys.exit(f"{failures} forgotten step(s) went unnoticed, or are not described")
 

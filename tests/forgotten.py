@@ -11,6 +11,7 @@ DEPLOY = ".github/workflows/deploy.yml"
 PERMISSIONS = "tests/infrastructure/test_permissions.py"
 REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
+SETTINGS_TESTS = "tests/unit/test_settings.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +300,25 @@ SETTING = Kind(
             ),
             test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-sales]",
             says="'Settings' object has no attribute 'refund_days'",
+        ),
+        Step(
+            name="the rule for its values",
+            edit=all_of(
+                insert(
+                    "settings.py",
+                    """        if self.refund_days < 1:
+            yield "refund_days must be at least 1"
+""",
+                    before="        if self.max_reminders < 0:\n",
+                ),
+                insert(
+                    SETTINGS_TESTS,
+                    '    ({"refund_days": 0}, "refund_days must be at least 1"),\n',
+                    before='    ({"publish_within": 0}, ',
+                ),
+            ),
+            test=f"{SETTINGS_TESTS}::test_every_setting_has_a_rule_or_needs_none",
+            says="refund_days: add a rule to Settings._problems and a value that it rejects",
         ),
         Step(
             name="the stack",

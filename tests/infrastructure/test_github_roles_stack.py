@@ -16,6 +16,7 @@ from app import add_github_roles
 from operations import aws, smoke
 from settings import ENVIRONMENTS, PROJECT, REGION
 from tests.support.assembly import CONTEXT, Assembly, as_list, run_app
+from tests.support.fake_shop_api import fake_shop_api
 
 GITHUB = "token.actions.githubusercontent.com"
 
@@ -164,26 +165,6 @@ def test_roles_may_assume_the_roles_of_the_cdk_only(templates: Templates) -> Non
     }
 
 
-@dataclass(frozen=True)
-class FakeShop(smoke.ShopApi):
-    """A shop that works, except that an order's status never changes."""
-
-    url: str = ""
-    status: str = "arrived"
-
-    def call(
-        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
-    ) -> tuple[int, dict[str, Any]]:
-        match method, path.split("/")[1]:
-            case "GET", "product":
-                return 200, {"stock": 10}
-            case "POST", "checkout":
-                return 200, {"purchased": False, "order_id": "order-1"}
-            case "GET", "order":
-                return 200, {"status": self.status}
-        return 403, {}
-
-
 @dataclass
 class Account:
     """An account with the shop. requests: those since its deployment, as action and resource."""
@@ -232,12 +213,14 @@ def test_deploy_role_may_send_the_requests_of_the_smoke_test(
     """`make smoke` runs with this role after the deployment. No more than that is allowed."""
     account.deploy(environment)
     settings = ENVIRONMENTS[environment]
-    assert smoke.smoke(FakeShop(), settings, order=False, within=0)
-    if settings.smoke_test_orders:
-        with pytest.raises(
-            smoke.Failed, match=r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"
-        ):
-            smoke.smoke(FakeShop(status="published"), settings, order=False, within=0)
+    with fake_shop_api() as server:
+        server.statuses = ["arrived"]
+        assert smoke.smoke(server.api, settings, order=False, within=0)
+        if settings.smoke_test_orders:
+            server.statuses = ["published"]
+            queues = r"\(0 message\(s\) in the queue, 0 in the dead-letter queue\)"
+            with pytest.raises(smoke.Failed, match=queues):
+                smoke.smoke(server.api, settings, order=False, within=0)
     allowed = permissions(synthesize("owner/donut-shop", environment))[
         f"donut-shop-deploy-{environment}"
     ]

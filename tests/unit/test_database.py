@@ -2,9 +2,8 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
+from unittest.mock import create_autospec
 
 import pymysql
 import pytest
@@ -59,34 +58,27 @@ def returns(*outcomes: Any) -> Callable[[Any], Any]:
 # --- connecting ---
 
 
-@dataclass
-class FakeSocket:
-    """Stands in for a socket that is connected to the server."""
-
-    wrapped: "FakeSocket | None" = None
-    abandoned: bool = False
-
-    def abandon(self) -> None:
-        self.abandoned = True
+def fake_socket(*, wrapped: sockets.TlsSocket | None = None) -> Any:
+    """Return a stand-in for a socket that is connected to the server."""
+    return create_autospec(sockets.TcpSocket, instance=True, wrapped=wrapped)
 
 
-def connect(sock: FakeSocket, monkeypatch: pytest.MonkeyPatch) -> pymysql.Connection:
+def connect(sock: sockets.TcpSocket, monkeypatch: pytest.MonkeyPatch) -> pymysql.Connection:
     """Connect over the socket, to the host and port of the variables."""
-
-    def open_socket(host: str, port: int, *, until: float) -> FakeSocket:
-        assert (host, port, until) == ("database.test", 13306, 7.0)
-        return sock
-
+    open_socket = create_autospec(sockets.connect, return_value=sock)
     monkeypatch.setattr(sockets, "connect", open_socket)
     config = environment.read(environment.Restock)
-    return database.connect(config, user="u", password="p", name="shop", until=7.0)
+    try:
+        return database.connect(config, user="u", password="p", name="shop", until=7.0)
+    finally:
+        open_socket.assert_called_once_with("database.test", 13306, until=7.0)
 
 
 def test_connection_has_the_session_that_the_procedures_expect(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pymysql.Connection, "connect", lambda self, sock: None)
-    connection = vars(connect(FakeSocket(), monkeypatch))
+    connection = vars(connect(fake_socket(), monkeypatch))
     assert connection["host"] == "database.test"
     assert connection["port"] == 13306
     assert connection["charset"] == "utf8mb4"
@@ -109,12 +101,14 @@ def test_socket_of_a_failed_login_is_abandoned(
     wrapped: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sock = FakeSocket(wrapped=FakeSocket() if wrapped else None)
+    sock = fake_socket(
+        wrapped=create_autospec(sockets.TlsSocket, instance=True) if wrapped else None
+    )
     monkeypatch.setattr(pymysql.Connection, "connect", failing(error))
     with pytest.raises(pymysql.OperationalError) as failure:
         connect(sock, monkeypatch)
     assert failure.value.args == arguments
-    assert (sock.wrapped or sock).abandoned
+    (sock.wrapped or sock).abandon.assert_called_once_with()
 
 
 def test_failed_connection_has_the_clients_error_code(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,27 +120,17 @@ def test_failed_connection_has_the_clients_error_code(monkeypatch: pytest.Monkey
     assert failure.value.args == (2003, "cannot connect: no route")
 
 
-class FakeCursor:
-    """Stands in for a cursor. The status that follows its result does not arrive."""
-
-    description = (("stock",),)
-
-    def execute(self, sql: str, values: tuple[object, ...]) -> None:
-        pass
-
-    def fetchall(self) -> tuple[tuple[int], ...]:
-        return ((7,),)
-
-    def close(self) -> None:
-        raise LOST
-
-
 def test_connection_that_loses_a_status_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is true: the procedure has committed."""
+    pymysqls = create_autospec(pymysql.Connection, instance=True)
+    cursor = pymysqls.cursor.return_value = create_autospec(pymysql.cursors.Cursor, instance=True)
+    cursor.description = (("stock",),)
+    cursor.fetchall.return_value = ((7,),)
+    cursor.close.side_effect = LOST
     sock, peer = socket.socketpair()
     with sock, peer:
         monkeypatch.setattr(database, "_socket_of", lambda connection: sock)
-        connection = database.Connection(cast(Any, SimpleNamespace(cursor=FakeCursor)))
+        connection = database.Connection(pymysqls)
         assert not connection.broken
         assert connection.query("CALL purchase()") == [{"stock": 7}]
         assert connection.broken

@@ -1,7 +1,7 @@
 """Each environment's values, the rules for them, and the names that are made from them."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -34,85 +34,128 @@ def reservations(total: int) -> dict[str, int]:
     return {**dict.fromkeys(sorted(others), 1), "sales": total - len(others)}
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (
-            {"factory_url": "factory.test/api"},
-            "factory_url 'factory.test/api' is not an http or https URL",
-        ),
-        (
-            {"factory_url": "ftp://factory.test"},
-            "factory_url 'ftp://factory.test' is not an http or https URL",
-        ),
-        ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
-        ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
-        (
-            {"factory_url": "http://factory.test", "allow_http_factory": False},
-            "factory_url is plain http: set allow_http_factory to allow it",
-        ),
-        (
-            {"log_retention_days": 10},
-            "log_retention_days 10 is not one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, "
-            "545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
-        ),
-        (
-            {"public_url": "shop.test"},
-            "public_url 'shop.test' is not an http or https URL without a trailing slash",
-        ),
-        (
-            {"public_url": "https://shop.test/"},
-            "public_url 'https://shop.test/' is not an http or https URL without a trailing slash",
-        ),
-        (
-            {"factory_deadline": 20, "consumer_timeout": 20},
-            "factory_deadline must be shorter than consumer_timeout",
-        ),
-        (
-            {"endpoint_zones": -1},
-            "endpoint_zones must be between 0 and the number of availability_zones",
-        ),
-        (
-            {"endpoint_zones": 3},
-            "endpoint_zones must be between 0 and the number of availability_zones",
-        ),
-        (
-            {"availability_zones": ("ap-northeast-2a",)},
-            "an RDS subnet group needs two availability_zones",
-        ),
-        (
-            {"idempotency_retention": 24 * 3600 - 1},
-            "idempotency_retention must be at least 24 hours, as the contract promises",
-        ),
-        (
-            {"reserved_concurrency": {"sales": 1, "consumer": 1}},
-            "reserved_concurrency names consumer, not a function with a database",
-        ),
-        (
-            {"reserved_concurrency": reservations(15)},
-            "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
-        ),
-        (
-            {"throttle": replace(DEV.throttle, burst=DEV.throttle.burst + 80)},
-            f"the functions may open {DEV.peak_connections() + 80:.0f} connections, too many for t4g.micro: "
-            "reserve less, or lower the throttles",
-        ),
-        ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
-        (
-            {"database": replace(MANAGED, instance_class="m7i.large")},
-            "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
-        ),
-        ({"database": replace(MANAGED, backup_days=0)}, "backup_days must be between 1 and 35"),
-        ({"database": replace(MANAGED, backup_days=36)}, "backup_days must be between 1 and 35"),
-        (
-            {"database": replace(EXISTING, subnet_ids=("subnet-1",))},
-            "an existing database needs one of subnet_ids for each of availability_zones",
-        ),
-        ({"max_quantity": 0}, "max_quantity must be between 1 and 1,000,000"),
-        ({"max_quantity": 1_000_001}, "max_quantity must be between 1 and 1,000,000"),
-    ],
-    ids=str,
-)
+REJECTED: list[tuple[dict[str, Any], str]] = [
+    (
+        {"factory_url": "factory.test/api"},
+        "factory_url 'factory.test/api' is not an http or https URL",
+    ),
+    (
+        {"factory_url": "ftp://factory.test"},
+        "factory_url 'ftp://factory.test' is not an http or https URL",
+    ),
+    ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
+    ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
+    (
+        {"factory_url": "http://factory.test", "allow_http_factory": False},
+        "factory_url is plain http: set allow_http_factory to allow it",
+    ),
+    (
+        {"log_retention_days": 10},
+        "log_retention_days 10 is not one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, "
+        "545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653",
+    ),
+    (
+        {"public_url": "shop.test"},
+        "public_url 'shop.test' is not an http or https URL without a trailing slash",
+    ),
+    (
+        {"public_url": "https://shop.test/"},
+        "public_url 'https://shop.test/' is not an http or https URL without a trailing slash",
+    ),
+    (
+        {"factory_deadline": 20, "consumer_timeout": 20},
+        "factory_deadline must be shorter than consumer_timeout",
+    ),
+    (
+        {"endpoint_zones": -1},
+        "endpoint_zones must be between 0 and the number of availability_zones",
+    ),
+    (
+        {"endpoint_zones": 3},
+        "endpoint_zones must be between 0 and the number of availability_zones",
+    ),
+    (
+        {"availability_zones": ("ap-northeast-2a",)},
+        "an RDS subnet group needs two availability_zones",
+    ),
+    (
+        {"idempotency_retention": 24 * 3600 - 1},
+        "idempotency_retention must be at least 24 hours, as the contract promises",
+    ),
+    (
+        {"reserved_concurrency": {"sales": 1, "consumer": 1}},
+        "reserved_concurrency names consumer, not a function with a database",
+    ),
+    (
+        {"reserved_concurrency": reservations(15)},
+        "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
+    ),
+    (
+        {"throttle": replace(DEV.throttle, burst=DEV.throttle.burst + 80)},
+        f"the functions may open {DEV.peak_connections() + 80:.0f} connections, too many for t4g.micro: "
+        "reserve less, or lower the throttles",
+    ),
+    (
+        {
+            "callback_throttle": replace(
+                DEV.callback_throttle, burst=DEV.callback_throttle.burst + 80
+            )
+        },
+        f"the functions may open {DEV.peak_connections() + 80:.0f} connections, too many for t4g.micro: "
+        "reserve less, or lower the throttles",
+    ),
+    ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
+    (
+        {"database": replace(MANAGED, instance_class="m7i.large")},
+        "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
+    ),
+    ({"database": replace(MANAGED, backup_days=0)}, "backup_days must be between 1 and 35"),
+    ({"database": replace(MANAGED, backup_days=36)}, "backup_days must be between 1 and 35"),
+    (
+        {"database": replace(EXISTING, subnet_ids=("subnet-1",))},
+        "an existing database needs one of subnet_ids for each of availability_zones",
+    ),
+    ({"max_quantity": 0}, "max_quantity must be between 1 and 1,000,000"),
+    ({"max_quantity": 1_000_001}, "max_quantity must be between 1 and 1,000,000"),
+    ({"publish_within": 0}, "publish_within must be at least 1 second"),
+    ({"overdue_after": 0}, "overdue_after must be at least 1 second"),
+    ({"retry_delay": 0}, "retry_delay must be at least 1 second"),
+    ({"max_reminders": -1}, "max_reminders must not be negative"),
+    (
+        {"consumer_concurrency": 1},
+        "consumer_concurrency must be between 2 and 1000, as Lambda requires for a queue",
+    ),
+    (
+        {"consumer_concurrency": 1001},
+        "consumer_concurrency must be between 2 and 1000, as Lambda requires for a queue",
+    ),
+]
+"""Changes to the settings of dev, and what is said about each."""
+
+NO_RULE = {
+    "name": "an environment is found by its name, and the CDK rejects an impossible stack name",
+    "database_ca_file": "the migration can't log in without the file, and ends the deployment",
+    "dual_stack_sns": "both values make sense",
+    "requires_alarm_email": "both values make sense",
+    "smoke_test_orders": "both values make sense",
+    "retain_data": "both values make sense",
+    "termination_protection": "both values make sense",
+}
+"""The settings that need no rule, and why."""
+
+
+def test_every_setting_has_a_rule_or_needs_none() -> None:
+    names = {field.name for field in fields(Settings)}
+    with_a_rule = {name for change, _ in REJECTED for name in change}
+    unknown = sorted(names - with_a_rule - NO_RULE.keys())
+    assert not unknown, (
+        f"{', '.join(unknown)}: add a rule to Settings._problems and a value that it rejects to"
+        " REJECTED in tests/unit/test_settings.py, or say in NO_RULE why every value is right"
+    )
+    assert NO_RULE.keys() <= names - with_a_rule, "remove the entry from NO_RULE"
+
+
+@pytest.mark.parametrize(("change", "sentence"), REJECTED, ids=str)
 def test_wrong_setting_is_named(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(f'environment dev: {sentence}')}$"):
         replace(DEV, **change)
@@ -151,6 +194,10 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
         {"public_url": None},
+        {"publish_within": 1, "overdue_after": 1, "retry_delay": 1},
+        {"max_reminders": 0},
+        {"consumer_concurrency": 2},
+        {"consumer_concurrency": 1000},
         {"max_quantity": 1},
         {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},

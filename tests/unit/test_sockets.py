@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -74,7 +75,9 @@ class FakeNetwork:
         self.connected: list[str] = []
 
     def getaddrinfo(self, host: str, port: int, *, type: int) -> list[Any]:
-        assert (host, port, type) == ("database.test", 13306, socket.SOCK_STREAM)
+        assert host == "database.test"
+        assert port == 13306
+        assert type == socket.SOCK_STREAM
         return ADDRESSES
 
     def connect(self, sock: sockets.TcpSocket, address: tuple[str, int]) -> None:
@@ -84,10 +87,12 @@ class FakeNetwork:
         self.connected.append(address[0])
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(socket, "getaddrinfo", self.getaddrinfo)
-        monkeypatch.setattr(
-            sockets.TcpSocket, "connect", lambda sock, address: self.connect(sock, address)
-        )
+        for owner, name, stand_in in (
+            (socket, "getaddrinfo", self.getaddrinfo),
+            (sockets.TcpSocket, "connect", self.connect),
+        ):
+            checked = create_autospec(getattr(owner, name), side_effect=stand_in)
+            monkeypatch.setattr(owner, name, checked)
 
 
 def test_first_address_that_accepts_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
