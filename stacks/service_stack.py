@@ -115,8 +115,6 @@ class ServiceStack(cdk.Stack):
         )
         for secret in (database.master_secret, *database.login_secrets.values()):
             secret.grant_read(function)
-        if database.instance and database.instance.settings.snapshot:
-            function.invalidate_version_based_on(database.instance.settings.snapshot)
         return triggers.Trigger(
             self, "Migration", handler=function, timeout=cdk.Duration.minutes(15)
         )

@@ -1,6 +1,7 @@
 """Which environments and stacks app.py synthesizes, and what it says about a wrong choice."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import aws_cdk as cdk
 import pytest
 
 from app import chosen_environments
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly, run_app
 
 
@@ -76,6 +77,24 @@ def test_wrong_choice_ends_in_one_sentence(tmp_path: Path) -> None:
     assert synth.returncode != 0
     assert synth.stderr.startswith("error: unknown environment production: ")
     assert "Traceback" not in synth.stderr
+
+
+def test_mistake_in_the_catalogue_ends_in_one_sentence(tmp_path: Path) -> None:
+    """Nothing is synthesized, so nothing is deployed."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("app.py", "settings.py", "stacks", "lambdas"):
+        copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
+        copy(PROJECT / name, tree / name)
+    catalogue = tree / "lambdas" / "migrate" / "catalogue.toml"
+    catalogue.write_text(catalogue.read_text().replace("price = 19900", 'price = "19900"'))
+    synth = run_app(tmp_path / "out", program=(str(tree / "app.py"),), env="dev")
+    assert synth.returncode == 1
+    assert synth.stderr == (
+        "error: catalogue.toml: product 1: price is '19900', but must be a whole number"
+        " from 0 to 1,000,000,000,000.\n"
+    )
+    assert not list(tmp_path.glob("out/*.json"))
 
 
 def tags(properties: dict[str, Any]) -> dict[str, str]:

@@ -4,8 +4,9 @@ import ast
 import importlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import MISSING, Field, fields
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, Field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from common import deadline, environment
 from settings import (
     DATABASE_PARAMETERS,
     DATABASE_USERS,
+    ENVIRONMENTS,
     LOG_RETENTION_DAYS,
     REGION,
+    ManagedDatabase,
     Settings,
     pascal_case,
 )
+from stacks import function
 from stacks.function import LAMBDAS
-from tests.support.assembly import Assembly, construct
+from tests.support.assembly import Assembly, construct, synth
 from tests.support.variables import VARIABLES
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
@@ -270,6 +274,66 @@ def test_migration_runs_before_every_function_with_a_database(assembly: Assembly
         assert trigger in functions[name]["DependsOn"], (
             f"{name} may be deployed before its tables exist: add it with _add_database_function"
         )
+
+
+def add_to(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+def cheaper_donut(migrate: Path) -> None:
+    file = migrate / "catalogue.toml"
+    text = file.read_text()
+    assert text.count("price = 19900") == 1
+    file.write_text(text.replace("price = 19900", "price = 19800"))
+
+
+CHANGES: dict[str, Callable[[Path], None]] = {
+    "price": cheaper_donut,
+    "migration": lambda migrate: add_to(migrate / "migrations/0001_factory.sql", "-- a remark\n"),
+    "procedure": lambda migrate: add_to(migrate / "procedures/restock.sql", "-- a remark\n"),
+    "users": lambda migrate: add_to(migrate / "database_users.json", "\n"),
+}
+"""What is changed → how, in the folder of the migration."""
+
+
+def migration_version(assembly: Assembly) -> str:
+    """Return the logical id of the version that the trigger runs.
+
+    CloudFormation runs the trigger when the version that it refers to is another one.
+    """
+    _, trigger = assembly.one("Custom::Trigger")
+    return assembly.origin(trigger["HandlerArn"])
+
+
+def test_migration_runs_again_when_what_it_applies_changes(
+    assembly_of: Callable[[str], Assembly], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder has all of that: a file elsewhere would not be a part of its code."""
+    deployed = migration_version(assembly_of("local"))
+    versions = {}
+    for name, change in {"nothing": lambda migrate: None, **CHANGES}.items():
+        lambdas = tmp_path / name / "lambdas"
+        shutil.copytree(LAMBDAS, lambdas)
+        change(lambdas / "migrate")
+        monkeypatch.setattr(function, "LAMBDAS", lambdas)
+        versions[name] = migration_version(synth(ENVIRONMENTS["local"], tmp_path / name / "out"))
+    assert versions.pop("nothing") == deployed
+    for name, version in versions.items():
+        assert version != deployed, f"{name} would be applied to new databases only"
+    assert len(set(versions.values())) == len(CHANGES)
+
+
+def test_migration_runs_again_on_a_restored_database(
+    assembly_of: Callable[[str], Assembly], tmp_path: Path
+) -> None:
+    dev = ENVIRONMENTS["dev"]
+    assert isinstance(dev.database, ManagedDatabase)
+    versions = [migration_version(assembly_of("dev"))]
+    for snapshot in ("last-night", "last-week"):
+        settings = replace(dev, database=replace(dev.database, snapshot=snapshot))
+        versions.append(migration_version(synth(settings, tmp_path / snapshot)))
+    assert len(set(versions)) == len(versions), versions
 
 
 def test_functions_with_a_database_run_inside_its_network(assembly: Assembly) -> None:
