@@ -21,7 +21,7 @@ from common.store import CheckoutResult, Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
 from settings import PROJECT
-from tests.support.books import NAME
+from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import SECRETS, DatabaseShop, buy
 from tests.support.faketime import SteppedClock, require_library
 from tests.support.polling import eventually
@@ -140,7 +140,7 @@ def test_result_is_true_when_the_clock_steps_during_a_wait(
         store = shop.store()
         with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
             cursor.execute("START TRANSACTION")
-            cursor.execute("SELECT * FROM product FOR UPDATE")
+            cursor.execute(LOCK_STOCK)
             checkout = pool.submit(outcome, store, f"{seconds}")
             eventually(lambda: assert_one_waits(shop), within=2)
             clock.step_to(seconds)

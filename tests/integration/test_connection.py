@@ -18,7 +18,7 @@ from common.database import DatabaseUnavailable, _socket_of
 from common.store import Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
-from tests.support.books import NAME
+from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import (
     SALES_USERS,
     DatabaseShop,
@@ -169,7 +169,7 @@ def test_checkout_sells_nothing_when_a_lock_is_held_too_long(shop: DatabaseShop)
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor:
         cursor.execute("START TRANSACTION")
-        cursor.execute("SELECT * FROM product FOR UPDATE")
+        cursor.execute(LOCK_STOCK)
         with unavailable(because="Lock wait timeout"):
             buy(store, 3)
     assert shop.stock() == 10
@@ -183,7 +183,7 @@ def test_checkout_sells_nothing_when_the_server_is_killed(
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
-        cursor.execute("SELECT * FROM product FOR UPDATE")
+        cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3)
         eventually(lambda: assert_waiting(shop, 1), within=2)
         killable.kill()
@@ -228,7 +228,7 @@ def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: DatabaseS
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
-        cursor.execute("SELECT * FROM product FOR UPDATE")
+        cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3, idempotency_key="key")
         eventually(lambda: assert_waiting(shop, 1), within=2)
         break_connection(store)
@@ -244,7 +244,7 @@ def test_checkout_is_cancelled_when_its_connection_breaks(shop: DatabaseShop) ->
     store = shop.store()
     with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
         cursor.execute("START TRANSACTION")
-        cursor.execute("SELECT * FROM product FOR UPDATE")
+        cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3)
         eventually(lambda: assert_waiting(shop, 1), within=2)
         break_connection(store)

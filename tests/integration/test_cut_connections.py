@@ -18,6 +18,7 @@ import pytest
 
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult
+from tests.support.books import LOCK_STOCK
 from tests.support.database_shop import (
     DatabaseShop,
     Functions,
@@ -35,7 +36,7 @@ Cut = Literal["client", "server", "kill"]
 """How a connection is cut: the proxy resets this side of it, or the server is told to kill it."""
 SIDES: tuple[Side, ...] = get_args(Side)
 CUTS: tuple[Cut, ...] = get_args(Cut)
-CASES_PER_STATEMENT = 4 * len(CUTS)
+CASES_PER_STATEMENT = 6 * len(CUTS)
 """How many cases `all_cases` yields for each name."""
 WORKERS = 16
 DISCONNECTED_WITHIN = 10
@@ -46,8 +47,8 @@ LOCKED_FOR = 0.3
 """Seconds for which a lock is held after the cut."""
 
 STATEMENTS = {
-    "START TRANSACTION": "    START TRANSACTION;",
-    "UPDATE product": "    decide: LOOP",
+    "START TRANSACTION": "    START TRANSACTION;\n    IF p_product_id",
+    "UPDATE product": "    SET v_slot = ",
     "INSERT key": "    IF p_idempotency_key IS NULL THEN\n        INSERT",
     "INSERT row": "    IF v_sold THEN\n        INSERT",
     "SYSDATE": "    SET v_clock = ",
@@ -120,10 +121,13 @@ def add_products(shop: DatabaseShop, prefix: str, count: int) -> list[str]:
 
 
 def all_cases(names: list[str], products: list[str]) -> Iterator[Case]:
-    """Yield all cases of each name: sold and out of stock, with and without a key, by each cut."""
+    """Yield all cases of each name: sold and out of stock, with and without a key, by each cut.
+
+    Where a product has 16 slots, no slot has 100 pieces, so they are taken from several.
+    """
     ids = iter(products)
     for name in names:
-        for quantity in (1, 5000):
+        for quantity in (1, 100, 5000):
             for has_key in (False, True):
                 for cut in CUTS:
                     requester = f"{name}/{quantity}/{'key' if has_key else 'no key'}/{cut}"
@@ -233,7 +237,7 @@ def locked(shop: DatabaseShop, statement: str, cases: list[Case]) -> Iterator[No
     with shop.owner() as other, other.cursor() as cursor:
         if statement == "UPDATE product":
             cursor.execute("START TRANSACTION")
-            cursor.execute("SELECT * FROM product FOR UPDATE")
+            cursor.execute(LOCK_STOCK)
         elif statement == "INSERT key":
             cursor.execute("START TRANSACTION")
             for case in cases:
@@ -290,7 +294,7 @@ def test_result_is_true_after_a_cut_during_a_statement(
         cases = list(all_cases([f"during {statement}"], products))
         if statement == "UPDATE product":
             # An out-of-stock checkout only reads the row, without waiting for its lock.
-            cases = [case for case in cases if case.quantity == 1]
+            cases = [case for case in cases if case.quantity < 5000]
         results |= cut_during(shop, statement, cases)
     outcomes = assert_database_agrees(shop, results)
     assert outcomes["503"], "no checkout was cut before it was decided"
@@ -309,7 +313,7 @@ def cut_at_random(
     """
     rng = random.Random(seed)
     side, has_key = rng.choice(SIDES), rng.random() < 0.3
-    case = Case(f"seed {seed}", product_id, rng.choice([1, 1, 5000]), has_key, side)
+    case = Case(f"seed {seed}", product_id, rng.choice([1, 100, 5000]), has_key, side)
     with proxy_to(shop.server.port) as proxy:
         is_kept = rng.random() < 0.8
         if is_kept:

@@ -94,7 +94,7 @@ def test_callbacks_among_checkouts_lose_nothing(
 
 def test_checkout_sells_what_arrives_between_its_two_reads(shop: DatabaseShop) -> None:
     """The first read finds too little stock. The second one reads how much there is."""
-    insert_before(shop, "checkout", {"SELECT stock INTO v_stock FROM product": "DO SLEEP(0.5); "})
+    insert_before(shop, "checkout", {"        SELECT stock + IF(": "        DO SLEEP(0.5);\n"})
     store = shop.store()
 
     def is_between() -> None:

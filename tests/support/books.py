@@ -11,6 +11,8 @@ from settings import PROJECT
 
 NAME = "shop"
 """The name of the schema."""
+LOCK_STOCK = "SELECT * FROM product LEFT JOIN product_slot USING (product_id) FOR UPDATE"
+"""Locks each product in all of its slots, so that every purchase waits."""
 BOOKS = (PROJECT / "operations/books.sql").read_text()
 
 
