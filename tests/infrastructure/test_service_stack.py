@@ -24,7 +24,6 @@ from settings import (
     Settings,
     pascal_case,
 )
-from stacks import function
 from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.variables import VARIABLES
@@ -316,7 +315,7 @@ def test_migration_runs_again_when_what_it_applies_changes(
         lambdas = tmp_path / name / "lambdas"
         shutil.copytree(LAMBDAS, lambdas)
         change(lambdas / "migrate")
-        monkeypatch.setattr(function, "LAMBDAS", lambdas)
+        monkeypatch.setattr("stacks.function.LAMBDAS", lambdas)
         versions[name] = migration_version(synth(ENVIRONMENTS["local"], tmp_path / name / "out"))
     assert versions.pop("nothing") == deployed
     for name, version in versions.items():

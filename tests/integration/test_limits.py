@@ -3,6 +3,7 @@
 import pytest
 
 from common import limits
+from migrate import catalogue
 from tests.support.database_shop import DatabaseShop
 
 WIDTHS = {
@@ -13,8 +14,14 @@ WIDTHS = {
     "factory_id": limits.TEXT,
     "requester": limits.TEXT,
     "idempotency_key": limits.IDEMPOTENCY_KEY,
+    "sku": catalogue.SKU,
+    "name": limits.TEXT,
+    "reason": limits.TEXT,
+    "recorded_by": limits.TEXT,
 }
 """For each column, and each parameter without its prefix `p_`, the limit in characters."""
+IN_COLUMNS_ONLY = {"sku", "name"}
+"""No procedure has a parameter for these, which the catalogue declares."""
 COLUMNS = """
     SELECT table_name, column_name, character_maximum_length
     FROM information_schema.columns WHERE table_schema = DATABASE()"""
@@ -24,9 +31,19 @@ PARAMETERS = """
     WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
 
 
-@pytest.mark.parametrize("statement", [COLUMNS, PARAMETERS], ids=["columns", "parameters"])
+@pytest.fixture
+def slots() -> int:
+    """Return one number of slots, because the schema is the same for each."""
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing"),
+    [(COLUMNS, set()), (PARAMETERS, IN_COLUMNS_ONLY)],
+    ids=["columns", "parameters"],
+)
 def test_columns_and_parameters_are_as_wide_as_the_limits(
-    statement: str, shop: DatabaseShop
+    statement: str, missing: set[str], shop: DatabaseShop
 ) -> None:
     found = set()
     for owner, column, width in shop.sql(statement):
@@ -36,4 +53,4 @@ def test_columns_and_parameters_are_as_wide_as_the_limits(
             assert width == WIDTHS[name], (
                 f"{owner}.{column} holds {width} characters, the limit is {WIDTHS[name]}"
             )
-    assert found == set(WIDTHS), "a limit was compared with no column or parameter"
+    assert found == set(WIDTHS) - missing, "a limit was compared with no column or parameter"

@@ -16,6 +16,16 @@ from tests.support.concurrency import at_once
 from tests.support.database_shop import DatabaseShop, buy, order_more
 from tests.support.schema import data, schema
 
+LAST = max(path.name for path in migrate.MIGRATIONS.glob("*.sql"))
+RENAMED = f"{migrate.number(LAST)}_renamed.sql"
+RENUMBERED = f"0800_{LAST.partition('_')[2]}"
+
+
+@pytest.fixture
+def slots() -> int:
+    """Return the number of slots that the catalogue declares, so that it changes nothing."""
+    return 1
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -92,8 +102,18 @@ def test_interrupted_migration_can_be_repeated(shop: DatabaseShop) -> None:
         assert after[table] == before[table], f"a file that is applied twice changes {table}"
 
 
+def test_interrupted_migration_of_an_unused_shop_can_be_repeated(shop: DatabaseShop) -> None:
+    """The first product that nobody has used yet is deleted only before the books begin."""
+    before = data(shop)
+    shop.sql("DELETE FROM schema_migration")
+    shop.migrate()
+    after = data(shop)
+    for table in before.keys() - {"schema_migration"}:
+        assert after[table] == before[table], f"a file that is applied twice changes {table}"
+
+
 def test_new_file_is_applied_once(shop: DatabaseShop, folder: Path) -> None:
-    add(folder, "0009_bagel.sql", "UPDATE product SET stock = stock + 1")
+    add(folder, "0900_bagel.sql", "UPDATE product SET stock = stock + 1")
     shop.migrate()
     shop.migrate()
     assert shop.stock() == 11
@@ -113,7 +133,7 @@ def test_file_edited_after_it_was_applied_stops_the_migration(
 ) -> None:
     """Neither the new table nor the procedure nor a user is touched."""
     edit(folder, "0003_purchase.sql", (folder / "0003_purchase.sql").read_text() + addition)
-    add(folder, "0009_bagel.sql", "CREATE TABLE bagel (id INT)")
+    add(folder, "0900_bagel.sql", "CREATE TABLE bagel (id INT)")
     shop.sql("DROP PROCEDURE restock")
     shop.sql("DROP USER shop_relay_password")
     before = schema(shop), data(shop)
@@ -128,17 +148,17 @@ def test_file_edited_after_it_was_applied_stops_the_migration(
 
 
 def renamed(folder: Path) -> None:
-    rename(folder, "0008_seed_product.sql", "0008_first_product.sql")
+    rename(folder, LAST, RENAMED)
 
 
 def renumbered(folder: Path) -> None:
-    rename(folder, "0008_seed_product.sql", "0009_seed_product.sql")
+    rename(folder, LAST, RENUMBERED)
 
 
 def replaced(folder: Path) -> None:
     """Rename the file and edit it, so that neither its name nor its checksum is known."""
     renamed(folder)
-    edit(folder, "0008_first_product.sql", "UPDATE product SET stock = 10")
+    edit(folder, RENAMED, "UPDATE product SET stock = 10")
 
 
 def removed(folder: Path) -> None:
@@ -157,19 +177,17 @@ def inserted(folder: Path) -> None:
     [
         (
             renamed,
-            "0008_first_product.sql was applied to this database as 0008_seed_product.sql:"
-            " give it that name again.",
+            f"{RENAMED} was applied to this database as {LAST}: give it that name again.",
         ),
         (
             renumbered,
-            "0009_seed_product.sql was applied to this database as 0008_seed_product.sql:"
-            " give it that name again.",
+            f"{RENUMBERED} was applied to this database as {LAST}: give it that name again.",
         ),
         (
             replaced,
-            "0008_seed_product.sql was applied to this database, but is missing: restore it."
-            " 0008_first_product.sql is new, but 0008_seed_product.sql was applied to this database"
-            " already: give it the next number.",
+            f"{LAST} was applied to this database, but is missing: restore it."
+            f" {RENAMED} is new, but {LAST} was applied to this database already:"
+            " give it the next number.",
         ),
         (
             removed,
@@ -177,7 +195,7 @@ def inserted(folder: Path) -> None:
         ),
         (
             inserted,
-            "0002_bagel.sql is new, but 0008_seed_product.sql was applied to this database already:"
+            f"0002_bagel.sql is new, but {LAST} was applied to this database already:"
             " give it the next number.",
         ),
     ],
@@ -186,7 +204,7 @@ def test_release_with_other_files_than_were_applied_changes_nothing(
     shop: DatabaseShop, folder: Path, change: Callable[[Path], None], message: str
 ) -> None:
     change(folder)
-    add(folder, "0010_cake.sql", "CREATE TABLE cake (id INT)")
+    add(folder, "0901_cake.sql", "CREATE TABLE cake (id INT)")
     shop.sql("DROP PROCEDURE restock")
     before = schema(shop), data(shop)
     with pytest.raises(migrate.MigrationFailed) as failure:
@@ -198,9 +216,9 @@ def test_release_with_other_files_than_were_applied_changes_nothing(
 def test_new_file_below_those_of_a_newer_release_changes_nothing(
     shop: DatabaseShop, folder: Path
 ) -> None:
-    shop.sql("INSERT INTO schema_migration VALUES ('0010_newer.sql', 'x', UTC_TIMESTAMP(6))")
-    add(folder, "0009_bagel.sql", "CREATE TABLE bagel (id INT)")
-    with pytest.raises(migrate.MigrationFailed, match=r"^0009_bagel\.sql is new, but 0010_newer"):
+    shop.sql("INSERT INTO schema_migration VALUES ('0901_newer.sql', 'x', UTC_TIMESTAMP(6))")
+    add(folder, "0900_bagel.sql", "CREATE TABLE bagel (id INT)")
+    with pytest.raises(migrate.MigrationFailed, match=r"^0900_bagel\.sql is new, but 0901_newer"):
         shop.migrate()
     assert shop.sql("SHOW TABLES LIKE 'bagel'") == []
 
@@ -211,7 +229,7 @@ def with_other_bytes(folder: Path) -> None:
 
 
 def without_checksum(folder: Path) -> None:
-    (folder / "0009_bagel.sql").write_text("CREATE TABLE bagel (id INT)")
+    (folder / "0900_bagel.sql").write_text("CREATE TABLE bagel (id INT)")
 
 
 def without_file(folder: Path) -> None:
@@ -222,7 +240,7 @@ def without_file(folder: Path) -> None:
     ("forget", "message"),
     [
         (with_other_bytes, r"^0003_purchase\.sql was changed after it was released: restore it"),
-        (without_checksum, r"^0009_bagel\.sql has no checksum: run `make checksums`"),
+        (without_checksum, r"^0900_bagel\.sql has no checksum: run `make checksums`"),
         (without_file, r"^0003_purchase\.sql is missing, but was released: restore it"),
     ],
 )
@@ -257,15 +275,15 @@ def test_data_from_before_1_0_is_left_alone(empty_shop: DatabaseShop) -> None:
 def test_failing_file_is_named_with_the_databases_message(
     empty_shop: DatabaseShop, folder: Path
 ) -> None:
-    add(folder, "0009_bad.sql", "CREATE TABLE bad (id DOUGHNUT)")
-    add(folder, "0010_never.sql", "CREATE TABLE never (id INT)")
+    add(folder, "0900_bad.sql", "CREATE TABLE bad (id DOUGHNUT)")
+    add(folder, "0901_never.sql", "CREATE TABLE never (id INT)")
     with pytest.raises(
-        migrate.MigrationFailed, match=r"^0009_bad\.sql: .*Unknown data type: 'DOUGHNUT'"
+        migrate.MigrationFailed, match=r"^0900_bad\.sql: .*Unknown data type: 'DOUGHNUT'"
     ):
         empty_shop.migrate()
     assert empty_shop.sql("SHOW TABLES LIKE 'never'") == []
 
-    edit(folder, "0009_bad.sql", "CREATE TABLE bad (id INT)")
+    edit(folder, "0900_bad.sql", "CREATE TABLE bad (id INT)")
     empty_shop.migrate()
     assert empty_shop.sql("SHOW TABLES LIKE 'never'") == [("never",)]
 
@@ -313,6 +331,9 @@ def test_migration_gives_up_waiting_for_another(
         ("UPDATE product SET stock = stock - 11", "product_stock"),
         ("UPDATE product SET price = -1", "product_price"),
         ("UPDATE product SET factory_id = 'nobody'", "product_factory"),
+        ("UPDATE product SET slots = 0", "product_slots"),
+        ("INSERT INTO product_slot VALUES ('x', 1, -1)", "product_slot_stock"),
+        ("INSERT INTO product_slot VALUES ('x', 0, 1)", "product_slot_number"),
         ("UPDATE purchase SET quantity = 0", "purchase_quantity"),
         ("UPDATE production_order SET quantity = -5", "production_order_quantity"),
     ],

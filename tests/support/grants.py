@@ -28,6 +28,11 @@ GRANTS = {
     ],
 }
 """User → its grants on the schema `shop`. Each user also has USAGE, which lets it log in over TLS."""
+GRANTED_TO_NOBODY = {
+    "change_stock": "other procedures and the migration call it, in their own transactions",
+    "stocktake": "an operator calls it, and says why the stock changed",
+}
+"""Procedure → why no function may call it."""
 
 
 def readable(lines: list[str]) -> list[str]:
