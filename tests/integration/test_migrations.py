@@ -81,8 +81,10 @@ def test_migration_logs_what_it_applied(
     files = [path.name for folder in folders for path in sorted(folder.glob("*.sql"))]
     assert first["msg"] == "migrated"
     assert first["applied"] == files
+    assert first["changed_products"] == ["donut"]
     assert second["msg"] == "migrated"
     assert second["applied"] == []
+    assert second["changed_products"] == []
 
 
 def test_interrupted_migration_can_be_repeated(shop: DatabaseShop) -> None:

@@ -4,12 +4,17 @@ baseline/ holds a dump of each release's database, written by baseline/dump.py.
 """
 
 import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from local.database.rds import run_sql
+from migrate import catalogue
+from migrate import handler as migrate
 from settings import PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop, arrive, buy
@@ -20,11 +25,31 @@ TOKEN = "a-callback-token"
 """The callback token of every order in the dumps."""
 
 
+@pytest.fixture
+def declare_donut(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that changes the donut's entry in the catalogue."""
+
+    def declare_donut(**changes: int) -> None:
+        declared = catalogue.load()
+        (donut,) = declared.products
+        changed = replace(declared, products=(replace(donut, **changes),))
+        monkeypatch.setattr(catalogue, "load", lambda: changed)
+
+    return declare_donut
+
+
 @pytest.fixture(params=DUMPS, ids=lambda path: path.stem)
-def released(empty_shop: DatabaseShop, request: pytest.FixtureRequest) -> DatabaseShop:
-    """Return the shop as a release left it."""
+def released(
+    empty_shop: DatabaseShop,
+    declare_donut: Callable[..., None],
+    request: pytest.FixtureRequest,
+) -> DatabaseShop:
+    """Return the shop as a release left it. The catalogue declares as many slots."""
     dump = request.param.read_text(encoding="utf-8")
     run_sql(empty_shop.server.mysql_cnf, f"DROP DATABASE {NAME};\n{dump}")
+    if empty_shop.sql("SHOW COLUMNS FROM product LIKE 'slots'"):
+        ((slots,),) = empty_shop.sql("SELECT slots FROM product WHERE slug = 'donut'")
+        declare_donut(slots=slots)
     return empty_shop
 
 
@@ -74,3 +99,80 @@ def test_orders_and_keys_of_the_release_still_work(released: DatabaseShop) -> No
     assert released.stock() == before + 20 + 22 + 22 + 22 + 100
     assert buy(store, 1, idempotency_key="key of a purchase").outcome == "replayed"
     assert buy(store, 21, idempotency_key="key of an order").order_id == "key-order"
+
+
+def test_books_balance_after_an_upgrade(released: DatabaseShop) -> None:
+    """Release 1.0 had no entries: the opening entry is what its purchases and arrivals leave."""
+    released.migrate()
+    released.assert_balanced()
+    ((amount,),) = released.sql("SELECT SUM(amount) FROM stock_entry")
+    assert amount == 10, "the dump's shop opened with ten donuts"
+    arrive(released.store(), "stuck", callback_token=TOKEN)
+    buy(released.store(), 30)
+    released.assert_balanced()
+
+
+def test_upgrade_keeps_the_stock_of_a_shop_in_use(
+    released: DatabaseShop, declare_donut: Callable[..., None]
+) -> None:
+    before = released.sql("SELECT product_id, stock FROM product")
+    declare_donut(opening_stock=25)
+    released.migrate()
+    assert released.sql("SELECT product_id, stock FROM product") == before
+
+
+def test_purchases_of_an_earlier_release_have_no_price(released: DatabaseShop) -> None:
+    released.migrate()
+    buy(released.store(), 1, requester="after the upgrade")
+    prices = released.sql("SELECT requester, unit_price FROM purchase ORDER BY purchase_id")
+    assert prices == [("홍길동", None), ("김철수 🍩", None), ("after the upgrade", 19900)]
+
+
+# --- a shop of release 1.0 that nobody has used yet
+
+
+FIRST_FILES = 8
+"""Release 1.0 had so many migration files."""
+
+
+@pytest.fixture
+def unused(empty_shop: DatabaseShop, tmp_path: Path) -> DatabaseShop:
+    """Return a new database of release 1.0, which has inserted ten donuts."""
+    for file in sorted(migrate.MIGRATIONS.glob("*.sql"))[:FIRST_FILES]:
+        shutil.copy(file, tmp_path)
+    with empty_shop.login("master") as connection, connection.cursor() as cursor:
+        migrate.apply_migrations(cursor, tmp_path)
+    assert empty_shop.sql("SELECT stock FROM product") == [(10,)]
+    return empty_shop
+
+
+def test_unused_shop_gets_the_declared_opening_stock(
+    unused: DatabaseShop, declare_donut: Callable[..., None]
+) -> None:
+    declare_donut(opening_stock=25)
+    unused.migrate()
+    assert unused.stocks() == {"donut": 25}
+    assert unused.sql("SELECT kind, amount FROM stock_entry") == [("opening", 25)]
+    unused.assert_balanced()
+
+
+USES = {
+    "stock changed": "UPDATE product SET stock = 9",
+    "purchase": "INSERT INTO purchase (product_id, quantity, requester, purchased_at)"
+    " SELECT product_id, 1, 'x', NOW() FROM product",
+    "production order": "INSERT INTO production_order (order_id, callback_token, product_id,"
+    " factory_id, quantity, requester, requested_at)"
+    " SELECT 'x', 'x', product_id, 'x', 1, 'x', NOW() FROM product",
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_used_shop_keeps_its_stock(
+    unused: DatabaseShop, declare_donut: Callable[..., None], use: str
+) -> None:
+    unused.sql(use)
+    ((before,),) = unused.sql("SELECT stock FROM product")
+    declare_donut(opening_stock=25)
+    unused.migrate()
+    assert unused.stocks() == {"donut": before}
+    unused.assert_balanced()

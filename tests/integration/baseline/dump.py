@@ -9,6 +9,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from local.database.mariadb import SEARCH_PATH
 from settings import PROJECT
 from tests.support.books import NAME
@@ -21,6 +23,12 @@ COMMAND = (
     *("mariadb-dump", "--routines", "--triggers", "--hex-blob", "--skip-dump-date"),
     *("--skip-extended-insert", "--order-by-primary", "--databases", NAME),
 )
+
+
+@pytest.fixture
+def slots() -> int:
+    """Return a number of slots with which the table `product_slot` has rows."""
+    return 4
 
 
 def release() -> str:
