@@ -28,7 +28,7 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 ONE_AT_A_TIME = preflight diff smoke logs redrive
-ON_LOCAL_DATABASE = orders mysql
+ON_LOCAL_DATABASE = orders books mysql
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -128,11 +128,13 @@ clean: .venv/installed ## Stop the local shop and delete its data
 
 ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 
-.PHONY: logs orders redrive mysql
+.PHONY: logs orders books redrive mysql
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them
 	@$(ON_AWS) operations.logs "$$ENV"
 orders: .venv/installed ## List production orders by status and age, and those that need attention
 	@$(LOCAL) mysql --table < operations/orders.sql
+books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
+	@$(LOCAL) mysql --table < operations/books.sql
 redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
 	@$(ON_AWS) operations.redrive "$$ENV"
 mysql: .venv/installed ## Open the MariaDB client on the shop's database

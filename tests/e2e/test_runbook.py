@@ -122,6 +122,6 @@ def test_logs_show_the_runs_of_the_relay(shop: DeployedShop) -> None:
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
 def test_database_commands_fail_for_an_account(shop: DeployedShop, environment: str) -> None:
-    for target in ("orders", "mysql"):
+    for target in ("orders", "books", "mysql"):
         with pytest.raises(AssertionError, match=target):
             run(shop, f"ENV={environment} make {target}")

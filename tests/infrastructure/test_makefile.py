@@ -113,7 +113,7 @@ def test_local_is_rejected_as_a_second_command_too(
 
 
 @pytest.mark.parametrize(
-    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", "orders", "mysql", "synth"]
+    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", "orders", "books", "mysql", "synth"]
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -143,7 +143,7 @@ def test_makefile_lists_the_environments_of_the_settings() -> None:
     assert listed.split() == ACCOUNTS, "ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py"
 
 
-@pytest.mark.parametrize("target", ["orders", "mysql"])
+@pytest.mark.parametrize("target", ["orders", "books", "mysql"])
 def test_database_of_an_account_is_not_opened(
     target: str, machine: dict[str, str], fresh: Path
 ) -> None:
@@ -298,7 +298,8 @@ def recording(fresh: Path, machine: dict[str, str]) -> Path:
         fake.write_text(FAKE)
         fake.chmod(0o755)
     (fresh / "operations").mkdir()
-    (fresh / "operations" / "orders.sql").touch()
+    for name in ("orders", "books"):
+        (fresh / "operations" / f"{name}.sql").touch()
     machine["RECORD"] = str(fresh / "record")
     return fresh
 
@@ -330,7 +331,7 @@ REACHES = {
     ],
     "CLOUD_DIRECTORY": [
         *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
-        *((target, ["--directory={}"]) for target in ("orders", "logs", "redrive")),
+        *((target, ["--directory={}"]) for target in ("orders", "books", "logs", "redrive")),
         ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
@@ -372,7 +373,9 @@ def test_any_url_of_a_factory_reaches_the_local_cloud(
     assert "FACTORY_URL" not in environment
 
 
-@pytest.mark.parametrize("target", ["deploy", "logs", "smoke", "synth", "orders", "up", "cost"])
+@pytest.mark.parametrize(
+    "target", ["deploy", "logs", "smoke", "synth", "orders", "books", "up", "cost"]
+)
 def test_environment_with_a_command_in_it_runs_nothing(
     target: str, machine: dict[str, str], recording: Path
 ) -> None:
@@ -385,7 +388,8 @@ def test_environment_with_a_command_in_it_runs_nothing(
 def test_given_value_is_never_part_of_a_recipe(name: str, machine: dict[str, str]) -> None:
     """Not even between quotation marks, which the value may contain."""
     given = f"GITHUB_REPOSITORY=o/n {name}=dev-or-else".split()
-    targets = [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", "synth", "up", "orders", "chaos", "cost"]
+    others = ("smoke", "logs", "redrive", "synth", "up", "orders", "books", "chaos", "cost")
+    targets = [*ON_AN_ACCOUNT, *others]
     for target in targets:
         done = make(*INSTALLED, "--dry-run", target, "ENV=dev", *given, machine=machine)
         assert "dev-or-else" not in done.stdout, target

@@ -1,6 +1,6 @@
 """The file that declares the products: each mistake in it has a sentence."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,18 @@ def test_shop_sells_the_donut_of_the_first_release() -> None:
         "opening_stock": 10,
         "slots": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("entry", "rules"),
+    [(Factory, catalogue.FACTORY), (Product, catalogue.PRODUCT)],
+    ids=["factory", "product"],
+)
+def test_each_key_has_a_rule(entry: type[Factory | Product], rules: dict[str, object]) -> None:
+    keys = {field.name for field in fields(entry)}
+    assert keys == rules.keys(), (
+        f"{entry.__name__} and {entry.__name__.upper()} in lambdas/migrate/catalogue.py differ"
+    )
 
 
 @pytest.mark.parametrize("key", ["slug", "sku", "name", "price", "factory_id", "opening_stock"])
