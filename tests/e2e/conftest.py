@@ -37,10 +37,7 @@ def shop(cloud: Cloud, factory: Factory) -> DeployedShop:
     """Return the shop with ten donuts, empty books, and a factory that works."""
     factory.respond = accept
     shop = DeployedShop(server=cloud.database, cloud=cloud, factory=factory)
-    for table in ("purchase", "production_order", "idempotency_key"):
-        shop.sql(f"DELETE FROM {table}")
-    shop.sql("DELETE FROM product WHERE slug <> 'donut'")
-    shop.set_stock(10)
+    shop.clear(stock=10)
     return shop
 
 

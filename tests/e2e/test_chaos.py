@@ -131,6 +131,7 @@ class Chaos:
             self.repeat_callbacks,
             self.pass_time,
             self.redrive,
+            *([self.change_slots] if shop.slots() > 1 else []),
         ]
         self.factory_responses = [FactoryResponse()]
 
@@ -194,6 +195,9 @@ class Chaos:
             FunctionName=SETTINGS.function_name("relay"), InvocationType="Event", Payload=b"{}"
         )
 
+    def change_slots(self) -> None:
+        self.shop.set_slots(self.random.choice([1, 4, 16]))
+
     def redrive(self) -> None:
         redrive_all(self.shop)
 
@@ -256,13 +260,20 @@ def assert_true_outcomes(shop: DeployedShop, checkouts: list[Checkout]) -> int:
     bought = sum(quantity for quantity, _ in shop.purchases())
     assert shop.stock() == STOCK + arrived - bought
     assert shop.stock() >= 0
+    shop.assert_balanced()
     return sold_behind_503
 
 
+@pytest.mark.parametrize("slots", [1, 16])
 def test_chaos_loses_no_order_and_sells_nothing_twice(
-    shop: DeployedShop, chaos_seed: int, chaos_seconds: float, monkeypatch: pytest.MonkeyPatch
+    shop: DeployedShop,
+    slots: int,
+    chaos_seed: int,
+    chaos_seconds: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(redrive, "WAIT_SECONDS", 0)
+    shop.set_slots(slots)
     shop.set_stock(STOCK)
     over = threading.Event()
     clients = [Client(shop, seed=f"{chaos_seed}/{number}", over=over) for number in range(CLIENTS)]

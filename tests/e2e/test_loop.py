@@ -183,10 +183,7 @@ def test_callback_without_the_token_of_the_order_is_rejected(shop: DeployedShop)
         assert response.status_code == 403, path
         assert response.json() == {"message": "입고 권한이 없습니다"}, path
         assert response.headers["content-type"] == CONTENT_TYPE, path
-    assert shop.sql("SELECT slug, stock FROM product ORDER BY slug") == [
-        ("bagel", 5),
-        ("donut", 10),
-    ]
+    assert shop.stocks() == {"bagel": 5, "donut": 10}
     assert [status for _, status, _ in shop.orders()] == ["published", "published"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from common.messages import ProductionOrder
 from common.store import Store
+from tests.support.books import LOCK_STOCK
 from tests.support.concurrency import at_once
 from tests.support.database_shop import DatabaseShop, arrive, buy, claim_orders, order_more
 
@@ -230,7 +231,7 @@ def test_claim_does_not_wait_for_a_locked_product(shop: DatabaseShop) -> None:
     order_more(store, 25, publish_within=0)
     with shop.owner() as connection, connection.cursor() as cursor:
         connection.begin()
-        cursor.execute("UPDATE product SET stock = stock - 1")
+        cursor.execute(LOCK_STOCK)
         assert store.mark_orphans(publications=0, newest=False, limit=20) == 0
         assert ids(claim(store, limit=1)) == {order_id}
         assert len(claim(store, newest=True)) == 1

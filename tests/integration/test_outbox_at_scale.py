@@ -21,6 +21,12 @@ SECONDS = 3
 """Seconds for publishing in a run that would otherwise use all of the function's 40 seconds."""
 
 
+@pytest.fixture
+def slots() -> int:
+    """One: the relay reads no stock."""
+    return 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Crowd:
     """Up to 100,000 orders, all due for hours. Their ids begin with `bad`."""

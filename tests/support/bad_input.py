@@ -27,7 +27,7 @@ from schemathesis import Case, GenerationMode
 
 from common import limits
 from settings import ENVIRONMENTS, PROJECT
-from tests.support.books import Books
+from tests.support.books import TOTAL_STOCK, Books
 
 OPENAPI = PROJECT / "docs" / "openapi.yaml"
 DOCUMENT = yaml.safe_load(OPENAPI.read_text())
@@ -509,11 +509,10 @@ def boundary_inputs() -> list[Input]:
 
 def reset(shop: Books) -> None:
     """Put STOCK donuts and no bagels in stock, and leave one published order of each product."""
-    for table in ("purchase", "production_order", "idempotency_key"):
-        shop.sql(f"DELETE FROM {table}")
-    shop.sql("DELETE FROM product WHERE slug <> 'donut'")
+    slots = shop.slots()
+    shop.clear(stock=STOCK)
+    shop.set_slots(slots)
     shop.add_product("bagel", product_id=BAGEL_ID, stock=0)
-    shop.set_stock(STOCK)
     order = (
         "INSERT INTO production_order"
         " (order_id, callback_token, product_id, factory_id, quantity, requester, status,"
@@ -538,10 +537,10 @@ class Totals(NamedTuple):
 
     @classmethod
     def read(cls, cursor: pymysql.cursors.Cursor) -> "Totals":
-        cursor.execute("""
+        cursor.execute(f"""
             SELECT
-                (SELECT stock FROM product WHERE slug = 'donut'),
-                (SELECT stock FROM product WHERE slug = 'bagel'),
+                (SELECT {TOTAL_STOCK} FROM product WHERE slug = 'donut'),
+                (SELECT {TOTAL_STOCK} FROM product WHERE slug = 'bagel'),
                 (SELECT COUNT(*) FROM purchase),
                 (SELECT CAST(COALESCE(SUM(quantity), 0) AS SIGNED) FROM purchase),
                 COUNT(*),

@@ -11,6 +11,20 @@ from settings import PROJECT
 
 NAME = "shop"
 """The name of the schema."""
+TABLES = (
+    "purchase",
+    "production_order",
+    "idempotency_key",
+    "checkout_outcome",
+    "stock_entry",
+    "product_slot",
+)
+"""The tables that hold nothing before the shop has been used, except for opening entries."""
+TOTAL_STOCK = (
+    "product.stock + CAST(COALESCE((SELECT SUM(product_slot.stock) FROM product_slot"
+    " WHERE product_slot.product_id = product.product_id), 0) AS SIGNED)"
+)
+"""A product's stock in all of its slots, as an SQL expression."""
 LOCK_STOCK = "SELECT * FROM product LEFT JOIN product_slot USING (product_id) FOR UPDATE"
 """Locks each product in all of its slots, so that every purchase waits."""
 BOOKS = (PROJECT / "operations/books.sql").read_text()
@@ -47,9 +61,17 @@ class Books:
     def sql(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return sql(self.server, statement, values)
 
+    def clear(self, *, stock: int) -> None:
+        """Leave nothing but this many donuts, in one slot: no other product, purchase or order."""
+        for table in TABLES:
+            self.sql(f"DELETE FROM {table}")
+        self.sql("DELETE FROM product WHERE slug <> 'donut'")
+        self.sql("UPDATE product SET stock = 0, slots = 1")
+        self.set_stock(stock)
+
     def stocks(self) -> dict[str, int]:
         """Return how many pieces there are of each product, by slug."""
-        return {line["slug"]: line["stock"] for line in self.lines()}
+        return dict(self.sql(f"SELECT slug, {TOTAL_STOCK} FROM product ORDER BY slug"))
 
     def stock(self) -> int:
         """Return how many donuts there are."""
@@ -58,6 +80,11 @@ class Books:
     def set_stock(self, stock: int, *, slug: str = "donut") -> None:
         """Count the stock and find this much, whatever the books say."""
         self.sql("CALL stocktake(%s, %s, 'a test', 'a test')", (slug, stock))
+
+    def slots(self) -> int:
+        """Return how many slots the donuts are spread over."""
+        ((slots,),) = self.sql("SELECT slots FROM product WHERE slug = 'donut'")
+        return int(slots)
 
     def set_slots(self, slots: int, *, slug: str = "donut") -> None:
         """Spread the product over so many slots, as the catalogue does."""
@@ -75,8 +102,7 @@ class Books:
             " VALUES (%s, %s, %s, '베이글', 1, 0, 'FF-500293')",
             (product_id, slug, slug),
         )
-        ((slots,),) = self.sql("SELECT slots FROM product WHERE slug = 'donut'")
-        self.set_slots(slots, slug=slug)
+        self.set_slots(self.slots(), slug=slug)
         self.set_stock(stock, slug=slug)
 
     def lines(self) -> list[dict[str, Any]]:
