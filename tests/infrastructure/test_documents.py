@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from common import limits, messages
+from migrate import catalogue
 from operations.preflight import UNRESERVED
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.support.assembly import Assembly
-from tests.support.documentation import make_targets, makefile_targets
+from tests.support.documentation import blocks, make_targets, makefile_targets
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -268,6 +269,13 @@ RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
 def words(text: str) -> str:
     """Return the text on one line."""
     return " ".join(text.split())
+
+
+def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> None:
+    (entry,) = blocks(README, "toml")
+    file = tmp_path / "catalogue.toml"
+    file.write_text(catalogue.FILE.read_text() + entry)
+    assert [product.slug for product in catalogue.load(file).products] == ["donut", "bagel"]
 
 
 def test_readme_has_the_limits_of_dev() -> None:

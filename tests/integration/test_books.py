@@ -1,10 +1,12 @@
 """The books of a product: stock = entries - purchases + arrivals, by the database alone."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
+from settings import PROJECT
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.polling import eventually
 
@@ -39,6 +41,14 @@ def test_stocktake_is_an_entry_with_its_reason(shop: DatabaseShop) -> None:
         ("opening", 10, "new in the catalogue", "migrate"),
         ("stocktake", -6, "쥐가 먹었다", "홍길동"),
     ]
+
+
+def test_stocktake_of_the_runbook_sets_the_stock(shop: DatabaseShop) -> None:
+    runbook = (PROJECT / "docs" / "runbook.md").read_text()
+    (statement,) = re.findall(r"`(CALL stocktake\(.+?\));`", runbook)
+    shop.sql(statement)
+    assert shop.stock() == 12
+    shop.assert_balanced()
 
 
 @pytest.mark.parametrize(
