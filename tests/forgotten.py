@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from settings import PROJECT
+
 DEPLOY = ".github/workflows/deploy.yml"
 PERMISSIONS = "tests/infrastructure/test_permissions.py"
 REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
+SUMS = "lambdas/migrate/migrations/SHA256SUMS"
+NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
+"""The number of the next migration file."""
 SETTINGS_TESTS = "tests/unit/test_settings.py"
 
 
@@ -412,18 +417,15 @@ MIGRATION = Kind(
     steps=(
         Step(
             name="the file",
-            edit=create("lambdas/migrate/migrations/0009_refund.sql", REFUND_TABLE),
+            edit=create(f"lambdas/migrate/migrations/{NEXT}_refund.sql", REFUND_TABLE),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
-            says="0009_refund.sql",
+            says=f"{NEXT}_refund.sql",
         ),
         Step(
             name="its checksum",
-            edit=append(
-                "lambdas/migrate/migrations/SHA256SUMS",
-                f"{sha256(REFUND_TABLE.encode()).hexdigest()}  0009_refund.sql\n",
-            ),
+            edit=append(SUMS, f"{sha256(REFUND_TABLE.encode()).hexdigest()}  {NEXT}_refund.sql\n"),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
-            says="0009_refund.sql has no checksum: run `make checksums`",
+            says=f"{NEXT}_refund.sql has no checksum: run `make checksums`",
         ),
         Step(
             name="leaving released files alone",
@@ -562,14 +564,15 @@ ROUTE = Kind(
     ),
 )
 
+COLOUR_COLUMN = "ALTER TABLE product ADD COLUMN IF NOT EXISTS colour VARCHAR(20) NULL\n"
 ATTRIBUTE = Kind(
     name="attribute",
     steps=(
         Step(
             name="the column",
-            edit=create(
-                "lambdas/migrate/migrations/0009_colour.sql",
-                "ALTER TABLE product ADD COLUMN IF NOT EXISTS colour VARCHAR(20) NULL\n",
+            edit=all_of(
+                create(f"lambdas/migrate/migrations/{NEXT}_colour.sql", COLOUR_COLUMN),
+                append(SUMS, f"{sha256(COLOUR_COLUMN.encode()).hexdigest()}  {NEXT}_colour.sql\n"),
             ),
             test="tests/unit/test_migrate.py::test_each_granted_column_is_in_a_migration",
             says="lambdas/migrate/migrations/ does not create the column colour",
@@ -577,26 +580,65 @@ ATTRIBUTE = Kind(
         Step(
             name="the grant",
             edit=insert(
-                "lambdas/migrate/database_users.json", "colour, ", before="factory_id, name, price"
+                "lambdas/migrate/database_users.json", "colour, ", before="factory_id, in_catalogue"
             ),
             test="tests/infrastructure/test_openapi.py"
             "::test_product_has_the_columns_that_sales_may_read",
             says="the grant in lambdas/migrate/database_users.json",
         ),
         Step(
+            name="the grant in the table of the tests",
+            edit=insert("tests/support/grants.py", "colour, ", before="factory_id, in_catalogue"),
+            test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
+            says="tests/support/grants.py",
+        ),
+        Step(
             name="the statement of the store",
-            edit=insert("lambdas/common/store.py", "'colour', colour, ", before="'stock', stock,"),
+            edit=insert(
+                "lambdas/common/store.py", "'colour', colour, ", before="'factory_id', factory_id)"
+            ),
             test="tests/infrastructure/test_openapi.py::test_product_has_the_fields_of_the_store",
             says="lambdas/common/store.py",
         ),
         Step(
+            name="the field of the catalogue",
+            edit=insert(
+                "lambdas/migrate/catalogue.py", "    colour: str\n", before="    price: int\n"
+            ),
+            test="tests/infrastructure/test_openapi.py::test_catalogue_declares_what_a_product_has",
+            says="lambdas/migrate/catalogue.py: Product has no colour",
+        ),
+        Step(
+            name="the rule of the catalogue",
+            edit=insert(
+                "lambdas/migrate/catalogue.py",
+                '    "colour": NAME,\n',
+                before='    "price": whole_number',
+            ),
+            test="tests/unit/test_catalogue.py::test_each_key_has_a_rule[product]",
+            says="Product and PRODUCT in lambdas/migrate/catalogue.py differ",
+        ),
+        Step(
+            name="the value in the catalogue",
+            edit=insert(
+                "lambdas/migrate/catalogue.toml", 'colour = "brown"\n', before="price = 19900"
+            ),
+            test="tests/unit/test_catalogue.py::test_shop_sells_the_donut_of_the_first_release",
+            says="catalogue.toml: product 1 has no colour",
+        ),
+        Step(
+            name="the value in the README",
+            edit=insert("README.md", 'colour = "brown"\n', before="price = 2500"),
+            test="tests/infrastructure/test_documents.py"
+            "::test_product_of_the_readme_can_be_added_to_the_catalogue",
+            says="the entry in README.md: catalogue.toml: product 2 has no colour",
+        ),
+        Step(
             name="openapi.yaml",
-            edit=all_of(
-                insert(
-                    "docs/openapi.yaml",
-                    "        colour: { type: string }\n",
-                    before="        stock: { type: integer, minimum: 0 }\n        factory_id",
-                ),
+            edit=insert(
+                "docs/openapi.yaml",
+                "        colour: { type: string }\n",
+                before="        stock: { type: integer, minimum: 0 }\n        factory_id",
             ),
             test="tests/infrastructure/test_openapi.py"
             "::test_product_has_the_columns_that_sales_may_read",

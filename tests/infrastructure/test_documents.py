@@ -275,7 +275,11 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
     (entry,) = blocks(README, "toml")
     file = tmp_path / "catalogue.toml"
     file.write_text(catalogue.FILE.read_text() + entry)
-    assert [product.slug for product in catalogue.load(file).products] == ["donut", "bagel"]
+    try:
+        declared = catalogue.load(file)
+    except catalogue.CatalogueInvalid as error:
+        pytest.fail(f"the entry in README.md: {error}")
+    assert [product.slug for product in declared.products] == ["donut", "bagel"]
 
 
 def test_readme_has_the_limits_of_dev() -> None:

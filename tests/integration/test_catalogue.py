@@ -26,15 +26,14 @@ from tests.support.schema import data
 
 FACTORIES = catalogue.load().factories
 DONUT = catalogue.load().products[0]
-BAGEL = Product(
+BAGEL = replace(
+    DONUT,
     slug="bagel",
     product_id=catalogue.product_id_of("bagel"),
     sku="BG-1",
     name="베이글",
     price=2500,
-    factory_id=DONUT.factory_id,
     opening_stock=20,
-    slots=1,
 )
 Declare = Callable[..., None]
 
