@@ -314,7 +314,7 @@ def preflight(client: Client, settings: Settings) -> bool:
             print(f"MISSING  {name}: {missing}")
             complete = False
         except Exception as error:  # an unexpected response must not hide the other checks
-            print(f"UNKNOWN  {name}: not known: {aws.sentence(error)}")
+            print(f"UNKNOWN  {name}: could not be checked: {aws.sentence(error)}")
             complete = False
         if check is credentials and not complete:
             break

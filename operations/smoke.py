@@ -221,7 +221,7 @@ def _depths(settings: Settings) -> str:
     with suppress(Exception):  # that the order has not arrived is what must be reported
         sqs = aws.client("sqs")
         queue, dead = (
-            depth(sqs, settings.message_name(name)) for name in ("stock_queue", "stock_dlq")
+            depth(sqs, settings.queue_name(name)) for name in ("stock_queue", "stock_dlq")
         )
         return f" ({queue} message(s) in the queue, {dead} in the dead-letter queue)"
     return ""
@@ -280,7 +280,7 @@ def _relay_problem(cloudwatch: Any, settings: Settings, first: datetime) -> str 
 
 def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
     """Raise Failed if the dead-letter queue is not empty."""
-    if dead := depth(sqs, settings.message_name("stock_dlq")):
+    if dead := depth(sqs, settings.queue_name("stock_dlq")):
         raise Failed(
             f"queue → consumer → factory: {dead} message(s) in the dead-letter queue: see docs/runbook.md, "
             "StockDlqNotEmpty"

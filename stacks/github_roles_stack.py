@@ -140,7 +140,7 @@ class DeploymentRoleStack(cdk.Stack):
             iam.PolicyStatement(
                 actions=["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
                 resources=[
-                    self.format_arn(service="sqs", resource=settings.message_name(queue))
+                    self.format_arn(service="sqs", resource=settings.queue_name(queue))
                     for queue in queues
                 ],
             )

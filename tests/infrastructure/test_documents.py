@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from common import limits, messages
+from migrate.handler import MIGRATION_SECONDS
 from operations.preflight import UNRESERVED
+from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.support.assembly import Assembly
@@ -305,6 +307,29 @@ def test_runbook_has_the_time_until_the_dead_letter_queue(
 def test_runbook_has_the_number_of_publications() -> None:
     publications = 1 + ENVIRONMENTS["prod"].max_reminders
     assert f"fewer than {publications} `publications`" in words(RUNBOOK)
+
+
+def test_runbook_says_when_alarms_fire(assembly: Assembly) -> None:
+    _, oldest = assembly.one("AWS::CloudWatch::Alarm", "OldestMessage")
+    assert f"has been in the queue for {oldest['Threshold'] // 60} minutes" in words(RUNBOOK)
+    _, silent = assembly.one("AWS::CloudWatch::Alarm", "RelaySilent")
+    minutes = silent["Period"] * silent["EvaluationPeriods"] // 60
+    assert f"The relay has not run for {minutes} minutes." in words(RUNBOOK)
+
+
+def test_runbook_says_how_long_the_smoke_test_waits_for_the_metric() -> None:
+    assert f"It waits up to {METRIC_WITHIN / 60:.0f} minutes for the metric" in words(RUNBOOK)
+
+
+def test_decisions_have_the_time_of_a_migration() -> None:
+    decisions = (PROJECT / "docs" / "decisions.md").read_text()
+    assert f"A migration may take {MIGRATION_SECONDS // 60} minutes;" in decisions
+
+
+def test_documents_have_one_title() -> None:
+    for document in MARKDOWN:
+        text = re.sub(r"^ *```.*?^ *```$", "", (PROJECT / document).read_text(), flags=re.M | re.S)
+        assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, document
 
 
 def test_runbook_names_the_topic_of_the_alarms(assembly: Assembly) -> None:
