@@ -102,7 +102,7 @@ class ManagedDatabase:
 class ExistingDatabase:
     """A MariaDB 10.11 server that exists already.
 
-    README.md lists the rights that its owner has to grant. The functions run in the server's VPC.
+    docs/deployment.md lists the rights that its owner has to grant. The functions run in the server's VPC.
     The migration creates the schema `shop` with its tables and procedures, and on the server one
     user per function, named as in DATABASE_USERS with `_password` appended
     (`shop_sales_password`). The passwords are kept in Secrets Manager, one new secret per function.

@@ -263,6 +263,7 @@ def test_hooks_before_a_commit_are_make_commands() -> None:
 
 
 README = (PROJECT / "README.md").read_text()
+DEPLOYMENT = (PROJECT / "docs" / "deployment.md").read_text()
 NUMBERS = {4: "four", 5: "five", 6: "six"}
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
 
@@ -272,22 +273,22 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_readme_has_the_limits_of_dev() -> None:
+def test_deployment_has_the_limits_of_dev() -> None:
     dev = ENVIRONMENTS["dev"]
     assert isinstance(dev.database, ManagedDatabase)
-    assert f"limited to {dev.throttle.rate} requests per second" in words(README)
-    assert f"(with bursts of {dev.throttle.burst})" in words(README)
-    assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(README)
+    assert f"limited to {dev.throttle.rate} requests per second" in words(DEPLOYMENT)
+    assert f"(with bursts of {dev.throttle.burst})" in words(DEPLOYMENT)
+    assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(DEPLOYMENT)
 
 
-def test_readme_has_the_concurrency_of_staging_and_prod() -> None:
+def test_deployment_has_the_concurrency_of_staging_and_prod() -> None:
     """AWS keeps a part of an account's concurrency from being reserved."""
     staging, prod = (
         sum(ENVIRONMENTS[name].reserved_concurrency.values()) for name in ("staging", "prod")
     )
     assert staging == prod
-    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(README)
-    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(README)
+    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(DEPLOYMENT)
+    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(DEPLOYMENT)
 
 
 def test_readme_names_the_python_of_the_functions() -> None:

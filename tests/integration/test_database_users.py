@@ -168,9 +168,9 @@ def test_unchanged_grants_are_not_touched(shop: Shop, monkeypatch: pytest.Monkey
 def test_documented_grants_are_enough_on_an_existing_database(
     empty_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """README.md lists the grants that the owner of an existing database gives to the migration."""
+    """docs/deployment.md lists the grants that the owner of an existing database gives to the migration."""
     shop = empty_shop
-    (block,) = blocks((PROJECT / "README.md").read_text(), "sql")
+    (block,) = blocks((PROJECT / "docs/deployment.md").read_text(), "sql")
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         for statement in block.split(";"):

@@ -204,11 +204,11 @@ def test_prepared_account_lacks_nothing(
     assert [line.partition(": ")[0] for line in lines] == [f"ok       {check}" for check in CHECKS]
 
 
-def test_readme_lists_the_permissions_that_preflight_needs(account: Account) -> None:
+def test_documentation_lists_the_permissions_that_preflight_needs(account: Account) -> None:
     account.trust_github()
     preflight(account.client, PROD)
-    readme = (PROJECT / "README.md").read_text()
-    assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", readme)) == account.calls
+    document = (PROJECT / "docs/deployment.md").read_text()
+    assert set(re.findall(r"`([a-z0-9]+:[A-Z]\w+)`", document)) == account.calls
 
 
 # --- failures of AWS ---
