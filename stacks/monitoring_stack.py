@@ -219,7 +219,10 @@ class MonitoringStack(cdk.Stack):
     def _log_metric(
         self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
     ) -> cloudwatch.Metric:
-        """Add a metric of the log lines with these fields: their number, or the field `value`."""
+        """Add a metric that is made from the log lines with these fields.
+
+        value: what each line adds to the metric, a number or a field such as `$.stuck`.
+        """
         pattern = logs.FilterPattern.all(
             *(
                 logs.FilterPattern.boolean_value(f"$.{field}", expected)
