@@ -245,7 +245,8 @@ def test_interrupted_change_of_slots_moves_nothing(shop: DatabaseShop) -> None:
         )
         cursor.execute("SELECT COUNT(*) FROM product_slot")
         assert cursor.fetchone() == (3,)
-        shop.sql(f"KILL {changing.thread_id()}")
+        cursor.execute("SELECT CONNECTION_ID()")
+        shop.sql("KILL %s", cursor.fetchone())
         with pytest.raises(pymysql.MySQLError):
             changing.commit()
 
