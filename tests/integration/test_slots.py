@@ -246,7 +246,8 @@ def test_interrupted_change_of_slots_moves_nothing(shop: DatabaseShop) -> None:
         cursor.execute("SELECT COUNT(*) FROM product_slot")
         assert cursor.fetchone() == (3,)
         cursor.execute("SELECT CONNECTION_ID()")
-        shop.sql("KILL %s", cursor.fetchone())
+        (id,) = cursor.fetchone() or (None,)
+        shop.sql("KILL %s", (id,))
         with pytest.raises(pymysql.MySQLError):
             changing.commit()
 
