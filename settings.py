@@ -102,7 +102,7 @@ class ManagedDatabase:
 class ExistingDatabase:
     """A MariaDB 10.11 server that exists already.
 
-    README.md lists the rights that its owner has to grant. The functions run in the server's VPC.
+    docs/deployment.md lists the rights that its owner has to grant. The functions run in the server's VPC.
     The migration creates the schema `shop` with its tables and procedures, and on the server one
     user per function, named as in DATABASE_USERS with `_password` appended
     (`shop_sales_password`). The passwords are kept in Secrets Manager, one new secret per function.
@@ -225,12 +225,13 @@ class Settings:
         """Return the name of a function's log group. function: the name of its folder."""
         return f"/{PREFIX}/{self.name}/{function}"
 
-    def message_name(self, resource: str) -> str:
-        """Return the name of a topic or a queue.
+    def topic_name(self, topic: str) -> str:
+        """Return the physical name of an SNS topic. topic: stock_empty or donut_shop_ops."""
+        return f"{topic}_{self.name}"
 
-        resource: stock_empty, stock_queue, stock_dlq or donut_shop_ops.
-        """
-        return f"{resource}_{self.name}"
+    def queue_name(self, queue: str) -> str:
+        """Return the physical name of an SQS queue. queue: stock_queue or stock_dlq."""
+        return f"{queue}_{self.name}"
 
     def alarm_name(self, alarm: str) -> str:
         """Return the name of an alarm. alarm: its construct id, also its heading in the runbook."""

@@ -49,7 +49,7 @@ def sentence(error: Exception) -> str:
 def is_about_credentials(error: Exception) -> bool:
     """Return whether AWS rejects the credentials, or botocore can't get any."""
     if isinstance(error, ClientError):
-        # AWS's codes are names. botocore takes the status for the code if a response has none.
+        # AWS's error codes are names. If a response has no code, botocore uses its status instead.
         response = error.response
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 403)
         return status < 500 and not response["Error"].get("Code", "").isdecimal()
@@ -60,7 +60,7 @@ def is_about_credentials(error: Exception) -> bool:
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Exit with status 1 and one sentence if AWS rejects a request or something else responds.
+    """Exit with status 1 and one sentence if AWS rejects a request, or if it is not AWS that responds.
 
     Errors of the operating system, such as a closed pipe, are raised as they are.
     """

@@ -20,7 +20,7 @@ class Stop(Exception):
 def require_credentials(client: Callable[[str], Any] = aws.client) -> tuple[str, str]:
     """Return the account and the caller's ARN, as STS does.
 
-    Raises Stop if there are no valid credentials, and others if AWS does not say.
+    Raises Stop if there are no valid credentials, and botocore's errors if AWS can't be asked.
     """
     try:
         identity = client("sts").get_caller_identity()

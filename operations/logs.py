@@ -14,7 +14,7 @@ from operations import aws
 from settings import ENVIRONMENTS, PROJECT, Settings
 
 BACK_SECONDS = 15 * 60
-"""How far back the first lines are."""
+"""How far back the output begins."""
 LATE_SECONDS = 60
 """How much later than its own timestamp an event may become visible."""
 PAUSE_SECONDS = 0.5

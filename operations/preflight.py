@@ -51,7 +51,7 @@ def credentials(client: Client, settings: Settings) -> str:
 def account_plan(client: Client, settings: Settings) -> str:
     """Check the settings against the Free plan, which a new account has.
 
-    What it does not allow fails in RDS with FreeTierRestrictionError.
+    RDS rejects what the plan does not allow, with FreeTierRestrictionError.
     """
     try:
         plan = client("freetier", region=FREE_TIER_REGION).get_account_plan_state()[
@@ -216,7 +216,7 @@ def service_linked_role(client: Client, settings: Settings) -> str:
         return "not needed"
     if not _role_exists(client("iam"), RDS_ROLE):
         raise Missing(
-            "RDS has none, without which an account's first database may fail: run "
+            "it does not exist, so an account's first database may fail: run "
             "aws iam create-service-linked-role --aws-service-name rds.amazonaws.com"
         )
     return RDS_ROLE
@@ -225,7 +225,8 @@ def service_linked_role(client: Client, settings: Settings) -> str:
 def github(client: Client, settings: Settings) -> str:
     """Check whether the account's identity provider for GitHub is that of the GitHub stack.
 
-    An account can have only one, so the stack must be given the ARN of another one each time.
+    An account can have only one. If something else created it, the GitHub stack must be given its ARN
+    at each deployment.
     """
     iam = client("iam")
     providers = [
@@ -314,7 +315,7 @@ def preflight(client: Client, settings: Settings) -> bool:
             print(f"MISSING  {name}: {missing}")
             complete = False
         except Exception as error:  # an unexpected response must not hide the other checks
-            print(f"UNKNOWN  {name}: not known: {aws.sentence(error)}")
+            print(f"UNKNOWN  {name}: could not be checked: {aws.sentence(error)}")
             complete = False
         if check is credentials and not complete:
             break

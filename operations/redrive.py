@@ -32,7 +32,7 @@ def main() -> None:
     )
     parser.add_argument("environment", choices=ENVIRONMENTS)
     settings = ENVIRONMENTS[parser.parse_args().environment]
-    source, target = settings.message_name("stock_dlq"), settings.message_name("stock_queue")
+    source, target = settings.queue_name("stock_dlq"), settings.queue_name("stock_queue")
     with aws.errors_as_sentences():
         sqs = aws.client("sqs")
         moved = redrive(

@@ -229,8 +229,8 @@ def _describe_queues(settings: Settings) -> str:
     """Return how many messages both queues hold, as text; empty if AWS does not say."""
     with suppress(Exception):  # the failure to report is that the order has not arrived
         sqs = aws.client("sqs")
-        queue = depth(sqs, settings.message_name("stock_queue"))
-        dead = depth(sqs, settings.message_name("stock_dlq"))
+        queue = depth(sqs, settings.queue_name("stock_queue"))
+        dead = depth(sqs, settings.queue_name("stock_dlq"))
         return f" ({queue} message(s) in the queue, {dead} in the dead-letter queue)"
     return ""
 
@@ -286,7 +286,7 @@ def _find_problem_of_relay(cloudwatch: Any, settings: Settings, first: datetime)
 
 def require_no_dead_letters(sqs: Any, *, settings: Settings) -> None:
     """Raise Failed if the dead-letter queue is not empty."""
-    if dead := depth(sqs, settings.message_name("stock_dlq")):
+    if dead := depth(sqs, settings.queue_name("stock_dlq")):
         raise Failed(
             f"queue → consumer → factory: {dead} message(s) in the dead-letter queue:"
             " see docs/runbook.md, StockDlqNotEmpty"

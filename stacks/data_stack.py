@@ -53,7 +53,7 @@ class DatabaseAccess:
     master_secret: secretsmanager.ISecret
     """The secret that the migration logs in with."""
     instance: Instance | None
-    """None: the database existed before, and its owner watches it."""
+    """None if the database existed already; then its owner monitors it."""
     login_secrets: Mapping[str, secretsmanager.ISecret] = field(default_factory=dict)
     """Function → secret with its database password; empty: functions log in with IAM tokens."""
 
@@ -95,7 +95,7 @@ class DataStack(cdk.Stack):
     ) -> None:
         """Create the stack.
 
-        topic: the only one to which interface endpoints let functions publish.
+        topic: the topic, and the only one, to which the interface endpoint lets functions publish.
         """
         super().__init__(
             scope,
@@ -303,7 +303,8 @@ class DataStack(cdk.Stack):
     def _create_login_secrets(self) -> dict[str, secretsmanager.ISecret]:
         """Create one secret per function.
 
-        A user that logs in with a password is not the same as the one that logs in with IAM tokens.
+        A function that logs in with a password does so as another user than with IAM tokens: the
+        name of that user ends in `_password`.
         """
         return {
             function: self._create_login_secret(

@@ -22,7 +22,7 @@ QUALIFIER = cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
 DEPLOY = ("deploy", "file-publishing", "lookup")
 """The CDK's bootstrap roles that a deployment assumes. There are no images to publish."""
 DIFF = ("cloudformation:DescribeStacks", "cloudformation:GetTemplate")
-"""What `cdk diff --method=template` requests. If it can't assume the lookup role, it does so itself."""
+"""What `cdk diff --method=template` requests with the job's own role, as it can't assume another."""
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+|[\w.-]+@\d+/[\w.-]+@\d+")
 PROVIDER_ARN = re.compile(rf"arn:aws[\w-]*:iam::\d{{12}}:oidc-provider/{re.escape(ISSUER)}")
 
@@ -91,7 +91,8 @@ class GitHubStack(cdk.Stack):
                 "GitHub",
                 url=f"https://{ISSUER}",
                 client_ids=[AUDIENCE],
-                # Other projects may rely on it when the stack is deleted, or is given its ARN.
+                # The provider stays when the stack is deleted, or is given the provider's ARN and
+                # no longer declares it, because other projects in the account may rely on it.
                 removal_policy=cdk.RemovalPolicy.RETAIN,
             )
             role.node.add_dependency(provider)
@@ -140,7 +141,7 @@ class DeploymentRoleStack(cdk.Stack):
             iam.PolicyStatement(
                 actions=["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
                 resources=[
-                    self.format_arn(service="sqs", resource=settings.message_name(queue))
+                    self.format_arn(service="sqs", resource=settings.queue_name(queue))
                     for queue in queues
                 ],
             )
@@ -181,7 +182,7 @@ class GitHubRole(iam.Role):
         cdk.CfnOutput(cdk.Stack.of(self), f"{id}RoleArn", value=self.role_arn)
 
     def allow_assuming(self, kinds: Sequence[str]) -> None:
-        """Allow to assume some of the CDK's bootstrap roles."""
+        """Let this role assume the CDK's bootstrap roles of these kinds."""
         stack = cdk.Stack.of(self)
         self.add_to_policy(
             iam.PolicyStatement(

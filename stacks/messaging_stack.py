@@ -30,7 +30,7 @@ class MessagingStack(cdk.Stack):
         self.stock_dlq = sqs.Queue(
             self,
             "StockDlq",
-            queue_name=settings.message_name("stock_dlq"),
+            queue_name=settings.queue_name("stock_dlq"),
             retention_period=cdk.Duration.days(14),
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
@@ -38,7 +38,7 @@ class MessagingStack(cdk.Stack):
         self.stock_queue = sqs.Queue(
             self,
             "StockQueue",
-            queue_name=settings.message_name("stock_queue"),
+            queue_name=settings.queue_name("stock_queue"),
             retention_period=cdk.Duration.days(4),
             visibility_timeout=cdk.Duration.seconds(VISIBILITY_FACTOR * settings.consumer_timeout),
             dead_letter_queue=sqs.DeadLetterQueue(
@@ -48,7 +48,7 @@ class MessagingStack(cdk.Stack):
             enforce_ssl=True,
         )
         self.stock_empty = sns.Topic(
-            self, "StockEmpty", topic_name=settings.message_name("stock_empty"), enforce_ssl=True
+            self, "StockEmpty", topic_name=settings.topic_name("stock_empty"), enforce_ssl=True
         )
         self.stock_empty.add_subscription(
             subscriptions.SqsSubscription(self.stock_queue, dead_letter_queue=self.stock_dlq)

@@ -23,8 +23,19 @@ FIVE_MINUTES = cdk.Duration.minutes(5)
 GIB = 1024**3
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
+OLDEST_MESSAGE_MINUTES = 10
+"""A message that the factory rejects leaves the metric earlier, when SQS delivers it a third time."""
+RELAY_SILENT_MINUTES = 5
+SERVER_ERROR_PERCENT = 5
 MIN_RESPONSES = 20
 """With fewer responses in five minutes, the share of 5xx is not meaningful."""
+SUSTAINED_MINUTES = 15
+"""How long the API must be slow, or the database busy."""
+SLOW_PERCENT = 1
+SLOW_SECONDS = 3
+CPU_PERCENT = 80
+FREE_STORAGE_PERCENT = 10
+CONNECTIONS_PERCENT = 80
 
 
 class MonitoringStack(cdk.Stack):
@@ -59,7 +70,7 @@ class MonitoringStack(cdk.Stack):
         statement of its own CloudWatch could not publish, and no alarm would reach the topic.
         """
         topic = sns.Topic(
-            self, "Ops", topic_name=self._settings.message_name("donut_shop_ops"), enforce_ssl=True
+            self, "Ops", topic_name=self._settings.topic_name("donut_shop_ops"), enforce_ssl=True
         )
         topic.add_to_resource_policy(
             iam.PolicyStatement(
@@ -86,12 +97,13 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "OldestMessage",
-            "A production order has waited for ten minutes: the consumer does not take messages.",
+            f"A production order has waited for {OLDEST_MESSAGE_MINUTES} minutes: "
+            "the consumer does not take messages.",
             run="logs",
             metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(
                 period=MINUTE, statistic="Maximum"
             ),
-            threshold=10 * 60,
+            threshold=OLDEST_MESSAGE_MINUTES * 60,
         )
         self._alarm(
             "OldestUnpublishedOrder",
@@ -110,19 +122,20 @@ class MonitoringStack(cdk.Stack):
         )
         self._alarm(
             "RelaySilent",
-            "The relay has not run for 5 minutes: orders may wait unpublished.",
+            f"The relay has not run for {RELAY_SILENT_MINUTES} minutes: orders may wait unpublished.",
             run="logs",
             metric=service.relay.metric_invocations(period=MINUTE, statistic="Sum"),
             threshold=1,
             operator=BELOW,
-            periods=5,
+            periods=RELAY_SILENT_MINUTES,
             missing=cloudwatch.TreatMissingData.BREACHING,
         )
 
     def _alarm_on_api(self, service: ServiceStack) -> None:
         self._alarm(
             "ServerErrors",
-            f"One response in twenty is a 5xx, of at least {MIN_RESPONSES} in five minutes.",
+            f"At least {SERVER_ERROR_PERCENT} % of the responses in five minutes were 5xx, "
+            f"of {MIN_RESPONSES} responses or more.",
             run="logs",
             metric=cloudwatch.MathExpression(
                 expression=f"IF(responses >= {MIN_RESPONSES}, 100 * errors / responses, 0)",
@@ -133,15 +146,18 @@ class MonitoringStack(cdk.Stack):
                     "responses": service.api.metric_count(statistic="Sum"),
                 },
             ),
-            threshold=5,
+            threshold=SERVER_ERROR_PERCENT,
         )
         self._alarm(
             "Latency",
-            "One response in a hundred takes 3 seconds or more.",
+            f"At least {SLOW_PERCENT} % of the responses took {SLOW_SECONDS} seconds or more, "
+            f"for {SUSTAINED_MINUTES} minutes.",
             run="logs",
-            metric=service.api.metric_latency(period=FIVE_MINUTES, statistic="p99"),
-            threshold=3000,
-            periods=3,
+            metric=service.api.metric_latency(
+                period=FIVE_MINUTES, statistic=f"p{100 - SLOW_PERCENT}"
+            ),
+            threshold=SLOW_SECONDS * 1000,
+            periods=SUSTAINED_MINUTES // 5,
         )
 
     def _alarm_on_functions(self, service: ServiceStack) -> None:
@@ -169,26 +185,29 @@ class MonitoringStack(cdk.Stack):
         database = instance.construct
         self._alarm(
             "DatabaseCpu",
-            f"The database's CPU utilization has been at least 80 % for 15 minutes.{restored}",
+            f"The database's CPU utilization has been at least {CPU_PERCENT} % "
+            f"for {SUSTAINED_MINUTES} minutes.{restored}",
             run="mysql",
             metric=database.metric_cpu_utilization(period=FIVE_MINUTES),
-            threshold=80,
-            periods=3,
+            threshold=CPU_PERCENT,
+            periods=SUSTAINED_MINUTES // 5,
         )
         self._alarm(
             "DatabaseStorage",
-            f"Less than a tenth of the database's storage is free.{restored}",
+            f"Less than {FREE_STORAGE_PERCENT} % of the database's storage is free.{restored}",
             run="mysql",
             metric=database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
-            threshold=instance.settings.storage_gib * GIB / 10,
+            threshold=instance.settings.storage_gib * GIB * FREE_STORAGE_PERCENT / 100,
             operator=BELOW,
         )
         self._alarm(
             "DatabaseConnections",
-            f"Four fifths of the database's connections are in use.{restored}",
+            f"At least {CONNECTIONS_PERCENT} % of the database's connections are in use.{restored}",
             run="mysql",
             metric=database.metric_database_connections(period=MINUTE, statistic="Maximum"),
-            threshold=MAX_CONNECTIONS[instance.settings.instance_class] * 4 // 5,
+            threshold=(
+                MAX_CONNECTIONS[instance.settings.instance_class] * CONNECTIONS_PERCENT // 100
+            ),
         )
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
@@ -200,7 +219,10 @@ class MonitoringStack(cdk.Stack):
     def _log_metric(
         self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
     ) -> cloudwatch.Metric:
-        """Add a metric of the log lines with these fields: their number, or the field `value`."""
+        """Add a metric that is made from the log lines with these fields.
+
+        value: what each line adds to the metric, a number or a field such as `$.stuck`.
+        """
         pattern = logs.FilterPattern.all(
             *(
                 logs.FilterPattern.boolean_value(f"$.{field}", expected)

@@ -29,10 +29,10 @@ ACCESS_LOG_FIELDS = {
     "integrationError": "$context.integrationErrorMessage",
     "latency": "$context.responseLatency",
 }
-"""Neither a path nor a query string, because the callback's token is in the latter."""
+"""The log contains neither the path nor the query string, which holds a callback's token."""
 CALLBACK_PATH = "/product/{slug}"
 REQUEST_TIMEOUT = 10
-"""Seconds: time for a cold start, and for the 5 that a request may take."""
+"""Seconds. They include a cold start and the 5 seconds that a request may take."""
 
 
 @jsii.implements(apigatewayv2.IAccessLogSettings)
@@ -94,9 +94,9 @@ class ServiceStack(cdk.Stack):
         return [child for child in self.node.children if isinstance(child, Function)]
 
     def _add_migration(self) -> triggers.Trigger:
-        """Run the migration when its code changes, or the snapshot that the database comes from.
+        """Add the migration, which runs whenever its code or the database's snapshot has changed.
 
-        The SQL files and the catalogue are parts of the code.
+        The SQL files and the catalogue are part of the code.
         """
         database = self._database
         user_secret_arns = ",".join(secret.secret_arn for secret in database.login_secrets.values())
@@ -144,8 +144,8 @@ class ServiceStack(cdk.Stack):
         """Return what a function needs to reach the database.
 
         The address comes from another stack's output, which CloudFormation reads only when this
-        stack changes. DATABASE_GENERATION changes with each restore, so this stack does, too, and
-        the migration runs on the restored database.
+        stack changes. DATABASE_GENERATION changes with each restore, and so does this stack. The
+        migration therefore runs on the restored database.
         """
         snapshot = self._settings.snapshot
         return {
@@ -226,7 +226,7 @@ class ServiceStack(cdk.Stack):
             ),
             access_log_settings=AccessLogSettings(log_group),
         )
-        # Route settings name a route, which must exist before the stage.
+        # The stage's settings name these routes, so the routes must exist before the stage.
         stage.node.add_dependency(*callback_routes)
         cfn_stage = stage.node.default_child
         assert isinstance(cfn_stage, apigatewayv2.CfnStage)

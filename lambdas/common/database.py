@@ -18,7 +18,7 @@ SCHEMA_MISSING = {ER.NO_DB_ERROR, ER.BAD_DB_ERROR, ER.NO_SUCH_TABLE}
 """The server is up, but the shop's schema is being restored."""
 ROLLED_BACK = {ER.LOCK_DEADLOCK}
 STATEMENT_KILLED = {ER.SERVER_SHUTDOWN, ER.QUERY_INTERRUPTED, 1927, 1969}
-"""The server stopped the statement; a procedure may have committed before.
+"""The server stopped the statement. A procedure may have committed before that.
 
 1927: the connection was killed. 1969: the statement took too long.
 """
@@ -41,7 +41,8 @@ class RolledBack(DatabaseUnavailable):
 class Connection:
     """A connection in use.
 
-    until: the deadline of what is sent now, on the monotonic clock. broken: it can't be used again.
+    until: the deadline of the current operations, on the monotonic clock.
+    broken: whether the connection must not be used again.
     """
 
     def __init__(self, connection: pymysql.Connection) -> None:
@@ -68,8 +69,8 @@ class Connection:
         """Send a statement and return its first result, each row as a dict by column name.
 
         A procedure's status follows its result, possibly in a packet of its own. Every procedure
-        commits before it selects, so its result is true even if the status does not arrive. The
-        connection is broken then.
+        commits before it selects, so its result is true even if the status does not arrive. In that
+        case, the connection is marked as broken.
         """
         cursor = self._connection.cursor()  # a DictCursor takes 5 µs longer
         cursor.execute(sql, values)

@@ -7,7 +7,7 @@ class ServerClock:
     The server reads its clock after a statement is sent and before its result is received, so each
     result gives a lowest and a highest possible lead. An estimate between the two is kept. One
     outside them is wrong, because a clock has stepped, and moves to the nearer of the two. A result
-    that was long under way therefore changes little.
+    that took long to arrive therefore changes the estimate little.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 class _WithDeadline:
     """Makes the operations of a socket end at `until`, on the monotonic clock.
 
-    At that moment the socket is shut down, so that the server notices, too.
+    At that moment the socket is shut down, so that the server also sees the connection end.
     """
 
     until: float = 0.0
@@ -86,8 +86,8 @@ class _TlsContext(ssl.SSLContext):
 def tls_context(ca_path: str) -> ssl.SSLContext:
     """Return the context that verifies the server's certificate and host name.
 
-    It is kept, because creating one takes up to 19 ms. Verification is strict, by RFC 5280, which
-    only ssl.create_default_context sets by itself, and only from Python 3.13 on.
+    The context is cached, because creating one takes up to 19 ms. Verification is strict, by RFC
+    5280. Python's only default context that is strict is ssl.create_default_context's, from 3.13 on.
     """
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -98,7 +98,8 @@ def tls_context(ca_path: str) -> ssl.SSLContext:
 def connect(host: str, port: int, *, until: float) -> TcpSocket:
     """Connect to the first of the host's addresses that accepts. Raises OSError.
 
-    until: on the monotonic clock; also for the look-up of the name, which has no timeout.
+    until: the deadline, on the monotonic clock. It includes the look-up of the name, which has no
+    timeout of its own.
     """
     addresses = deadline.wait_for(
         lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), until=until

@@ -4,7 +4,8 @@ Numbered files in migrations/ create tables and data. Each is applied once, in o
 changes afterwards. Files in procedures/ hold one procedure each, which is created again whenever
 the server's differs from the file. catalogue.toml declares the products. database_users.json lists
 each function's user and its grants. A grant that is no longer listed is revoked at once, while the
-old functions still run: remove it one release after its last use.
+old functions still run: remove it one release after its last use. A user that is no longer listed
+keeps its grants until users.REMOVED names it.
 """
 
 import json
@@ -12,7 +13,6 @@ import logging
 import re
 import time
 from pathlib import Path
-from typing import Any
 
 import pymysql
 
@@ -192,17 +192,17 @@ def read_passwords(arns: list[str]) -> dict[str, str]:
     logins = [secret(arn, deadline.MIGRATION_SECRET) for arn in arns]
     passwords = {login["username"]: login["password"] for login in logins}
     for entry in DATABASE_USERS.values():
-        if (user := password_user(entry)) not in passwords:
+        if (user := password_user(entry["user"])) not in passwords:
             raise MigrationFailed(f"no secret has the username {user}")
     return passwords
 
 
-def password_user(entry: dict[str, Any]) -> str:
-    """Return the name of a function's user with password login.
+def password_user(user: str) -> str:
+    """Return the name with which the function of this user logs in with a password.
 
     A user with IAM authentication has another name, so that neither is ever turned into the other.
     """
-    return f"{entry['user']}_password"
+    return f"{user}_password"
 
 
 @failures.guarded(MigrationFailed, catalogue.CatalogueInvalid, products.Conflict)
@@ -233,8 +233,11 @@ def handler(event: object, context: object) -> None:
         applied = [*apply_migrations(cursor, MIGRATIONS), *apply_procedures(cursor, PROCEDURES)]
         changed = products.apply(cursor, declared)
         for entry in DATABASE_USERS.values():
-            user = entry["user"] if passwords is None else password_user(entry)
+            user = entry["user"] if passwords is None else password_user(entry["user"])
             password = None if passwords is None else passwords[user]
             users.create_user(cursor, user, password=password)
             users.set_grants(cursor, user, entry["grants"], schema=name)
+        for user in users.REMOVED:
+            users.drop_user(cursor, user)
+            users.drop_user(cursor, password_user(user))
     log.info("migrated", extra={"applied": applied, "changed_products": changed})

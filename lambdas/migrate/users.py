@@ -1,9 +1,16 @@
-"""Create the functions' database users, and give each exactly its grants."""
+"""Create the functions' database users, give each exactly its grants, and drop former users."""
 
 import re
 from collections.abc import Iterable
 
 import pymysql
+
+REMOVED: tuple[str, ...] = ()
+"""Users of functions that an earlier release had, but not the last one: the migration drops them.
+
+The last release's functions still log in during a deployment, and after a rollback. A user that
+this release removes from database_users.json is therefore listed in the next release.
+"""
 
 
 def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | None) -> None:
@@ -17,6 +24,11 @@ def create_user(cursor: pymysql.cursors.Cursor, user: str, *, password: str | No
         login = f"IDENTIFIED BY {cursor.connection.escape(password)} REQUIRE SSL"
         cursor.execute(f"CREATE USER IF NOT EXISTS {account} {login}")
         cursor.execute(f"ALTER USER {account} {login}")
+
+
+def drop_user(cursor: pymysql.cursors.Cursor, user: str) -> None:
+    """Drop the user if it exists. Its open connections stay open."""
+    cursor.execute(f"DROP USER IF EXISTS {account_of(cursor, user)}")
 
 
 def set_grants(

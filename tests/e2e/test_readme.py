@@ -37,9 +37,12 @@ def response(command: str, *, root: Path, shop: DeployedShop) -> dict[str, objec
 
 def test_curl_commands_return_what_the_readme_says(shop: DeployedShop, root: Path) -> None:
     look, buy, order_more = [command for command in commands(README) if command.startswith("curl ")]
-    assert response(look, root=root, shop=shop)["stock"] == 10
-    assert response(buy, root=root, shop=shop)["purchased"] is True
-    order_id = str(response(order_more, root=root, shop=shop)["order_id"])
+    product, bought, ordered = map(json.loads, re.findall(r"^{.*}$", README, re.MULTILINE))
+    assert response(look, root=root, shop=shop) == product
+    assert response(buy, root=root, shop=shop) == bought
+    order = response(order_more, root=root, shop=shop)
+    order_id = str(order["order_id"])
+    assert order == ordered | {"order_id": order_id}
     shop.wait_for(order_id)
     (follow,) = re.findall(r"`(curl [^`]*<order_id>[^`]*)`", README)
     assert (
@@ -47,6 +50,7 @@ def test_curl_commands_return_what_the_readme_says(shop: DeployedShop, root: Pat
         == "arrived"
     )
     assert shop.stock() == 10 - 1 + 50
+    assert f"the stock is {shop.stock()}." in README
 
 
 def test_make_commands_of_the_readme_exist() -> None:

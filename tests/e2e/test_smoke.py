@@ -109,7 +109,7 @@ def test_order_that_does_not_arrive_is_named(
 
 def queues_are_empty(shop: DeployedShop) -> None:
     sqs = shop.cloud.client("sqs")
-    assert [depth(sqs, SETTINGS.message_name(name)) for name in ("stock_queue", "stock_dlq")] == [
+    assert [depth(sqs, SETTINGS.queue_name(name)) for name in ("stock_queue", "stock_dlq")] == [
         0,
         0,
     ]

@@ -11,7 +11,9 @@ import yaml
 
 from common import limits, messages
 from migrate import catalogue
+from migrate.handler import MIGRATION_SECONDS
 from operations.preflight import UNRESERVED
+from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.support.assembly import Assembly
@@ -262,6 +264,7 @@ def test_hooks_before_a_commit_are_make_commands() -> None:
 
 
 README = (PROJECT / "README.md").read_text()
+DEPLOYMENT = (PROJECT / "docs" / "deployment.md").read_text()
 NUMBERS = {4: "four", 5: "five", 6: "six"}
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
 
@@ -282,22 +285,22 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
     assert [product.slug for product in declared.products] == ["donut", "bagel"]
 
 
-def test_readme_has_the_limits_of_dev() -> None:
+def test_deployment_has_the_limits_of_dev() -> None:
     dev = ENVIRONMENTS["dev"]
     assert isinstance(dev.database, ManagedDatabase)
-    assert f"limited to {dev.throttle.rate} requests per second" in words(README)
-    assert f"(with bursts of {dev.throttle.burst})" in words(README)
-    assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(README)
+    assert f"limited to {dev.throttle.rate} requests per second" in words(DEPLOYMENT)
+    assert f"(with bursts of {dev.throttle.burst})" in words(DEPLOYMENT)
+    assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(DEPLOYMENT)
 
 
-def test_readme_has_the_concurrency_of_staging_and_prod() -> None:
+def test_deployment_has_the_concurrency_of_staging_and_prod() -> None:
     """AWS keeps a part of an account's concurrency from being reserved."""
     staging, prod = (
         sum(ENVIRONMENTS[name].reserved_concurrency.values()) for name in ("staging", "prod")
     )
     assert staging == prod
-    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(README)
-    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(README)
+    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(DEPLOYMENT)
+    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(DEPLOYMENT)
 
 
 def test_readme_names_the_python_of_the_functions() -> None:
@@ -317,6 +320,29 @@ def test_runbook_has_the_time_until_the_dead_letter_queue(
 def test_runbook_has_the_number_of_publications() -> None:
     publications = 1 + ENVIRONMENTS["prod"].max_reminders
     assert f"fewer than {publications} `publications`" in words(RUNBOOK)
+
+
+def test_runbook_says_when_alarms_fire(assembly: Assembly) -> None:
+    _, oldest = assembly.one("AWS::CloudWatch::Alarm", "OldestMessage")
+    assert f"has been in the queue for {oldest['Threshold'] // 60} minutes" in words(RUNBOOK)
+    _, silent = assembly.one("AWS::CloudWatch::Alarm", "RelaySilent")
+    minutes = silent["Period"] * silent["EvaluationPeriods"] // 60
+    assert f"The relay has not run for {minutes} minutes." in words(RUNBOOK)
+
+
+def test_runbook_says_how_long_the_smoke_test_waits_for_the_metric() -> None:
+    assert f"It waits up to {METRIC_WITHIN / 60:.0f} minutes for the metric" in words(RUNBOOK)
+
+
+def test_decisions_have_the_time_of_a_migration() -> None:
+    decisions = (PROJECT / "docs" / "decisions.md").read_text()
+    assert f"A migration may take {MIGRATION_SECONDS // 60} minutes;" in decisions
+
+
+def test_documents_have_one_title() -> None:
+    for document in MARKDOWN:
+        text = re.sub(r"^ *```.*?^ *```$", "", (PROJECT / document).read_text(), flags=re.M | re.S)
+        assert len(re.findall(r"^# ", text, re.MULTILINE)) == 1, document
 
 
 def test_runbook_names_the_topic_of_the_alarms(assembly: Assembly) -> None:

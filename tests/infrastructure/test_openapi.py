@@ -26,6 +26,15 @@ CONTROL = [
 ]
 
 
+def test_version_is_that_of_the_last_release() -> None:
+    changelog = (PROJECT / "CHANGELOG.md").read_text()
+    release = re.search(r"^## \[(\d+\.\d+\.\d+)\]", changelog, re.MULTILINE)
+    assert release
+    assert DOCUMENT["info"]["version"] == release[1], (
+        "docs/openapi.yaml: info.version is the last release in CHANGELOG.md"
+    )
+
+
 def operations() -> Iterator[tuple[str, Any]]:
     """Yield the route and the description of each operation."""
     for path, methods in DOCUMENT["paths"].items():

@@ -14,6 +14,7 @@ import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from common import deadline, environment
+from migrate.handler import MIGRATION_SECONDS
 from settings import (
     DATABASE_PARAMETERS,
     DATABASE_USERS,
@@ -132,7 +133,8 @@ def test_timeouts_nest(assembly: Assembly) -> None:
     assert timeout["sales"] == timeout["restock"]
     assert timeout["relay"] < 60
     _, migration = assembly.one("Custom::Trigger")
-    assert timeout["migrate"] < int(migration["Timeout"]) / 1000
+    assert timeout["migrate"] == MIGRATION_SECONDS + 60
+    assert timeout["migrate"] + 60 == int(migration["Timeout"]) / 1000
     assert float(assembly.variables("consumer")["FACTORY_DEADLINE"]) < timeout["consumer"]
 
 

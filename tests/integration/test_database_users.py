@@ -37,6 +37,30 @@ def test_migration_creates_no_other_users(shop: DatabaseShop) -> None:
     assert {user for (user,) in found} == {f"{user}_password" for user in GRANTS}
 
 
+def test_removed_user_is_dropped_with_either_login(
+    shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other users stay: the functions', those that a person created, and the same name elsewhere."""
+    created = ["shop_refund", "shop_refund_password", "shop_refund_report"]
+    for user in created:
+        shop.sql(f"CREATE USER {user} IDENTIFIED BY 'a password'")
+        shop.sql(f"GRANT EXECUTE ON PROCEDURE shop.restock TO {user}")
+    shop.sql("CREATE USER shop_refund@localhost IDENTIFIED BY 'a password'")
+    accounts = "SELECT user, host FROM mysql.user"
+    before = set(shop.sql(accounts))
+    try:
+        shop.migrate()
+        assert set(shop.sql(accounts)) == before
+        monkeypatch.setattr(users, "REMOVED", ("shop_refund",))
+        shop.migrate()
+        dropped = {("shop_refund", "%"), ("shop_refund_password", "%")}
+        assert set(shop.sql(accounts)) == before - dropped
+        shop.migrate()
+    finally:
+        for account in (*created, "shop_refund@localhost"):
+            shop.sql(f"DROP USER IF EXISTS {account}")
+
+
 def test_new_password_replaces_the_old_one(
     shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,9 +172,9 @@ def test_unchanged_grants_are_not_touched(
 def test_documented_grants_are_enough_on_an_existing_database(
     empty_shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """README.md lists the grants that the owner of an existing database gives to the migration."""
+    """docs/deployment.md lists the grants that the owner of an existing database gives to the migration."""
     shop = empty_shop
-    (block,) = blocks((PROJECT / "README.md").read_text(), "sql")
+    (block,) = blocks((PROJECT / "docs/deployment.md").read_text(), "sql")
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         for statement in block.split(";"):
@@ -166,9 +190,13 @@ def test_documented_grants_are_enough_on_an_existing_database(
         assert buy(store, 3).stock == 7
         assert arrive(store, order_more(store, 100)).stock == 107
         shop.sql("GRANT ALL ON shop.* TO shop_sales_password")
+        shop.sql("CREATE USER shop_refund")
+        monkeypatch.setattr(users, "REMOVED", ("shop_refund",))
         shop.migrate()
         assert all_grants(shop) == GRANTS
+        assert shop.sql("SELECT 1 FROM mysql.user WHERE user = 'shop_refund'") == []
     finally:
+        shop.sql("DROP USER IF EXISTS shop_refund")
         shop.sql("DROP USER shop_migration")
 
 

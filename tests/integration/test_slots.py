@@ -245,7 +245,9 @@ def test_interrupted_change_of_slots_moves_nothing(shop: DatabaseShop) -> None:
         )
         cursor.execute("SELECT COUNT(*) FROM product_slot")
         assert cursor.fetchone() == (3,)
-        shop.sql(f"KILL {changing.thread_id()}")
+        cursor.execute("SELECT CONNECTION_ID()")
+        (id,) = cursor.fetchone() or (None,)
+        shop.sql("KILL %s", (id,))
         with pytest.raises(pymysql.MySQLError):
             changing.commit()
 

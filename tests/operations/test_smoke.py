@@ -9,6 +9,7 @@ import pytest
 
 from operations.smoke import Failed, depth, require_no_dead_letters, require_relay
 from settings import ENVIRONMENTS, PROJECT
+from tests.support.documentation import sections
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -88,9 +89,7 @@ def test_dead_letters_fail_the_check() -> None:
 
 
 def test_runbook_explains_every_message_of_the_command() -> None:
-    section = (
-        (PROJECT / "docs/runbook.md").read_text().partition("# Find out whether the shop works")[2]
-    )
+    section = sections("docs/runbook.md")["Find out whether the shop works"]
     table, _, prod = section.partition("With `ENV=prod`")
     source = (PROJECT / "operations/smoke.py").read_text()
     named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)))

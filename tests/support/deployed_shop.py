@@ -95,13 +95,13 @@ class DeployedShop(Books):
 
     def queue_url(self, name: str) -> str:
         """Return a queue's URL. name: stock_queue or stock_dlq."""
-        queue = self.cloud.client("sqs").get_queue_url(QueueName=SETTINGS.message_name(name))
+        queue = self.cloud.client("sqs").get_queue_url(QueueName=SETTINGS.queue_name(name))
         return str(queue["QueueUrl"])
 
     def topic_arn(self) -> str:
         """Return the ARN of the topic stock_empty."""
         topics = self.cloud.client("sns").list_topics()["Topics"]
-        ending = f":{SETTINGS.message_name('stock_empty')}"
+        ending = f":{SETTINGS.topic_name('stock_empty')}"
         return next(topic["TopicArn"] for topic in topics if topic["TopicArn"].endswith(ending))
 
     def invoke(self, function: str) -> None:

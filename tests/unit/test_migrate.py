@@ -122,9 +122,12 @@ def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) ->
         )
 
 
-BASELINES = (PROJECT / "tests/integration/baseline").glob("*.sql")
-LAST_RELEASE = max(BASELINES, key=lambda path: [int(part) for part in path.stem.split(".")])
-"""The dump of the last release's database."""
+RELEASES = sorted(
+    (PROJECT / "tests/integration/baseline").glob("*.sql"),
+    key=lambda path: [int(part) for part in path.stem.split(".")],
+)
+"""The dump of each release's database, the last release at the end."""
+LAST_RELEASE = RELEASES[-1]
 
 
 def parameters(sql: str) -> dict[str, str]:
@@ -203,7 +206,46 @@ def test_message_quotes_the_file_only(migrate: ModuleType) -> None:
         assert migrate.without_data(message, source) == text, message
 
 
-# --- grants ---
+# --- users and grants ---
+
+
+def users_in(dump: str) -> set[str]:
+    """Return the database users that a dump names at its top."""
+    match = re.search("^-- Database users: (.+)$", dump, re.MULTILINE)
+    assert match, "the dump does not name the release's database users"
+    return set(match[1].split(", "))
+
+
+def users_to_remove(released: list[set[str]], declared: set[str]) -> set[str]:
+    """Return the users that neither the last release nor this one has, but an earlier one had."""
+    return set().union(*released) - released[-1] - declared
+
+
+@pytest.mark.parametrize(
+    ("released", "removed"),
+    [
+        ([{"sales"}], set()),
+        ([{"sales", "refund"}], set()),
+        ([{"sales", "refund"}, {"sales"}], {"refund"}),
+        ([{"sales", "refund"}, {"sales"}, {"sales"}], {"refund"}),
+        ([{"sales", "relay"}, {"sales"}], set()),
+    ],
+    ids=["never used", "in the last release", "before it", "long before it", "used again"],
+)
+def test_user_is_removed_one_release_after_its_last_use(
+    released: list[set[str]], removed: set[str]
+) -> None:
+    assert users_to_remove(released, {"sales", "relay"}) == removed
+
+
+def test_users_of_earlier_releases_are_removed() -> None:
+    """Functions of the last release still log in during a deployment, and after a rollback."""
+    released = [users_in(path.read_text(encoding="utf-8")) for path in RELEASES]
+    expected = users_to_remove(released, set(DATABASE_USERS.values()))
+    assert set(users.REMOVED) == expected, (
+        "REMOVED in lambdas/migrate/users.py must name the database users that a release before"
+        f" {LAST_RELEASE.stem} had, and neither that release nor this one has: {sorted(expected)}"
+    )
 
 
 def test_grants_are_compared_without_quotes_and_order_of_columns() -> None:

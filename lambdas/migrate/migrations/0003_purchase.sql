@@ -1,6 +1,7 @@
--- The ledger of purchases. Only the procedure `checkout` writes it, in the transaction that reduces the stock.
--- There is no foreign key to `product`: its check would hold the lock on the product's row for longer,
--- and `checkout` has just read that row.
+-- The ledger of purchases: one row per purchase.
+-- Only the procedure `checkout` adds rows, in the same transaction in which it reduces the stock.
+-- product_id has no foreign key. `checkout` has read and locked the product's row before it adds a purchase, so
+-- the product exists, and to check it again would only hold that lock for longer.
 CREATE TABLE IF NOT EXISTS purchase (
     purchase_id  BIGINT       NOT NULL AUTO_INCREMENT PRIMARY KEY,
     product_id   CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

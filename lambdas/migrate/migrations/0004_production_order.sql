@@ -1,8 +1,12 @@
--- The outbox: an order is a row in this table before its notification is published.
--- The procedure `claim_orders` finds orders at one end of an index, however many are due: the oldest of one number
--- of publications with `production_order_due`, and the newest that were not claimed since their last publication
--- with `production_order_untried`. Orders that are never due again have no next_attempt_at, so that both indexes
--- keep them apart from the due ones.
+-- The outbox: each production order is stored here before its notification is published.
+--
+-- An order is due once its next_attempt_at has passed. The relay then publishes it, for the first time or as a
+-- reminder. An order that has arrived or is stuck is never due again, and its next_attempt_at is NULL.
+--
+-- The procedure `claim_orders` reads due orders in the order of an index, and stops after a few rows, however many
+-- are due. Each call reads the orders with one number of publications, and uses one of two indexes:
+-- production_order_due      the oldest orders, by next_attempt_at
+-- production_order_untried  the newest orders with attempts = 0: not claimed since their last publication
 CREATE TABLE IF NOT EXISTS production_order (
     order_id        CHAR(36)     CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY
         COMMENT 'public: it gives no power over the order',

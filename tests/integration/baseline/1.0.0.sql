@@ -1,3 +1,4 @@
+-- Database users: shop_relay, shop_restock, shop_sales
 -- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)
 --
 -- Host: localhost    Database: shop
@@ -47,14 +48,14 @@ CREATE TABLE `checkout_outcome` (
 
 LOCK TABLES `checkout_outcome` WRITE;
 /*!40000 ALTER TABLE `checkout_outcome` DISABLE KEYS */;
-INSERT INTO `checkout_outcome` VALUES ('arrived',0,7,'2026-11-24 14:22:24.586125');
-INSERT INTO `checkout_outcome` VALUES ('bought',1,8,'2026-11-24 14:22:24.576801');
-INSERT INTO `checkout_outcome` VALUES ('cancelled',NULL,NULL,'2026-11-24 14:22:24.609469');
-INSERT INTO `checkout_outcome` VALUES ('claimed',0,29,'2026-11-24 14:22:24.603055');
-INSERT INTO `checkout_outcome` VALUES ('published',0,7,'2026-11-24 14:22:24.582512');
-INSERT INTO `checkout_outcome` VALUES ('reminded',0,7,'2026-11-24 14:22:24.584499');
-INSERT INTO `checkout_outcome` VALUES ('requested',0,7,'2026-11-24 14:22:24.579234');
-INSERT INTO `checkout_outcome` VALUES ('stuck',0,7,'2026-11-24 14:22:24.587773');
+INSERT INTO `checkout_outcome` VALUES ('arrived',0,7,'2026-11-24 16:03:52.581929');
+INSERT INTO `checkout_outcome` VALUES ('bought',1,8,'2026-11-24 16:03:52.569433');
+INSERT INTO `checkout_outcome` VALUES ('cancelled',NULL,NULL,'2026-11-24 16:03:52.623611');
+INSERT INTO `checkout_outcome` VALUES ('claimed',0,29,'2026-11-24 16:03:52.613313');
+INSERT INTO `checkout_outcome` VALUES ('published',0,7,'2026-11-24 16:03:52.578727');
+INSERT INTO `checkout_outcome` VALUES ('reminded',0,7,'2026-11-24 16:03:52.580547');
+INSERT INTO `checkout_outcome` VALUES ('requested',0,7,'2026-11-24 16:03:52.575783');
+INSERT INTO `checkout_outcome` VALUES ('stuck',0,7,'2026-11-24 16:03:52.583566');
 /*!40000 ALTER TABLE `checkout_outcome` ENABLE KEYS */;
 UNLOCK TABLES;
 
@@ -109,8 +110,8 @@ CREATE TABLE `idempotency_key` (
 
 LOCK TABLES `idempotency_key` WRITE;
 /*!40000 ALTER TABLE `idempotency_key` DISABLE KEYS */;
-INSERT INTO `idempotency_key` VALUES ('key of a purchase',0x0000000000000000000000000000000000000000000000000000000000000000,1,7,NULL,'2026-11-24 14:22:24.578253');
-INSERT INTO `idempotency_key` VALUES ('key of an order',0x0000000000000000000000000000000000000000000000000000000000000000,0,7,'key-order','2026-11-24 14:22:24.580851');
+INSERT INTO `idempotency_key` VALUES ('key of a purchase',0x0000000000000000000000000000000000000000000000000000000000000000,1,7,NULL,'2026-11-24 16:03:52.572589');
+INSERT INTO `idempotency_key` VALUES ('key of an order',0x0000000000000000000000000000000000000000000000000000000000000000,0,7,'key-order','2026-11-24 16:03:52.576890');
 /*!40000 ALTER TABLE `idempotency_key` ENABLE KEYS */;
 UNLOCK TABLES;
 
@@ -188,13 +189,13 @@ CREATE TABLE `production_order` (
 
 LOCK TABLES `production_order` WRITE;
 /*!40000 ALTER TABLE `production_order` DISABLE KEYS */;
-INSERT INTO `production_order` VALUES ('arrived','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','arrived','2026-11-24 14:22:24.586168','2026-11-24 14:22:24.586947','2026-11-24 14:22:24.592912',1,0,NULL,NULL);
-INSERT INTO `production_order` VALUES ('claimed','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',100,'unknown','requested','2026-11-24 14:22:24.603122',NULL,NULL,0,1,'2026-11-24 14:23:24.604526','a-claim');
-INSERT INTO `production_order` VALUES ('key-order','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',21,'unknown','requested','2026-11-24 14:22:24.580932',NULL,NULL,0,0,'2026-11-24 14:22:54.580932',NULL);
-INSERT INTO `production_order` VALUES ('published','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','published','2026-11-24 14:22:24.582569','2026-11-24 14:22:24.583518',NULL,1,0,'2026-11-24 15:22:24.583518',NULL);
-INSERT INTO `production_order` VALUES ('reminded','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','published','2026-11-24 14:22:24.584555','2026-11-24 14:22:24.594824',NULL,3,0,'2026-11-24 15:22:24.594824',NULL);
-INSERT INTO `production_order` VALUES ('requested','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','다른 공장',20,'unknown','requested','2026-11-24 14:22:24.579312',NULL,NULL,0,0,'2026-11-24 14:22:54.579312',NULL);
-INSERT INTO `production_order` VALUES ('stuck','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','stuck','2026-11-24 14:22:24.587814','2026-11-24 14:22:24.595550',NULL,2,0,NULL,NULL);
+INSERT INTO `production_order` VALUES ('arrived','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','arrived','2026-11-24 16:03:52.581968','2026-11-24 16:03:52.582839','2026-11-24 16:03:52.591503',1,0,NULL,NULL);
+INSERT INTO `production_order` VALUES ('claimed','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',100,'unknown','requested','2026-11-24 16:03:52.613368',NULL,NULL,0,1,'2026-11-24 16:04:52.616295','a-claim');
+INSERT INTO `production_order` VALUES ('key-order','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',21,'unknown','requested','2026-11-24 16:03:52.577164',NULL,NULL,0,0,'2026-11-24 16:04:22.577164',NULL);
+INSERT INTO `production_order` VALUES ('published','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','published','2026-11-24 16:03:52.578769','2026-11-24 16:03:52.579720',NULL,1,0,'2026-11-24 17:03:52.579720',NULL);
+INSERT INTO `production_order` VALUES ('reminded','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','published','2026-11-24 16:03:52.580633','2026-11-24 16:03:52.602224',NULL,3,0,'2026-11-24 17:03:52.602224',NULL);
+INSERT INTO `production_order` VALUES ('requested','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','다른 공장',20,'unknown','requested','2026-11-24 16:03:52.575835',NULL,NULL,0,0,'2026-11-24 16:04:22.575835',NULL);
+INSERT INTO `production_order` VALUES ('stuck','a-callback-token','e3957c48-2e06-4d5e-8404-4ff32e8b8f9f','FF-500293',22,'unknown','stuck','2026-11-24 16:03:52.583596','2026-11-24 16:03:52.603625',NULL,2,0,NULL,NULL);
 /*!40000 ALTER TABLE `production_order` ENABLE KEYS */;
 UNLOCK TABLES;
 
@@ -223,8 +224,8 @@ CREATE TABLE `purchase` (
 
 LOCK TABLES `purchase` WRITE;
 /*!40000 ALTER TABLE `purchase` DISABLE KEYS */;
-INSERT INTO `purchase` VALUES (1,'e3957c48-2e06-4d5e-8404-4ff32e8b8f9f',2,'홍길동','2026-11-24 14:22:24.576973');
-INSERT INTO `purchase` VALUES (2,'e3957c48-2e06-4d5e-8404-4ff32e8b8f9f',1,'김철수 🍩','2026-11-24 14:22:24.578359');
+INSERT INTO `purchase` VALUES (1,'e3957c48-2e06-4d5e-8404-4ff32e8b8f9f',2,'홍길동','2026-11-24 16:03:52.569587');
+INSERT INTO `purchase` VALUES (2,'e3957c48-2e06-4d5e-8404-4ff32e8b8f9f',1,'김철수 🍩','2026-11-24 16:03:52.572698');
 /*!40000 ALTER TABLE `purchase` ENABLE KEYS */;
 UNLOCK TABLES;
 
@@ -250,14 +251,14 @@ CREATE TABLE `schema_migration` (
 
 LOCK TABLES `schema_migration` WRITE;
 /*!40000 ALTER TABLE `schema_migration` DISABLE KEYS */;
-INSERT INTO `schema_migration` VALUES ('0001_factory.sql','1173f7719d79e2c3ffab8ec28305753d8deabb2eedc745fa2fa67714aafab904','2026-11-24 14:22:24.510660');
-INSERT INTO `schema_migration` VALUES ('0002_product.sql','a52868c7b3e96d136969895781dfa052e35eeafc2ab6686e4bfefc2277bb76a8','2026-11-24 14:22:24.517270');
-INSERT INTO `schema_migration` VALUES ('0003_purchase.sql','81f6752b4dc5bcd64e92dfeab92ba516dd7bb30b8bd3b9086d355e543c61e05b','2026-11-24 14:22:24.522697');
-INSERT INTO `schema_migration` VALUES ('0004_production_order.sql','41687d86032abb484a93c2150fe90b660cbe4bfac48ee5894c2565dab86d00eb','2026-11-24 14:22:24.529116');
-INSERT INTO `schema_migration` VALUES ('0005_idempotency_key.sql','ed31375ed049a780e7a1e64b2514e6385e35d4c98fb44c9ae47383f7f598b52e','2026-11-24 14:22:24.533320');
-INSERT INTO `schema_migration` VALUES ('0006_checkout_outcome.sql','0d55ef482a24ad4fc84c48fe64ba3c540957b9305188bc266c7f17c13d26614d','2026-11-24 14:22:24.537553');
-INSERT INTO `schema_migration` VALUES ('0007_seed_factory.sql','7d479e3e12a7ca468996ec152c437dd2a3c307f79865f77f82209d20a6d19d64','2026-11-24 14:22:24.539085');
-INSERT INTO `schema_migration` VALUES ('0008_seed_product.sql','56c7aa3391a9ede21cef50e7009c858e8b93269dcee08dccc6ed4e00dc522800','2026-11-24 14:22:24.540399');
+INSERT INTO `schema_migration` VALUES ('0001_factory.sql','1173f7719d79e2c3ffab8ec28305753d8deabb2eedc745fa2fa67714aafab904','2026-11-24 16:03:52.236933');
+INSERT INTO `schema_migration` VALUES ('0002_product.sql','a52868c7b3e96d136969895781dfa052e35eeafc2ab6686e4bfefc2277bb76a8','2026-11-24 16:03:52.292924');
+INSERT INTO `schema_migration` VALUES ('0003_purchase.sql','2a79f71762b469212db2b3706fd744d451c2ced248eed4fdbee1644e3d1575fc','2026-11-24 16:03:52.329074');
+INSERT INTO `schema_migration` VALUES ('0004_production_order.sql','d003c391477b088dde046773cbd468c830151874d760254913cf325c72e47c76','2026-11-24 16:03:52.387357');
+INSERT INTO `schema_migration` VALUES ('0005_idempotency_key.sql','ed31375ed049a780e7a1e64b2514e6385e35d4c98fb44c9ae47383f7f598b52e','2026-11-24 16:03:52.428926');
+INSERT INTO `schema_migration` VALUES ('0006_checkout_outcome.sql','0d55ef482a24ad4fc84c48fe64ba3c540957b9305188bc266c7f17c13d26614d','2026-11-24 16:03:52.465458');
+INSERT INTO `schema_migration` VALUES ('0007_seed_factory.sql','7d479e3e12a7ca468996ec152c437dd2a3c307f79865f77f82209d20a6d19d64','2026-11-24 16:03:52.471206');
+INSERT INTO `schema_migration` VALUES ('0008_seed_product.sql','56c7aa3391a9ede21cef50e7009c858e8b93269dcee08dccc6ed4e00dc522800','2026-11-24 16:03:52.474993');
 /*!40000 ALTER TABLE `schema_migration` ENABLE KEYS */;
 UNLOCK TABLES;
 

@@ -1,5 +1,8 @@
 """Dump the database of this release, with rows in every table, for the upgrade tests to come.
 
+The first line names the functions' database users. A unit test requires that a later release drops
+those that are no longer used.
+
 `.venv/bin/pytest tests/integration/baseline/dump.py` writes <release>.sql next to this file. Run it
 once per release. pytest collects this file only if it is named on the command line, and an existing
 dump is not overwritten.
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from local.database.mariadb import SEARCH_PATH
-from settings import PROJECT
+from settings import DATABASE_USERS, PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.schema import data
@@ -82,5 +85,6 @@ def test_release_is_dumped_with_rows_in_every_table(shop: DatabaseShop) -> None:
     ).stdout
     # Clients older than May 2024 stop at the first line, which switches others to the sandbox mode.
     dump = dump.removeprefix("/*M!999999\\- enable the sandbox mode */ \n")
+    names = f"-- Database users: {', '.join(sorted(DATABASE_USERS.values()))}\n"
     with (FOLDER / f"{release()}.sql").open("x", encoding="utf-8") as file:
-        file.write(dump)
+        file.write(names + dump)
