@@ -416,7 +416,7 @@ def test_catalogue_changes_while_customers_buy(
     def buy_until_the_end(client: int) -> set[str]:
         """Buy one product and the other, and let each order arrive. Return the outcomes."""
         store = shop.store()
-        outcomes = set()
+        outcomes: set[str] = set()
         for product in cycle((donut, bagel)):
             if ended.is_set():
                 return outcomes
@@ -437,13 +437,13 @@ def test_catalogue_changes_while_customers_buy(
     with ThreadPoolExecutor(4) as pool:
         buyers = [pool.submit(buy_until_the_end, client) for client in range(4)]
         try:
-            for products in steps:
+            for declared in steps:
                 (sold,) = shop.sql("SELECT COUNT(*) FROM purchase")[0]
 
                 def assert_more_was_sold(sold: int = sold) -> None:
                     assert shop.sql("SELECT COUNT(*) FROM purchase")[0][0] > sold + 20
 
-                declare(*products)
+                declare(*declared)
                 shop.assert_balanced()
                 eventually(assert_more_was_sold, within=60)
         finally:

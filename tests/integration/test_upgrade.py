@@ -29,7 +29,7 @@ TOKEN = "a-callback-token"
 def declare_donut(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that changes the donut's entry in the catalogue."""
 
-    def declare_donut(**changes: int) -> None:
+    def declare_donut(**changes: Any) -> None:
         declared = catalogue.load()
         (donut,) = declared.products
         changed = replace(declared, products=(replace(donut, **changes),))
