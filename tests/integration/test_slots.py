@@ -176,6 +176,30 @@ def test_sell_out_meets_no_deadlock_and_sells_the_last_unit(shop: DatabaseShop) 
     assert deadlocks(shop) == before
 
 
+def test_units_that_are_sold_before_all_slots_are_locked_are_not_sold_twice(
+    shop: DatabaseShop,
+) -> None:
+    """The checkout has read that the slots together have enough, and then they have not."""
+    pause = {
+        "            CALL change_stock(": "            DO SLEEP(IF(p_quantity = 9, 0.5, 0));\n"
+    }
+    insert_before(shop, "checkout", pause)
+    slow, quick = shop.store(), shop.store()
+
+    def is_between() -> None:
+        asleep = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
+        assert shop.sql(asleep), "the checkout has not found enough"
+
+    with ThreadPoolExecutor() as pool:
+        checkout = pool.submit(buy, slow, 9)
+        eventually(is_between, within=2)
+        assert buy(quick, 2).purchased
+        assert checkout.result().outcome == "out_of_stock"
+        assert checkout.result().stock == 8
+    assert shop.stock() == 8
+    shop.assert_balanced()
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, 16), (16, 1), (16, 4), (4, 16)])
 def test_purchase_is_exact_when_the_slots_change_under_it(
     shop: DatabaseShop, before: int, after: int
