@@ -336,6 +336,7 @@ def test_migration_gives_up_waiting_for_another(
         ("UPDATE product SET slots = 0", "product_slots"),
         ("INSERT INTO product_slot VALUES ('x', 1, -1)", "product_slot_stock"),
         ("INSERT INTO product_slot VALUES ('x', 0, 1)", "product_slot_number"),
+        ("INSERT INTO product_slot VALUES ('x', 1, 1)", "product_slot_product"),
         ("UPDATE purchase SET quantity = 0", "purchase_quantity"),
         ("UPDATE production_order SET quantity = -5", "production_order_quantity"),
     ],
