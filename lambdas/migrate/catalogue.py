@@ -5,6 +5,7 @@ The CDK reads the catalogue, too, so that a mistake stops the synthesis.
 
 import re
 import tomllib
+import unicodedata
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +17,11 @@ from common import limits
 
 FILE = Path(__file__).with_name("catalogue.toml")
 NAMESPACE = uuid.UUID("16c2288d-3a04-4f9a-9761-6171e8228cb6")
-"""A product without a product_id gets the UUID that this one and its slug make."""
+"""A product without a product_id gets the UUID that is made from this one and its slug."""
 MAX_NUMBER = 10**12
 """The highest price and the largest opening stock."""
+CONTROL = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode categories of control characters, lone surrogates and line separators."""
 MAX_SLOTS = 64
 SKU = 64
 """The longest SKU, in characters."""
@@ -94,10 +97,10 @@ NAME = Rule(
     is_valid=lambda value: (
         isinstance(value, str)
         and 1 <= len(value) <= limits.TEXT
-        and value.isprintable()
+        and not any(unicodedata.category(character) in CONTROL for character in value)
         and value == value.strip()
     ),
-    description=f"1 to {limits.TEXT} printable characters, without spaces around them",
+    description=f"1 to {limits.TEXT} characters on one line, without spaces around them",
 )
 FACTORY: Mapping[str, Rule] = {"factory_id": identifier(limits.TEXT), "name": NAME}
 PRODUCT: Mapping[str, Rule] = {
@@ -121,7 +124,7 @@ def load(file: Path = FILE) -> Catalogue:
         declared = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise CatalogueInvalid(f"{file.name}: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise CatalogueInvalid(f"{file.name} is not TOML: {error}.") from error
     entries = {kind: _tables(declared.get(kind)) for kind in UNIQUE}
     entries["product"] = [_with_defaults(entry) for entry in entries["product"]]

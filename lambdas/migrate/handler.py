@@ -205,9 +205,12 @@ def password_user(user: str) -> str:
     return f"{user}_password"
 
 
-@failures.guarded(MigrationFailed, catalogue.CatalogueInvalid, products.Conflict)
+@failures.guarded(MigrationFailed, catalogue.CatalogueInvalid, products.Conflict, products.Busy)
 def handler(event: object, context: object) -> None:
-    """Bring the database up to date. Raises MigrationFailed, CatalogueInvalid, Conflict and Failed."""
+    """Bring the database up to date.
+
+    Raises MigrationFailed, CatalogueInvalid, Conflict, Busy and Failed.
+    """
     until = time.monotonic() + MIGRATION_SECONDS
     config = environment.read(environment.Migrate)
     assert config.database_secret_arn, "migrate logs in with the master secret"

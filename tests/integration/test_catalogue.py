@@ -337,7 +337,9 @@ CONFLICTS: dict[str, tuple[Callable[[Product], Product], str]] = {
     ),
     "SKU": (
         lambda donut: replace(BAGEL, sku=donut.sku),
-        f"The SKU {DONUT.sku} of bagel is that of donut in this database: use another one.",
+        f"The SKU {DONUT.sku} of the product bagel belongs to the product donut in this database."
+        ' A slug can\'t change: if bagel is the product that was donut, declare slug = "donut" again.'
+        " If it is a new one, use another SKU.",
     ),
 }
 
@@ -361,7 +363,10 @@ def test_conflict_with_the_database_changes_nothing(
 
 def test_each_conflict_has_a_sentence(declare: Declare, shop: DatabaseShop, donut: Product) -> None:
     bagel = replace(BAGEL, sku=donut.sku)
-    with pytest.raises(products.Conflict, match=r"an id can't change.* The SKU CP-502101 of bagel"):
+    with pytest.raises(
+        products.Conflict,
+        match=r"an id can't change.* The SKU CP-502101 of the product bagel belongs .* Use another SKU",
+    ):
         declare(other_id(donut), bagel)
 
 
@@ -381,6 +386,43 @@ def test_catalogue_that_fails_half_way_changes_nothing(
     declare(*changed)
     assert shop.stocks() == {"donut": 10, "bagel": 20}
     shop.assert_balanced()
+
+
+def test_locked_product_stops_the_catalogue_with_a_sentence(
+    shop: DatabaseShop, declare: Declare, donut: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "ATTEMPTS", 1)
+    before = data(shop)
+    with shop.owner() as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute(LOCK_STOCK)
+        with pytest.raises(products.Busy, match="deploy again"):
+            declare(replace(donut, price=1))
+        other.rollback()
+    assert data(shop) == before
+
+
+def test_catalogue_is_applied_again_after_a_lock(
+    shop: DatabaseShop, declare: Declare, donut: Product
+) -> None:
+    """The lock is held until the first attempt has failed."""
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor() as pool:
+        other.begin()
+        cursor.execute(LOCK_STOCK)
+        migration = pool.submit(declare, replace(donut, price=1))
+
+        def has_failed_once() -> None:
+            ((_, count),) = shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'")
+            assert int(count) >= waits + 2
+
+        ((_, count),) = shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'")
+        waits = int(count)
+        try:
+            eventually(has_failed_once, within=10)
+        finally:
+            other.rollback()
+        migration.result()
+    assert shop.sql("SELECT price FROM product") == [(1,)]
 
 
 # --- the number of slots

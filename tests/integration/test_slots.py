@@ -297,6 +297,19 @@ def test_migration_moves_stock_only_if_the_number_of_slots_differs(shop: Databas
         other.rollback()
 
 
+@pytest.mark.parametrize("after", [4, 32])
+def test_change_of_slots_waits_for_no_other_product(shop: DatabaseShop, after: int) -> None:
+    """The other product's slots follow in the same index."""
+    shop.add_product("next", product_id=DONUT[:-1] + "z", stock=160)
+    with shop.owner() as other, other.cursor() as cursor:
+        other.begin()
+        cursor.execute("SELECT * FROM product_slot WHERE product_id <> %s FOR UPDATE", (DONUT,))
+        shop.set_slots(after)
+        other.rollback()
+    assert len(spread(shop)) == after
+    shop.assert_balanced()
+
+
 def test_stock_never_falls_below_zero_in_any_slot(shop: DatabaseShop) -> None:
     with pytest.raises(pymysql.MySQLError, match="product_slot_stock"):
         shop.sql("UPDATE product_slot SET stock = stock - 2 WHERE slot = 1")

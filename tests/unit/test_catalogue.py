@@ -132,7 +132,7 @@ def test_unknown_key_is_named(tmp_path: Path) -> None:
 
 
 SLUG = f"1 to {limits.SLUG} ASCII letters, digits, hyphens or underscores"
-NAME = f"1 to {limits.TEXT} printable characters, without spaces around them"
+NAME = f"1 to {limits.TEXT} characters on one line, without spaces around them"
 AMOUNT = "a whole number from 0 to 1,000,000,000,000"
 WRONG = {
     "slug with a slash": ("slug", '"a/b"', "'a/b'", SLUG),
@@ -183,6 +183,7 @@ def test_wrong_value_is_quoted_with_the_rule(
         ("slug", f'"{64 * "a"}"'),
         ("sku", f'"{64 * "a"}"'),
         ("name", f'"{200 * "홍"}"'),
+        ("name", '"👩‍🍳 케이크"'),
         ("price", "0"),
         ("price", "1_000_000_000_000"),
         ("opening_stock", "0"),

@@ -1,4 +1,5 @@
--- The other slots of products that are sold from more than one row, so that more buyers than one can hold a lock.
+-- The other slots of products that are sold from more than one row, so that several buyers can hold locks at the same
+-- time.
 -- Only the procedure `change_stock` inserts and deletes rows.
 CREATE TABLE IF NOT EXISTS product_slot (
     product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,

@@ -4,7 +4,7 @@
 -- If the stock would fall below 0, nothing changes.
 CREATE OR REPLACE PROCEDURE change_stock(
     IN  p_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
-    IN  p_amount     BIGINT,     -- below 0: to be taken
+    IN  p_amount     BIGINT,     -- below 0: taken from the stock
     IN  p_slots      INT,        -- how many slots the product has from now on; NULL: as many as it has
     OUT p_changed    BOOLEAN,
     OUT p_stock      BIGINT      -- the total of all slots after the change, or as it is if nothing changed
@@ -36,9 +36,15 @@ change_stock: BEGIN
             INSERT INTO product_slot (product_id, slot, stock) VALUES (p_product_id, v_slot, 0);
             SET v_slot = v_slot + 1;
         END WHILE;
-        DELETE FROM product_slot WHERE product_id = p_product_id AND slot >= p_slots;
+        -- One by one: a range would also lock the first slot of the next product.
+        SET v_slot = p_slots;
+        WHILE v_slot < v_slots DO
+            DELETE FROM product_slot WHERE product_id = p_product_id AND slot = v_slot;
+            SET v_slot = v_slot + 1;
+        END WHILE;
         SET v_slots = p_slots;
     END IF;
+    -- The first slots get the remainder, one piece each; the product's row is slot 0.
     UPDATE product SET stock = p_stock DIV v_slots + (0 < p_stock MOD v_slots), slots = v_slots
     WHERE product_id = p_product_id;
     IF v_slots > 1 THEN

@@ -97,6 +97,7 @@ checkout: BEGIN
             ROLLBACK;
             START TRANSACTION;
             CALL change_stock(v_product_id, -p_quantity, NULL, v_sold, v_stock);
+            SELECT price INTO v_price FROM product WHERE product_id = v_product_id;    -- may have changed meanwhile
         END IF;
     END IF;
 
