@@ -203,6 +203,7 @@ CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$
 	node node_modules/aws-cdk/bin/cdk
 
 PROVIDER = $${GITHUB_OIDC_PROVIDER_ARN:+-c github_oidc_provider_arn="$$GITHUB_OIDC_PROVIDER_ARN"}
+# These names, and those of .github/workflows/diff.yml, are held to settings.py by a test.
 STACKS = $(foreach name,$(CHOSEN),'donut-shop-*-$(name)')
 ALARM = $${ALARM_EMAIL:+-c alarm_email="$$ALARM_EMAIL"}
 SOURCE = $(if $(APP),--app="$$APP",-c env="$$ENV" $(ALARM))

@@ -151,6 +151,18 @@ def test_makefile_lists_the_environments_of_the_settings() -> None:
     assert listed.split() == ACCOUNTS, "ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py"
 
 
+def test_stacks_have_the_names_of_the_settings() -> None:
+    name = ENVIRONMENTS["dev"].stack_name
+    stacks = {name(part) for part in ("data", "messaging", "service", "monitoring")}
+    for file, expected in {
+        "Makefile": stacks | {name("*")},
+        ".github/workflows/diff.yml": stacks,
+    }.items():
+        text = re.sub(r"\$\$?ENV\b|\$\(name\)", "dev", (PROJECT / file).read_text())
+        spelled = set(re.findall(r"""["']([a-z*-]+-dev)["']""", text))
+        assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
+
+
 @pytest.mark.parametrize("target", ["orders", "books", "mysql"])
 def test_database_of_an_account_is_not_opened(
     target: str, machine: dict[str, str], fresh: Path
