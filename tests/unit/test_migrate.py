@@ -141,7 +141,7 @@ def parameters(sql: str) -> dict[str, str]:
 
 
 def test_procedures_keep_the_parameters_of_the_last_release(migrate: ModuleType) -> None:
-    """Functions of the last release call it during a deployment, after the migration."""
+    """Functions of the last release call them during a deployment, after the migration."""
     released = parameters(LAST_RELEASE.read_text(encoding="utf-8"))
     assert released
     for path in migrate.PROCEDURES.glob("*.sql"):
