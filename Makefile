@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ORDER SEED
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY KIND ONLY ORDER SEED
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -175,7 +175,7 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 
 .PHONY: forget
 forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
-	.venv/bin/python -m tests.forget $(KIND)
+	.venv/bin/python -m tests.forget $${KIND:+"$$KIND"}
 
 .PHONY: chaos
 chaos: LONG = $${SEED:+--seed="$$SEED"} --timeout=7200 -o faulthandler_timeout=7500
@@ -187,7 +187,7 @@ chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos
 
 .PHONY: mutate
 mutate: install .venv/mutation/installed ## List the changes to lambdas/ and settings.py that no test notices; ONLY=settings.py for one file
-	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $(ONLY)
+	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $${ONLY:+"$$ONLY"}
 
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
@@ -203,6 +203,7 @@ CDK = PATH="$(CURDIR)/.venv/bin:$(abspath $(NODE_HOME))/bin:$$PATH" JSII_NODE="$
 	node node_modules/aws-cdk/bin/cdk
 
 PROVIDER = $${GITHUB_OIDC_PROVIDER_ARN:+-c github_oidc_provider_arn="$$GITHUB_OIDC_PROVIDER_ARN"}
+# These names, and those of .github/workflows/diff.yml, are held to settings.py by a test.
 STACKS = $(foreach name,$(CHOSEN),'donut-shop-*-$(name)')
 ALARM = $${ALARM_EMAIL:+-c alarm_email="$$ALARM_EMAIL"}
 SOURCE = $(if $(APP),--app="$$APP",-c env="$$ENV" $(ALARM))

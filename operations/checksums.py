@@ -1,7 +1,7 @@
 """Add the checksums of new migration files to SHA256SUMS. Fail if a file with a checksum changed.
 
-A file that has been neither released nor applied to a database that matters may still be edited:
-delete its line from SHA256SUMS first.
+A file that has been neither released nor applied to the database of an account may still be
+edited: delete its line from SHA256SUMS first. `make clean` deletes a local database that has it.
 """
 
 import sys

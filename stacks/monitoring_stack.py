@@ -24,7 +24,10 @@ GIB = 1024**3
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
 OLDEST_MESSAGE_MINUTES = 10
-"""A message that the factory rejects leaves the metric earlier, when SQS delivers it a third time."""
+"""SQS drops a message from this metric at its third receive, before this limit.
+
+The alarm therefore fires only if the consumer does not receive at all.
+"""
 RELAY_SILENT_MINUTES = 5
 SERVER_ERROR_PERCENT = 5
 MIN_RESPONSES = 20

@@ -133,13 +133,14 @@ FUNCTION = Kind(
                 "lambdas/refund/handler.py",
                 '''"""Pay customers back."""
 
-from common import environment
+from common import environment, failures
 from common.store import Store
 
 config = environment.read(environment.Refund)
 store = Store(config)
 
 
+@failures.guarded()
 def handler(event: object, context: object) -> None:
     """Pay back what is due."""
     store.backlog()
@@ -147,6 +148,13 @@ def handler(event: object, context: object) -> None:
             ),
             test=f"{SERVICE}::test_each_folder_is_a_function[dev]",
             says="lambdas/refund has no handler.py",
+        ),
+        Step(
+            name="what keeps customers' data out of its log",
+            edit=lambda tree: None,  # a part of the handler
+            mistake=replace("lambdas/refund/handler.py", "@failures.guarded()\n", ""),
+            test="tests/unit/test_failures.py::test_each_handler_is_guarded[refund]",
+            says="lambdas/refund/handler.py: decorate handler with @failures.guarded()",
         ),
         Step(
             name="its unit tests",

@@ -6,11 +6,19 @@ Each function has a class. A field's variable is the field's name in upper case.
 import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
+from inspect import formatannotation
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 CODE = Path(__file__).parent.parent
+PARSERS: dict[object, Callable[[str], object]] = {
+    str: str,
+    str | None: str,
+    int: int,
+    float: float,
+}
+"""The types that a field may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +108,28 @@ def read(cls: type[T]) -> T:
     """Return the environment variables as an instance of cls.
 
     Raises KeyError, which names every missing variable, and ValueError, which names a variable
-    that is not a number.
+    that is not a number. Raises TypeError if a field's type is not one of PARSERS.
     """
     values: dict[str, object] = {}
     missing = []
     for field in fields(cls):  # type: ignore[arg-type]  # dataclasses have no public type
         key = field.name.upper()
-        if key not in os.environ:
-            if field.default is MISSING:
-                missing.append(key)
-        elif field.type in (int, float):
-            values[field.name] = _number(key, field.type)
-        else:
-            values[field.name] = os.environ[key]
+        if field.type not in PARSERS:
+            known = ", ".join(map(formatannotation, PARSERS))
+            raise TypeError(
+                f"the type of {cls.__name__}.{field.name} is not one of {known}: "
+                "add it to PARSERS in lambdas/common/environment.py"
+            )
+        if key in os.environ:
+            values[field.name] = _parse(key, PARSERS[field.type])
+        elif field.default is MISSING:
+            missing.append(key)
     if missing:
         raise KeyError(f"missing environment variables: {', '.join(missing)}")
     return cls(**values)
 
 
-def _number(key: str, parse: Callable[[str], object]) -> object:
+def _parse(key: str, parse: Callable[[str], object]) -> object:
     try:
         return parse(os.environ[key])
     except ValueError:

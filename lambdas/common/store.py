@@ -202,7 +202,7 @@ class Store:
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark overdue orders as stuck that were published max_publications times or more.
 
-        Marks at most `limit` orders and returns the number marked.
+        Mark at most `limit` orders, and return the number marked.
         """
         row = self._query_one(
             "CALL mark_stuck(%s, %s)", (max_publications, limit), repeatable=False
@@ -213,7 +213,7 @@ class Store:
     def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
         """Mark those of the first `limit` due orders as stuck whose product was deleted.
 
-        publications, newest: which orders are the first, as in claim_orders. Returns the number
+        publications, newest: which orders are the first, as in claim_orders. Return the number
         marked.
         """
         row = self._query_one(
@@ -223,11 +223,11 @@ class Store:
         return int(row["marked"])
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
-        """Delete at most `limit` keys older than `retention` seconds. Returns the number."""
+        """Delete at most `limit` keys older than `retention` seconds. Return the number."""
         return self._purge("CALL purge_idempotency_keys(%s, %s)", retention, limit)
 
     def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
-        """Delete at most `limit` outcomes older than `retention` seconds. Returns the number."""
+        """Delete at most `limit` outcomes older than `retention` seconds. Return the number."""
         return self._purge("CALL purge_checkout_outcomes(%s, %s)", retention, limit)
 
     def _purge(self, sql: str, retention: int, limit: int) -> int:

@@ -29,7 +29,7 @@ def new(directory: Path) -> list[Path]:
 
 
 def changed(directory: Path) -> list[str]:
-    """Return a sentence for each file that is not as it was released, with what to do."""
+    """Return a sentence for each file that differs from its line in SHA256SUMS, with what to do."""
     if not (directory / FILE).is_file():
         return [f"{FILE} is missing: restore it."]
     lines = released(directory)

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 ) ENGINE = InnoDB COMMENT 'migration files that were applied'
 """
 # Select what CREATE PROCEDURE records. A procedure that was created by another user, with other
-# characteristics or under other settings is left out, so that it counts as missing.
+# characteristics or under other settings is left out, so that `apply_procedures` creates it again.
 SELECT_PROCEDURES = """
 SELECT name, param_list, security_type, sql_data_access, body
 FROM mysql.proc

@@ -34,7 +34,7 @@ store = Store(config)
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """The due orders with one number of publications, the newest or the oldest first."""
+    """Due orders that have been published equally often, the newest or the oldest first."""
 
     publications: int
     newest: bool

@@ -10,7 +10,7 @@ from inspect import signature
 from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.in")
-STORE = None
+DICTIONARY = None
 """The entry of a private name that is a dictionary; a function has its parameters as its entry."""
 PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
     "ministack.core.lambda_runtime": {
@@ -18,15 +18,15 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
         "_worker_class_for": "config",
     },
     "ministack.services.apigateway": {
-        "_apis": STORE,
+        "_apis": DICTIONARY,
         "_extract_lambda_ref_from_integration_uri": "uri",
         "_extract_path_params": "route_path request_path",
-        "_integrations": STORE,
+        "_integrations": DICTIONARY,
         "_match_route": "api_id method path",
         "_v2_request_body_is_text": "content_type",
     },
     "ministack.services.cloudformation.provisioners": {
-        "_RESOURCE_HANDLERS": STORE,
+        "_RESOURCE_HANDLERS": DICTIONARY,
         "_ec2_sg_permissions": "rules",
         "_rds_db_instance_attrs": "instance",
         "_rds_db_instance_create": "logical_id props stack_name",
@@ -39,8 +39,8 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
         "_put_log_events": "data",
     },
     "ministack.services.ec2": {
-        "_security_groups": STORE,
-        "_vpcs": STORE,
+        "_security_groups": DICTIONARY,
+        "_vpcs": DICTIONARY,
     },
     "ministack.services.lambda_svc": {
         "_emit_lambda_logs": "func request_id log_text error duration_ms log_source",
@@ -53,7 +53,7 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
         "_run_with_function_config_scope": "func_or_config callback args kwargs",
     },
     "ministack.services.rds": {
-        "_instances": STORE,
+        "_instances": DICTIONARY,
     },
     "ministack.services.secretsmanager": {
         "_create_secret": "data",
@@ -61,7 +61,7 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
         "_resolve": "secret_id use_arn_scope",
     },
     "ministack.services.sts": {
-        "_sessions": STORE,
+        "_sessions": DICTIONARY,
     },
 }
 """Every private name of ministack that this package uses, with the parameters of each function."""
@@ -93,7 +93,7 @@ def expect_private_names() -> None:
         module = import_module(module_name)
         for name, parameters in names.items():
             found = getattr(module, name, None)
-            if parameters is STORE:
+            if parameters is DICTIONARY:
                 expect(hasattr(found, "get"), f"{module_name}.{name} is a dictionary")
             else:
                 expect(

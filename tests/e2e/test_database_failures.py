@@ -111,7 +111,7 @@ def test_responses_are_true_when_the_database_is_killed(shop: DeployedShop) -> N
                 known = len(responses)
 
                 def more_responses(known: int = known) -> None:
-                    assert len(responses) > known + 10
+                    assert len(responses) > known + 10, f"{known} before the restart"
 
                 eventually(more_responses, within=PATIENCE)
                 kill_database(shop)

@@ -71,8 +71,8 @@ def test_order_without_a_callback_is_stuck_after_4_publications(shop: DeployedSh
             publications = shop.sql(
                 "SELECT publications FROM production_order WHERE order_id = %s", (order_id,)
             )
-            assert publications == [(times,)]
-            assert len(shop.placed_orders(order_id)) == times
+            assert publications == [(times,)], f"instead of {times}"
+            assert len(shop.placed_orders(order_id)) == times, "placed orders"
 
         eventually(placed, within=PATIENCE)
         assert shop.status(order_id) == "published", f"after {times} times"

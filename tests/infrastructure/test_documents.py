@@ -330,7 +330,7 @@ def test_runbook_says_when_alarms_fire(assembly: Assembly) -> None:
     assert f"The relay has not run for {minutes} minutes." in words(RUNBOOK)
 
 
-def test_runbook_says_how_long_the_smoke_test_waits_for_the_metric() -> None:
+def test_runbook_says_how_long_the_smoke_test_waits() -> None:
     assert f"It waits up to {METRIC_WITHIN / 60:.0f} minutes for the metric" in words(RUNBOOK)
 
 

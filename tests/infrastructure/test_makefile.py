@@ -20,10 +20,18 @@ MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
-"""The variables that a caller gives."""
+"""The variables that a caller gives, as the Makefile lists them."""
+RECIPES = re.sub(r"^#.*$", "", MAKEFILE, flags=re.MULTILINE)
+TARGETS = re.findall(r"^([a-z0-9-]+):.*## ", MAKEFILE, re.MULTILINE)
+NOT_GIVEN = {
+    "make's own": {"CURDIR", "MAKE", "MAKECMDGOALS", "MAKEFILE_LIST"},
+    "the shell's": {"HOME", "PATH"},
+    "programs, which a recipe has to run": {"PYTHON", "LAMBDA_PYTHON"},
+}
+"""Variables that the Makefile uses but does not set, and that callers do not give as values."""
 INSTALLED = [
     f"--old-file={stamp}/installed"
-    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels")
+    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels", ".venv/mutation")
 ]
 """Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
@@ -141,6 +149,18 @@ def test_roles_for_github_require_a_repository(machine: dict[str, str], fresh: P
 def test_makefile_lists_the_environments_of_the_settings() -> None:
     (listed,) = re.findall(r"^ACCOUNTS = (.+)$", MAKEFILE, re.MULTILINE)
     assert listed.split() == ACCOUNTS, "ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py"
+
+
+def test_stacks_have_the_names_of_the_settings() -> None:
+    name = ENVIRONMENTS["dev"].stack_name
+    stacks = {name(part) for part in ("data", "messaging", "service", "monitoring")}
+    for file, expected in {
+        "Makefile": stacks | {name("*")},
+        ".github/workflows/diff.yml": stacks,
+    }.items():
+        text = re.sub(r"\$\$?ENV\b|\$\(name\)", "dev", (PROJECT / file).read_text())
+        spelled = set(re.findall(r"""["']([a-z*-]+-dev)["']""", text))
+        assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
 @pytest.mark.parametrize("target", ["orders", "books", "mysql"])
@@ -338,6 +358,8 @@ REACHES = {
     "GITHUB_OIDC_PROVIDER_ARN": [
         ("deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n", ["github_oidc_provider_arn={}"])
     ],
+    "KIND": [("forget", ["{}"])],
+    "ONLY": [("mutate", ["{}"])],
     "SEED": [("chaos", ["--seed={}"] * 4)],
 }
 """Variable → commands, with the arguments of programs in which its value is {}."""
@@ -384,15 +406,32 @@ def test_environment_with_a_command_in_it_runs_nothing(
         assert not (recording / "ran").exists(), arguments
 
 
-@pytest.mark.parametrize("name", [name for name in GIVEN if name != "ENV"])
+def callers_variables() -> set[str]:
+    """Return each variable of a help text, and each that a recipe reads and nothing here sets."""
+    named = re.findall(r"\b([A-Z_]+)=", "".join(re.findall(r"## (.+)", RECIPES)))
+    read = re.findall(r"\$(?:\(|\${?)([A-Z_]+)\b", RECIPES)
+    # A value set with ?= is a default, which callers replace.
+    own = re.findall(r"^(?:export |[a-z]+: )*([A-Z_]+) :?= ", RECIPES, re.MULTILINE)
+    return {*named, *read} - {*own}.union(*NOT_GIVEN.values())
+
+
+def test_every_variable_of_a_caller_is_in_given() -> None:
+    assert callers_variables() == set(GIVEN), (
+        "GIVEN in the Makefile lists the variables that callers give: add the new one, and its "
+        "commands to REACHES in this test"
+    )
+
+
+@pytest.mark.parametrize("name", sorted(callers_variables() - {"ENV"}))
 def test_given_value_is_never_part_of_a_recipe(name: str, machine: dict[str, str]) -> None:
     """Not even between quotation marks, which the value may contain."""
-    given = f"GITHUB_REPOSITORY=o/n {name}=dev-or-else".split()
-    others = ("smoke", "logs", "redrive", "synth", "up", "orders", "books", "chaos", "cost")
-    targets = [*ON_AN_ACCOUNT, *others]
-    for target in targets:
-        done = make(*INSTALLED, "--dry-run", target, "ENV=dev", *given, machine=machine)
-        assert "dev-or-else" not in done.stdout, target
+    others = [target for target in TARGETS if target not in ON_AN_ACCOUNT]
+    given = ["GITHUB_REPOSITORY=o/n", f"{name}=dev-or-else"]
+    for arguments in (["ENV=dev", *ON_AN_ACCOUNT], others):
+        done = make(*INSTALLED, "--dry-run", *arguments, *given, machine=machine)
+        assert done.returncode == 0, done.stderr
+        pasted = [line for line in done.stdout.splitlines() if "dev-or-else" in line]
+        assert not pasted, f'say "$${name}" instead of $({name}) in the Makefile'
 
 
 def test_environments_may_be_separated_by_blanks(machine: dict[str, str], recording: Path) -> None:

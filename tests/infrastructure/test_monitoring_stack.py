@@ -16,15 +16,23 @@ def test_alarms_reach_the_operators(assembly: Assembly) -> None:
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
     for name, alarm in assembly.each("AWS::CloudWatch::Alarm"):
         for actions in ("AlarmActions", "OKActions"):
-            assert [assembly.origin(action) for action in alarm[actions]] == [topic], name
+            reached = [assembly.origin(action) for action in alarm.get(actions, [])]
+            assert reached == [topic], (
+                f"the {actions} of {name} are not the topic Ops: add the alarm with "
+                "MonitoringStack._alarm"
+            )
+
+
+def description(alarm: dict[str, Any]) -> str:
+    return str(alarm.get("AlarmDescription", ""))
 
 
 def test_alarms_name_a_make_target_to_start_with(assembly: Assembly) -> None:
     for name, alarm in assembly.each("AWS::CloudWatch::Alarm"):
-        command = re.search(
-            rf"Run: ENV={assembly.name} make ([a-z-]+)\.", alarm["AlarmDescription"]
+        command = re.search(rf"Run: ENV={assembly.name} make ([a-z-]+)\.", description(alarm))
+        assert command, (
+            f"the description of {name} names no command: add the alarm with MonitoringStack._alarm"
         )
-        assert command, f"{name}: {alarm['AlarmDescription']}"
         assert command[1] in makefile_targets(), f"{name}: `make {command[1]}` does not exist"
 
 
@@ -38,15 +46,25 @@ def test_each_alarm_has_a_section_in_the_runbook(assembly: Assembly) -> None:
 
     Only headings of other sections are sentences.
     """
-    headings = [name for heading in sections("docs/runbook.md") for name in heading.split(", ")]
-    documented = {name for name in headings if " " not in name}
+    documented = {
+        name: text.strip()
+        for heading, text in sections("docs/runbook.md").items()
+        for name in heading.split(", ")
+        if " " not in name
+    }
     named = set()
     for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
-        section = alarm["AlarmDescription"].rpartition("docs/runbook.md: ")[2]
-        assert section == construct(id), f"{id}: {alarm['AlarmDescription']}"
+        section = description(alarm).rpartition("docs/runbook.md: ")[2]
+        assert section == construct(id), (
+            f"the description of {id} does not end in its section of the runbook: add the alarm "
+            "with MonitoringStack._alarm"
+        )
         assert section in documented, f"docs/runbook.md has no section `## {section}`"
+        assert documented[section], f"the section `## {section}` of docs/runbook.md has no text"
         named.add(section)
-    assert documented == named, "docs/runbook.md has a section for an alarm that does not exist"
+    assert documented.keys() == named, (
+        "docs/runbook.md has a section for an alarm that does not exist"
+    )
 
 
 def test_each_function_has_its_alarms(assembly: Assembly) -> None:

@@ -261,7 +261,7 @@ def test_removed_product_is_unknown_to_customers(
     assert buy(store, 1).stock == 9, "the donut is still sold"
 
 
-def test_repeated_key_of_a_removed_product_returns_its_first_result(
+def test_repeated_key_returns_the_result_of_a_removed_product(
     store: Functions, bagel: Product, removed: str
 ) -> None:
     purchase = buy(store, 2, product_id=bagel.product_id, idempotency_key="a purchase")

@@ -302,7 +302,7 @@ def test_each_procedure_is_called_by_a_function(shop: DatabaseShop) -> None:
         )
 
 
-def test_procedures_that_nobody_may_call_exist_and_are_not_granted(shop: DatabaseShop) -> None:
+def test_procedures_that_nobody_may_call_are_not_granted(shop: DatabaseShop) -> None:
     assert calls(shop).keys() >= GRANTED_TO_NOBODY.keys()
     for function in FORBIDDEN:
         assert callable_by(function).isdisjoint(GRANTED_TO_NOBODY), function

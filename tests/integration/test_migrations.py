@@ -202,7 +202,7 @@ def inserted(folder: Path) -> None:
         ),
     ],
 )
-def test_release_with_other_files_than_were_applied_changes_nothing(
+def test_release_with_other_files_changes_nothing(
     shop: DatabaseShop, folder: Path, change: Callable[[Path], None], message: str
 ) -> None:
     change(folder)

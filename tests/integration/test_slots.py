@@ -176,7 +176,7 @@ def test_sell_out_meets_no_deadlock_and_sells_the_last_unit(shop: DatabaseShop) 
     assert deadlocks(shop) == before
 
 
-def test_units_that_are_sold_before_all_slots_are_locked_are_not_sold_twice(
+def test_units_sold_before_all_slots_are_locked_are_sold_once(
     shop: DatabaseShop,
 ) -> None:
     """The checkout has read that the slots together have enough, and then they have not."""
@@ -285,7 +285,7 @@ def test_interrupted_change_of_slots_moves_nothing(shop: DatabaseShop) -> None:
     shop.assert_balanced()
 
 
-def test_migration_moves_stock_only_if_the_number_of_slots_differs(shop: DatabaseShop) -> None:
+def test_migration_moves_stock_only_if_the_slots_differ(shop: DatabaseShop) -> None:
     """The catalogue declares one slot. The shop has 16 now, and one again after the migration."""
     shop.set_stock(160)
     shop.migrate()

@@ -93,7 +93,7 @@ def failure(
 
 @pytest.mark.parametrize("response", RESPONSES)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_response_that_is_not_from_aws_is_reported_in_one_sentence(
+def test_response_not_from_aws_is_reported_in_one_sentence(
     command: str,
     response: str,
     not_aws: NotAws,
@@ -108,7 +108,7 @@ def test_response_that_is_not_from_aws_is_reported_in_one_sentence(
 
 
 @pytest.mark.parametrize("command", ["guard", "logs", "preflight", "redrive"])
-def test_aws_that_cannot_be_reached_is_not_blamed_on_the_credentials(
+def test_unreachable_aws_is_not_blamed_on_the_credentials(
     command: str,
     not_aws: NotAws,
     monkeypatch: pytest.MonkeyPatch,

@@ -204,7 +204,7 @@ def test_prepared_account_lacks_nothing(
     assert [line.partition(": ")[0] for line in lines] == [f"ok       {check}" for check in CHECKS]
 
 
-def test_documentation_lists_the_permissions_that_preflight_needs(account: Account) -> None:
+def test_documentation_lists_the_permissions_of_preflight(account: Account) -> None:
     account.trust_github()
     preflight(account.client, PROD)
     document = (PROJECT / "docs/deployment.md").read_text()

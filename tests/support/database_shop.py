@@ -37,6 +37,18 @@ Inside a procedure it shows the procedure's definer, `admin`.
 """
 
 
+CALLED_BY_RESTOCK = ("restock",)
+CALLED_BY_RELAY = (
+    "claim_orders",
+    "mark_stuck",
+    "mark_orphans",
+    "purge_idempotency_keys",
+    "purge_checkout_outcomes",
+    "backlog",
+)
+"""The methods of the store that `restock` and `relay` call."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DatabaseShop(Books):
     """A migrated database.
@@ -82,14 +94,10 @@ class Functions(Store):
         restock, relay = (
             Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay")
         )
-        # Replaced, because each function has a login of its own: mypy knows methods as constants.
-        self.restock = restock.restock  # type: ignore[method-assign]
-        self.claim_orders = relay.claim_orders  # type: ignore[method-assign]
-        self.mark_stuck = relay.mark_stuck  # type: ignore[method-assign]
-        self.mark_orphans = relay.mark_orphans  # type: ignore[method-assign]
-        self.purge_idempotency_keys = relay.purge_idempotency_keys  # type: ignore[method-assign]
-        self.purge_checkout_outcomes = relay.purge_checkout_outcomes  # type: ignore[method-assign]
-        self.backlog = relay.backlog  # type: ignore[method-assign]
+        for name in CALLED_BY_RESTOCK:
+            setattr(self, name, getattr(restock, name))
+        for name in CALLED_BY_RELAY:
+            setattr(self, name, getattr(relay, name))
 
 
 def kept_connection(store: Store) -> Connection:

@@ -71,13 +71,9 @@ class Proxy:
         for link in list(self.links):
             link.swallow = True
 
-    def refuse(self) -> None:
-        """Accept no more connections."""
-        self._listener.close()
-
     def close(self) -> None:
         self._closing.set()
-        self.refuse()
+        self._listener.close()
         for side in get_args(Side):
             self.cut(side)
 

@@ -1,5 +1,6 @@
 """Reading the functions' environment variables."""
 
+from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_read_names_a_malformed_number(
     monkeypatch.setenv(key, value)
     with pytest.raises(ValueError, match=f"{key} is not a number: '{value}'"):
         environment.read(environment.Consumer)
+
+
+@pytest.mark.parametrize("type", [bool, int | None, list[str]])
+@pytest.mark.parametrize("given", [True, False])
+def test_read_rejects_a_type_that_it_cannot_parse(
+    type: object, given: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if the variable is missing and has a default."""
+    refund = make_dataclass("Refund", [("enabled", type, None)])
+    if given:
+        monkeypatch.setenv("ENABLED", "False")
+    with pytest.raises(TypeError, match=r"Refund\.enabled is not one of str, str \| None, int, "):
+        environment.read(refund)
 
 
 def test_ca_file_is_found_from_any_directory(

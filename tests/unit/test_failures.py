@@ -1,5 +1,6 @@
 """No handler raises an exception whose text may quote a customer: Lambda would log it."""
 
+import ast
 import traceback
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, ParamValidationError
 
 from common import database, failures, messages
+from settings import PROJECT
 from tests.support.fakes import FailingStore, failing
 
 CANARY = "홍길동-canary"
@@ -39,6 +41,8 @@ EVENT = {
     ],
 }
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
+HANDLERS = {handler.parent.name: handler for handler in PROJECT.glob("lambdas/*/handler.py")}
+"""Function → its handler's file."""
 
 
 def failing_relay(
@@ -67,6 +71,20 @@ def failing_migration(
     patch.setattr(migrate, "secret", lambda arn, times: {"username": "admin", "password": "p"})
     patch.setattr(migrate, "connect", failing(error))
     return migrate
+
+
+@pytest.mark.parametrize("function", sorted(HANDLERS))
+def test_each_handler_is_guarded(function: str) -> None:
+    """Both decorators catch every exception. Another one around them might raise what they caught."""
+    decorators = [
+        ast.unparse(node.decorator_list[0]).partition("(")[0] if node.decorator_list else None
+        for node in ast.parse(HANDLERS[function].read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "handler"
+    ]
+    assert decorators in (["failures.guarded"], ["http_api.endpoint"]), (
+        f"lambdas/{function}/handler.py: decorate handler with @failures.guarded(), or with "
+        "@http_api.endpoint if it has a route, so that Lambda does not log customers' data"
+    )
 
 
 def text_that_lambda_logs(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import pytest
 from common import environment, sockets
 
 
-def test_operation_ends_at_the_deadline_and_shuts_the_socket_down() -> None:
+def test_operation_ends_and_shuts_the_socket_at_the_deadline() -> None:
     left, peer = socket.socketpair()
     with sockets.TcpSocket(fileno=left.detach()) as sock, peer:
         sock.until = time.monotonic() + 0.05
