@@ -1,4 +1,4 @@
-"""Run tests in a forked process: all of them once, to learn what each executes, and then a few for each change."""
+"""Run tests in forked processes: all tests once, to learn what each executes, then some per change."""
 
 import contextlib
 import multiprocessing
@@ -35,7 +35,11 @@ SLACK_SECONDS = 20
 
 @dataclass
 class Learned:
-    """What a run without a change has shown. executed: tests by file and line; `""` is the import of test modules."""
+    """What a run without a change has shown.
+
+    seconds: by test. executed: by file and line, the tests that executed it; `""` stands for the
+    import of the test modules. modules: names of modules from site-packages that were imported.
+    """
 
     exit_code: int | None = None
     output: str = ""
@@ -45,7 +49,7 @@ class Learned:
 
 
 class Recorder:
-    """A pytest plugin: has the coverage tool tell tests apart, and times them."""
+    """A pytest plugin that records what each test executes and how long it takes."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -79,7 +83,10 @@ class Recorder:
 
 
 class Selection:
-    """A pytest plugin: runs these tests only, in this order, with whatever parameters they have by now."""
+    """A pytest plugin that runs only these test functions, in this order, with all parameters.
+
+    A change may also change the parameters.
+    """
 
     def __init__(self, tests: list[str]) -> None:
         functions = dict.fromkeys(test.partition("[")[0] for test in tests)
@@ -120,7 +127,8 @@ def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
 def is_noticed(change: Change, seconds: dict[str, float], folder: Path) -> bool:
     """Tell whether one of the tests fails, or does not end, with the change.
 
-    seconds: what each takes without it. Unit tests run first, and alone: others import the CDK or start a database.
+    seconds: how long each test takes without the change. The unit tests run first, in a process of
+    their own, because the other tests import the CDK or start a database.
     """
     unit = {test: time for test, time in seconds.items() if test.startswith("tests/unit/")}
     others = {test: time for test, time in seconds.items() if test not in unit}
@@ -176,7 +184,7 @@ def _import_changed(change: Change) -> None:
 
 
 def _keep_database(directory: Path) -> None:
-    """Have each run of the integration tests find the server of the run before, which takes no time to start."""
+    """Have all runs of integration tests in a process use one server, which is started once."""
     from local.database.mariadb import MariaDb  # imports the settings, which may be changed
 
     create, kept = MariaDb.__init__, directory / "mariadb"
