@@ -107,21 +107,23 @@ def try_all(
 ) -> dict[Change, bool]:
     """Return for each change whether a test noticed it.
 
-    At the end the tests run without a change once more. Exit if one fails then, since the results
-    would be wrong.
+    Before and after the changes, the tests run without any. Exit if one fails then: it may depend
+    on other tests, which run in another order here, or on something outside.
     """
     unchanged = [unchanged_copy(path) for path in dict.fromkeys(change.path for change in todo)]
-    tests = [tests_for(change, learned) for change in (*todo, *unchanged)]
-    results = {}
+    every = [*unchanged, *todo, *unchanged]
+    tests = [tests_for(change, learned) for change in every]
+    noticed = {}
     with ProcessPoolExecutor(jobs, run.FORK) as pool:
-        noticed = pool.map(run.is_noticed, (*todo, *unchanged), tests, repeat(folder))
-        for change, is_noticed in zip((*todo, *unchanged), noticed, strict=True):
-            results[change] = is_noticed
-            if len(results) % 100 == 0:
-                print(f"{len(results)} of {len(todo)} changes made", flush=True)
-    if failing := [name_of(change.path) for change in unchanged if results.pop(change)]:
-        sys.exit(f"Tests of {', '.join(failing)} have begun to fail without any change.")
-    return results
+        failures = pool.map(run.failure, every, tests, repeat(folder))
+        for number, (change, failure) in enumerate(zip(every, failures, strict=True), start=1):
+            if failure and change in unchanged:
+                pool.shutdown(cancel_futures=True)
+                sys.exit(f"{failure}\nTests of {name_of(change.path)} fail without any change.")
+            noticed[change] = failure is not None
+            if number % 100 == 0:
+                print(f"{number} of {len(every)} runs done", flush=True)
+    return {change: noticed[change] for change in todo}
 
 
 def stop_databases(folder: Path) -> None:

@@ -124,18 +124,20 @@ def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
     return learned
 
 
-def is_noticed(change: Change, seconds: dict[str, float], folder: Path) -> bool:
-    """Tell whether one of the tests fails, or does not end, with the change.
+def failure(change: Change, seconds: dict[str, float], folder: Path) -> str | None:
+    """Return pytest's output if one of the tests fails, or does not end, with the change.
 
     seconds: how long each test takes without the change. The unit tests run first, in a process of
     their own, because the other tests import the CDK or start a database.
     """
     unit = {test: time for test, time in seconds.items() if test.startswith("tests/unit/")}
     others = {test: time for test, time in seconds.items() if test not in unit}
-    return any(_fails(change, part, folder) for part in (unit, others) if part)
+    return _failure(change, unit, folder) or _failure(change, others, folder)
 
 
-def _fails(change: Change, tests: dict[str, float], folder: Path) -> bool:
+def _failure(change: Change, tests: dict[str, float], folder: Path) -> str | None:
+    if not tests:
+        return None
     directory = folder / str(os.getpid())
     directory.mkdir(exist_ok=True)
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
@@ -157,10 +159,10 @@ def _fails(change: Change, tests: dict[str, float], folder: Path) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
-    code = process.exitcode
-    if code not in UNNOTICED | NOTICED:
-        raise RuntimeError(f"pytest ended with {code}:\n{output.read_text(errors='replace')}")
-    return code in NOTICED
+    ended = f"{output.read_text(errors='replace')}\npytest ended with {process.exitcode}."
+    if process.exitcode not in UNNOTICED | NOTICED:
+        raise RuntimeError(ended)
+    return ended if process.exitcode in NOTICED else None
 
 
 def _in_own_group(output: Path, run: Callable[[], object]) -> None:
