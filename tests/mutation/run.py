@@ -99,7 +99,7 @@ class Selection:
 
 
 def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
-    """Run the tests on the code as it is. tests: files and folders, as for pytest."""
+    """Run the tests on the code as it is. tests: as on pytest's command line."""
     recorder = Recorder(paths)
 
     def run() -> Learned:
