@@ -60,23 +60,22 @@ def tests_of(path: Path) -> list[str]:
 def tests_for(change: Change, learned: run.Learned) -> dict[str, float]:
     """Return the tests that can notice the change, and the seconds that each takes, quickest first.
 
-    These are the tests that execute the changed statement, and all tests of modules that import the
-    file: they may check a constant, or the cached result of a function. If the statement is
-    executed when the file is imported, they are also all tests that execute this file or one that
-    imports it.
+    These are the tests that execute the changed statement. If it is executed when the file is
+    imported, they are also all tests that execute this file or one that imports it, and all tests
+    of a module that imports it.
     """
     executed, allowed = learned.executed[change.path], tests_of(change.path)
-    handler = change.path.stem == "handler"  # `from relay import handler` names its folder
-    name = change.path.parent.name if handler else change.path.stem
-    imports = re.compile(rf"^(from|import) .*\b{name}\b", re.MULTILINE)
     tests = {test for line in change.lines for test in executed.get(line, ())}
     if "" in tests:
+        handler = change.path.stem == "handler"  # `from relay import handler` names its folder
+        name = change.path.parent.name if handler else change.path.stem
+        imports = re.compile(rf"^(from|import) .*\b{name}\b", re.MULTILINE)
         for path in PATHS:
             if path == change.path or imports.search(path.read_text()):
                 tests.update(*learned.executed[path].values())
-    modules = {test.partition("::")[0] for test in learned.seconds}
-    importing = tuple(name for name in modules if imports.search((PROJECT / name).read_text()))
-    tests.update(test for test in learned.seconds if test.startswith(importing))
+        modules = {test.partition("::")[0] for test in learned.seconds}
+        importing = tuple(name for name in modules if imports.search((PROJECT / name).read_text()))
+        tests.update(test for test in learned.seconds if test.startswith(importing))
     chosen = {
         test: learned.seconds[test]
         for test in tests - {""}
@@ -132,10 +131,11 @@ def try_all(
 
 
 def stop_databases(folder: Path) -> None:
+    """Stop all servers in the folder, also those of tests that were killed."""
     from local.database.mariadb import MariaDb
 
-    for directory in folder.glob("*/mariadb"):
-        MariaDb(directory).stop()
+    for data in folder.rglob("mysql/data"):
+        MariaDb(data.parent.parent).stop()
 
 
 def report(results: dict[Change, bool], paths: list[Path]) -> bool:

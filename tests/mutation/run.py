@@ -1,6 +1,7 @@
 """Run tests in forked processes: all tests once, to learn what each executes, then some per change."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -31,6 +32,8 @@ NOTICED = {
     -signal.SIGKILL,  # the tests did not end
 }
 SLACK_SECONDS = 20
+UNCLEAN = "unclean"
+"""File that exists while integration tests run, and after they failed."""
 
 
 @dataclass
@@ -60,10 +63,20 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        self._clear_caches()
         self.coverage.switch_context(item.nodeid)
         result = yield
         self.coverage.switch_context("")
         return result
+
+    def _clear_caches(self) -> None:
+        """Have each test execute the cached functions that it calls, not only the first test."""
+        files = {str(path) for path in self.paths}
+        for module in list(sys.modules.values()):
+            if getattr(module, "__file__", None) in files:
+                for function in vars(module).values():
+                    if isinstance(function, functools._lru_cache_wrapper):
+                        function.cache_clear()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.learned.seconds[report.nodeid] += report.duration
@@ -142,14 +155,17 @@ def _failure(change: Change, tests: dict[str, float], folder: Path) -> str | Non
     directory.mkdir(exist_ok=True)
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
     output = directory / "output"
+    uses_database = any("/integration/" in file for file in files)
 
     def run() -> None:
         _import_changed(change)
-        if any("/integration/" in file for file in files):
+        if uses_database:
             _keep_database(directory)
         code = pytest.main(
             [*files, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [Selection(list(tests))]
         )
+        if uses_database and code == pytest.ExitCode.OK:
+            (directory / UNCLEAN).unlink()
         sys.stdout.flush()
         os._exit(code)
 
@@ -186,11 +202,18 @@ def _import_changed(change: Change) -> None:
 
 
 def _keep_database(directory: Path) -> None:
-    """Have all runs of integration tests in a process use one server, which is started once."""
+    """Have all runs of integration tests in a process use one server, which is started once.
+
+    It is restarted after tests that failed or were killed, which may have left its global variables
+    changed.
+    """
     from local.database.mariadb import MariaDb  # imports the settings, which may be changed
 
-    create, kept = MariaDb.__init__, directory / "mariadb"
+    create, stop, kept = MariaDb.__init__, MariaDb.stop, directory / "mariadb"
     kept.mkdir(exist_ok=True)
+    if (directory / UNCLEAN).exists():
+        MariaDb(kept).stop()
+    (directory / UNCLEAN).touch()
 
     def __init__(self: MariaDb, given: Path, **options: Any) -> None:
         if options:  # a server that a test needs for itself
@@ -198,4 +221,8 @@ def _keep_database(directory: Path) -> None:
         else:
             create(self, kept, options=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
 
-    mock.patch.multiple(MariaDb, __init__=__init__, stop=lambda self: None).start()
+    def stop_own(self: MariaDb) -> None:
+        if self.directory != kept.resolve():
+            stop(self)
+
+    mock.patch.multiple(MariaDb, __init__=__init__, stop=stop_own).start()
