@@ -58,30 +58,31 @@ def tests_of(path: Path) -> list[str]:
 
 
 def tests_for(change: Change, learned: run.Learned) -> dict[str, float]:
-    """Return the tests that can notice the change, and the seconds that each takes, quickest first.
+    """Return the tests that can notice the change, and the seconds that each takes.
 
     These are the tests that execute the changed statement. If it is executed when the file is
     imported, they are also all tests that execute this file or one that imports it, and all tests
-    of a module that imports it.
+    of a module that imports it. Tests in the file's own module come first, then the quickest.
     """
     executed, allowed = learned.executed[change.path], tests_of(change.path)
     tests = {test for line in change.lines for test in executed.get(line, ())}
+    handler = change.path.stem == "handler"  # named like all others: its folder has the name
+    name = change.path.parent.name if handler else change.path.stem
     if "" in tests:
-        handler = change.path.stem == "handler"  # `from relay import handler` names its folder
-        name = change.path.parent.name if handler else change.path.stem
         imports = re.compile(rf"^(from|import) .*\b{name}\b", re.MULTILINE)
         for path in PATHS:
             if path == change.path or imports.search(path.read_text()):
                 tests.update(*learned.executed[path].values())
         modules = {test.partition("::")[0] for test in learned.seconds}
-        importing = tuple(name for name in modules if imports.search((PROJECT / name).read_text()))
+        importing = tuple(file for file in modules if imports.search((PROJECT / file).read_text()))
         tests.update(test for test in learned.seconds if test.startswith(importing))
     chosen = {
         test: learned.seconds[test]
         for test in tests - {""}
         if test.startswith(tuple(allowed)) and not LEFT_OUT.search(test)
     }
-    return dict(sorted(chosen.items(), key=lambda item: item[1]))
+    own = f"/test_{name}.py::"
+    return dict(sorted(chosen.items(), key=lambda item: (own not in item[0], item[1])))
 
 
 def learn(paths: list[Path], folder: Path) -> run.Learned:
