@@ -33,7 +33,7 @@ def token(
         "X-Amz-Security-Token": credentials.aws_session_token,
         "X-Amz-SignedHeaders": "host",
     }
-    canonical_query = urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+    canonical_query = urlencode(sorted(query.items()), quote_via=quote)
     request = (
         f"GET\n/\n{canonical_query}\nhost:{host}:{port}\n\nhost\n{hashlib.sha256(b'').hexdigest()}"
     )

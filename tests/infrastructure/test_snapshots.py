@@ -36,11 +36,12 @@ def test_templates_equal_their_snapshot(assembly: Assembly, snapshot: SnapshotAs
 def test_new_code_changes_no_snapshot(
     assembly_of: Callable[[str], Assembly], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = assembly_of("dev")
     changed = Path(shutil.copytree(stacks.function.LAMBDAS, tmp_path / "lambdas"))
     for handler in changed.glob("*/handler.py"):
         handler.write_text(f"{handler.read_text()}\nCHANGED = True\n")
     (changed / "requirements.txt").write_text("pymysql==0.0.0")
     monkeypatch.setattr(stacks.function, "LAMBDAS", changed)
-    before, after = assembly_of("dev"), synth(ENVIRONMENTS["dev"], tmp_path / "cdk.out")
+    after = synth(ENVIRONMENTS["dev"], tmp_path / "cdk.out")
     assert before.templates != after.templates
     assert shape(before) == shape(after)

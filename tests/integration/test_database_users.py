@@ -97,7 +97,7 @@ def test_users_with_iam_authentication_get_the_same_grants(
 def test_new_iam_user_is_created_with_the_plugin_of_rds(empty_shop: DatabaseShop) -> None:
     not_loaded = pytest.raises(pymysql.OperationalError, match="'AWSAuthenticationPlugin' is not")
     with empty_shop.login("master") as connection, connection.cursor() as cursor, not_loaded:
-        users.create_user(cursor, "shop_sales", password=None)
+        users.create_user(cursor, "shop_new", password=None)
 
 
 @pytest.mark.parametrize(

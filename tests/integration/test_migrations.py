@@ -268,7 +268,8 @@ def test_data_from_before_1_0_is_left_alone(empty_shop: DatabaseShop) -> None:
     empty_shop.sql("INSERT INTO schema_migration VALUES ('0001_factory.sql', UTC_TIMESTAMP(6))")
     before = schema(empty_shop), data(empty_shop)
     with pytest.raises(
-        migrate.MigrationFailed, match=r"^The data is from before 1\.0 .* `make clean`"
+        migrate.MigrationFailed,
+        match=r"^The data is from before 1\.0 .* `make clean`, then run `make up` again\.$",
     ):
         empty_shop.migrate()
     assert (schema(empty_shop), data(empty_shop)) == before

@@ -25,7 +25,8 @@ TYPE_NAME = m.Attribute(value=m.Call(func=m.Name("type"), args=[m.Arg()]), attr=
 class Change:
     """One change to one file.
 
-    lines: those of the statement that it is made in. before, after: the lines that differ, without indentation.
+    lines: the numbers of the changed statement's lines. before, after: the text of the lines that
+    differ, without indentation. source: the whole file with the change.
     """
 
     path: Path
@@ -36,12 +37,12 @@ class Change:
 
     @property
     def text(self) -> str:
-        """Return the change as it is written in accepted.toml: it does not depend on line numbers."""
+        """Return the change as it is written in accepted.toml, without line numbers."""
         return f"{self.before} -> {self.after}"
 
 
 def exception_text(node: cst.Attribute) -> Iterable[cst.BaseExpression]:
-    """Put an exception's text, which may quote a client, where its type's name is: in the log."""
+    """Replace the name of an exception's type, which is logged, by its text, which may quote data."""
     if m.matches(node, TYPE_NAME):
         call = cst.ensure_type(node.value, cst.Call)
         yield call.with_changes(func=cst.Name("str"))
@@ -53,7 +54,7 @@ OPERATORS = (*mutation_operators, (cst.Attribute, exception_text))
 def _changed_nodes(
     node: cst.CSTNode, statement: cst.CSTNode | None
 ) -> Iterator[tuple[cst.CSTNode, cst.CSTNode, cst.CSTNode]]:
-    """Yield each node, the statement around it, and what takes the node's place; the same for all nodes below."""
+    """Yield (node, statement around it, replacement) for the node and all nodes below it."""
     if isinstance(node, NEVER_CHANGED) or m.matches(node, NEVER_CHANGED_CALLS | TYPE_ALIAS):
         return
     if isinstance(node, cst.SimpleStatementLine):
@@ -62,7 +63,7 @@ def _changed_nodes(
         if isinstance(node, kind):
             for changed in operator(node):
                 yield node, statement or node, changed
-    # The message of an assertion is for whoever reads a defect's stack trace.
+    # The message of an assertion is left as it is: only the stack trace of a defect has it.
     children = [node.test] if isinstance(node, cst.Assert) else node.children
     for child in children:
         yield from _changed_nodes(child, statement)
@@ -92,14 +93,14 @@ def changes(path: Path) -> Iterator[Change]:
 
 
 def unchanged_copy(path: Path) -> Change:
-    """Return the change that changes nothing: a test that notices it is wrong."""
+    """Return a change of all lines to the same text, which no test may notice."""
     source = path.read_text()
     lines = range(1, source.count("\n") + 1)
     return Change(path=path, lines=lines, before="", after="", source=source)
 
 
 def _difference(before: str, after: str) -> tuple[str, str]:
-    """Return the lines that differ, without indentation, and each side on one line."""
+    """Return the lines that differ, without indentation, each side joined to one line."""
     old, new = ([line.strip() for line in text.splitlines()] for text in (before, after))
     differing = list(difflib.unified_diff(old, new, n=0))[2:]
     removed = [line[1:] for line in differing if line.startswith("-")]

@@ -1,6 +1,7 @@
-"""Run tests in a forked process: all of them once, to learn what each executes, and then a few for each change."""
+"""Run tests in forked processes: all tests once, to learn what each executes, then some per change."""
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -31,11 +32,17 @@ NOTICED = {
     -signal.SIGKILL,  # the tests did not end
 }
 SLACK_SECONDS = 20
+UNCLEAN = "unclean"
+"""File that exists while integration tests run, and after they failed."""
 
 
 @dataclass
 class Learned:
-    """What a run without a change has shown. executed: tests by file and line; `""` is the import of test modules."""
+    """What a run without a change has shown.
+
+    seconds: by test. executed: by file and line, the tests that executed it; `""` stands for the
+    import of the test modules. modules: names of modules from site-packages that were imported.
+    """
 
     exit_code: int | None = None
     output: str = ""
@@ -45,7 +52,7 @@ class Learned:
 
 
 class Recorder:
-    """A pytest plugin: has the coverage tool tell tests apart, and times them."""
+    """A pytest plugin that records what each test executes and how long it takes."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -56,10 +63,20 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
+        self._clear_caches()
         self.coverage.switch_context(item.nodeid)
         result = yield
         self.coverage.switch_context("")
         return result
+
+    def _clear_caches(self) -> None:
+        """Have each test execute the cached functions that it calls, not only the first test."""
+        files = {str(path) for path in self.paths}
+        for module in list(sys.modules.values()):
+            if getattr(module, "__file__", None) in files:
+                for function in vars(module).values():
+                    if isinstance(function, functools._lru_cache_wrapper):
+                        function.cache_clear()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.learned.seconds[report.nodeid] += report.duration
@@ -79,7 +96,10 @@ class Recorder:
 
 
 class Selection:
-    """A pytest plugin: runs these tests only, in this order, with whatever parameters they have by now."""
+    """A pytest plugin that runs only these test functions, in this order, with all parameters.
+
+    A change may also change the parameters.
+    """
 
     def __init__(self, tests: list[str]) -> None:
         functions = dict.fromkeys(test.partition("[")[0] for test in tests)
@@ -92,7 +112,7 @@ class Selection:
 
 
 def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
-    """Run the tests on the code as it is. tests: files and folders, as for pytest."""
+    """Run the tests on the code as it is. tests: as on pytest's command line."""
     recorder = Recorder(paths)
 
     def run() -> Learned:
@@ -117,29 +137,35 @@ def learn(paths: list[Path], tests: list[str], directory: Path) -> Learned:
     return learned
 
 
-def is_noticed(change: Change, seconds: dict[str, float], folder: Path) -> bool:
-    """Tell whether one of the tests fails, or does not end, with the change.
+def failure(change: Change, seconds: dict[str, float], folder: Path) -> str | None:
+    """Return pytest's output if one of the tests fails, or does not end, with the change.
 
-    seconds: what each takes without it. Unit tests run first, and alone: others import the CDK or start a database.
+    seconds: how long each test takes without the change. The unit tests run first, in a process of
+    their own, because the other tests import the CDK or start a database.
     """
     unit = {test: time for test, time in seconds.items() if test.startswith("tests/unit/")}
     others = {test: time for test, time in seconds.items() if test not in unit}
-    return any(_fails(change, part, folder) for part in (unit, others) if part)
+    return _failure(change, unit, folder) or _failure(change, others, folder)
 
 
-def _fails(change: Change, tests: dict[str, float], folder: Path) -> bool:
+def _failure(change: Change, tests: dict[str, float], folder: Path) -> str | None:
+    if not tests:
+        return None
     directory = folder / str(os.getpid())
     directory.mkdir(exist_ok=True)
     files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
     output = directory / "output"
+    uses_database = any("/integration/" in file for file in files)
 
     def run() -> None:
         _import_changed(change)
-        if any("/integration/" in file for file in files):
+        if uses_database:
             _keep_database(directory)
         code = pytest.main(
             [*files, *OPTIONS, f"--basetemp={directory / 'tmp'}"], [Selection(list(tests))]
         )
+        if uses_database and code == pytest.ExitCode.OK:
+            (directory / UNCLEAN).unlink()
         sys.stdout.flush()
         os._exit(code)
 
@@ -149,10 +175,10 @@ def _fails(change: Change, tests: dict[str, float], folder: Path) -> bool:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
     process.join()
-    code = process.exitcode
-    if code not in UNNOTICED | NOTICED:
-        raise RuntimeError(f"pytest ended with {code}:\n{output.read_text(errors='replace')}")
-    return code in NOTICED
+    ended = f"{output.read_text(errors='replace')}\npytest ended with {process.exitcode}."
+    if process.exitcode not in UNNOTICED | NOTICED:
+        raise RuntimeError(ended)
+    return ended if process.exitcode in NOTICED else None
 
 
 def _in_own_group(output: Path, run: Callable[[], object]) -> None:
@@ -176,11 +202,18 @@ def _import_changed(change: Change) -> None:
 
 
 def _keep_database(directory: Path) -> None:
-    """Have each run of the integration tests find the server of the run before, which takes no time to start."""
+    """Have all runs of integration tests in a process use one server, which is started once.
+
+    It is restarted after tests that failed or were killed, which may have left its global variables
+    changed.
+    """
     from local.database.mariadb import MariaDb  # imports the settings, which may be changed
 
-    create, kept = MariaDb.__init__, directory / "mariadb"
+    create, stop, kept = MariaDb.__init__, MariaDb.stop, directory / "mariadb"
     kept.mkdir(exist_ok=True)
+    if (directory / UNCLEAN).exists():
+        MariaDb(kept).stop()
+    (directory / UNCLEAN).touch()
 
     def __init__(self: MariaDb, given: Path, **options: Any) -> None:
         if options:  # a server that a test needs for itself
@@ -188,4 +221,8 @@ def _keep_database(directory: Path) -> None:
         else:
             create(self, kept, options=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
 
-    mock.patch.multiple(MariaDb, __init__=__init__, stop=lambda self: None).start()
+    def stop_own(self: MariaDb) -> None:
+        if self.directory != kept.resolve():
+            stop(self)
+
+    mock.patch.multiple(MariaDb, __init__=__init__, stop=stop_own).start()

@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -238,6 +238,29 @@ def test_post_that_does_not_end_is_reported_in_time(
     finally:
         release.set()
         done.wait(timeout=5)
+
+
+def test_post_that_has_not_begun_in_time_is_never_made(
+    load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its message returns to the queue, so the factory would get the order twice."""
+    consumer = load("consumer", FACTORY_DEADLINE="0.1")
+    monkeypatch.setattr(consumer, "postpone", lambda record: None)
+    executor = ThreadPoolExecutor(max_workers=1)  # the second thread does not start
+    monkeypatch.setattr(consumer, "ThreadPoolExecutor", lambda max_workers: executor)
+    release, begun = threading.Event(), []
+
+    def post(order: messages.ProductionOrder, *, until: float) -> None:
+        begun.append(order.order_id)
+        release.wait(timeout=5)
+
+    monkeypatch.setattr(consumer, "post", post)
+    try:
+        assert handle(consumer, record(0), record(1)) == ["message-0", "message-1"]
+    finally:
+        release.set()
+        executor.shutdown()
+    assert begun == ["order-0"]
 
 
 def test_response_in_single_bytes_ends_at_the_deadline(

@@ -243,6 +243,7 @@ MEANINGS: dict[str, tuple[pymysql.MySQLError, type[Exception]]] = {
     "connection lost": (LOST, OutcomeUnknown),
     "first client code": (pymysql.OperationalError(2000, ""), OutcomeUnknown),
     "last client code": (pymysql.OperationalError(2999, ""), OutcomeUnknown),
+    "after the client codes": (pymysql.ProgrammingError(3000, ""), pymysql.ProgrammingError),
     "closed already": (pymysql.InterfaceError(0, ""), OutcomeUnknown),
     "no code": (pymysql.InterfaceError("text"), OutcomeUnknown),
     "nothing at all": (pymysql.OperationalError(), OutcomeUnknown),

@@ -1,5 +1,8 @@
 """Tokens for IAM authentication are those that botocore signs."""
 
+import os
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from unittest import mock
 from urllib.parse import parse_qsl
@@ -60,6 +63,16 @@ def test_token_equals_botocores(login: environment.Credentials, now: datetime) -
     assert dict(parse_qsl(our_query)) == dict(parse_qsl(their_query))
 
 
+@pytest.fixture(params=["UTC", "Asia/Seoul"])
+def time_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set the process's local time zone."""
+    with mock.patch.dict(os.environ, TZ=request.param):
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("time_zone")
 def test_token_is_signed_at_the_current_time() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     token = iam_login.token(host=HOST, port=PORT, user="shop_sales", credentials=credentials())

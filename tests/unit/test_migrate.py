@@ -189,6 +189,24 @@ def test_each_granted_column_is_in_a_migration(
             )
 
 
+def test_new_file_with_an_applied_number_conflicts(migrate: ModuleType) -> None:
+    """The number alone is compared, not the name after it."""
+    assert migrate.conflicts(
+        {"0001_a.sql": "sum 1", "0002_a.sql": "sum 2"},
+        {"0001_a.sql": "sum 1", "0002_b_c.sql": "sum 3"},
+    ) == [
+        "0002_a.sql was applied to this database, but is missing: restore it.",
+        "0002_b_c.sql is new, but 0002_a.sql was applied to this database already:"
+        " give it the next number.",
+    ]
+
+
+def test_files_of_a_newer_release_do_not_conflict(migrate: ModuleType) -> None:
+    applied = {"0001_a.sql": "sum 1", "0002_a.sql": "sum 2"}
+    assert migrate.conflicts(applied, {"0001_a.sql": "sum 1"}) == []
+    assert migrate.conflicts(applied, {}) == []
+
+
 def test_message_quotes_the_file_only(migrate: ModuleType) -> None:
     """A quotation of anything else may be from a customer's row."""
     source = "ALTER TABLE purchase ADD UNIQUE buyer (name); -- DOUGHNUT"

@@ -83,8 +83,8 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "idempotency_retention must be at least 24 hours, as the contract promises",
     ),
     (
-        {"reserved_concurrency": {"sales": 1, "consumer": 1}},
-        "reserved_concurrency names consumer, not a function with a database",
+        {"reserved_concurrency": {"sales": 1, "consumer": 1, "baker": 1}},
+        "reserved_concurrency names baker, consumer, not a function with a database",
     ),
     (
         {"reserved_concurrency": reservations(15)},
@@ -179,10 +179,10 @@ def test_environment_says_whether_plain_http_is_allowed() -> None:
 def test_function_whose_connections_are_not_counted_is_named(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    users = {**settings.DATABASE_USERS, "uncounted": "shop_uncounted"}
+    users = {**settings.DATABASE_USERS, "new": "shop_new", "newer": "shop_newer"}
     monkeypatch.setattr(settings, "DATABASE_USERS", users)
     with pytest.raises(
-        ValueError, match="_peak_concurrency does not say how many executions of uncounted"
+        ValueError, match="_peak_concurrency does not say how many executions of new, newer may"
     ):
         replace(DEV)
 
@@ -215,9 +215,17 @@ def test_correct_setting_is_accepted(change: dict[str, Any]) -> None:
 
 
 def test_context_overrides_settings() -> None:
-    assert DEV.override(
-        {"factory_url": "https://factory.test/api", "public_url": "https://shop.test"}
-    ) == replace(DEV, factory_url="https://factory.test/api", public_url="https://shop.test")
+    context = {
+        "factory_url": "https://factory.test/api",
+        "public_url": "https://shop.test",
+        "database_ca_file": "/tmp/ca.pem",
+    }
+    assert DEV.override(context) == replace(
+        DEV,
+        factory_url="https://factory.test/api",
+        public_url="https://shop.test",
+        database_ca_file="/tmp/ca.pem",
+    )
 
 
 def test_context_overrides_the_login_of_a_managed_database() -> None:
@@ -267,6 +275,32 @@ def test_dev_fits_an_account_on_the_free_plan() -> None:
     assert DEV.database.backup_days == 1
     assert DEV.database.instance_class == "t4g.micro"
     assert not DEV.reserved_concurrency
+
+
+def test_stacks_are_protected_from_deletion_in_prod_only() -> None:
+    protected = {name for name, each in ENVIRONMENTS.items() if each.termination_protection}
+    assert protected == {"prod"}
+
+
+def test_smoke_test_places_no_orders_in_prod_only() -> None:
+    without = {name for name, each in ENVIRONMENTS.items() if not each.smoke_test_orders}
+    assert without == {"prod"}
+
+
+def test_snapshot_is_that_of_a_managed_database() -> None:
+    restored = replace(DEV, database=replace(MANAGED, snapshot="last-night"))
+    assert restored.snapshot == "last-night"
+    assert not DEV.snapshot
+    assert not replace(DEV, database=EXISTING).snapshot
+
+
+@pytest.mark.parametrize(
+    ("instance_class", "gib"),
+    [("t4g.micro", 1), ("t4g.small", 2), ("t4g.medium", 4), ("t4g.large", 8)],
+)
+def test_connections_are_within_the_default_of_rds(instance_class: str, gib: int) -> None:
+    """The default for MariaDB is DBInstanceClassMemory / 25165760."""
+    assert 0.9 < MAX_CONNECTIONS[instance_class] / (gib * 2**30 / 25165760) <= 1
 
 
 @pytest.mark.parametrize("name", ["staging", "prod"])
@@ -326,6 +360,12 @@ def test_only_dev_needs_the_dual_stack_endpoint_of_sns() -> None:
 
 
 # --- names
+
+
+def test_names_for_all_environments_of_an_account_stay() -> None:
+    """A role or stack with another name would be a second one."""
+    assert settings.DIFF_ROLE_NAME == "donut-shop-diff"
+    assert settings.GITHUB_STACK_NAME == "donut-shop-github"
 
 
 def test_settings_become_variables_under_their_own_names() -> None:
