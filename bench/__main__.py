@@ -1,4 +1,4 @@
-"""Measure the shop beside bare statements, rivals and its own goals. See bench/notes.md."""
+"""Measure the shop beside bare statements, rivals and its own goals. bench/notes.md has the method."""
 
 import argparse
 import importlib
