@@ -21,6 +21,7 @@ SECONDS = {
     "start": 15,
     "consumer": 8,
     "synth": 20,
+    "up": 10,
 }
 """The time of each part, without that in which it starts its servers."""
 ROUNDS = 3

@@ -22,6 +22,7 @@ TITLES = {
     "start": "Cold start",
     "consumer": "The consumer",
     "synth": "Synthesis and sizes",
+    "up": "The local shop",
     "rivals": "Rivals",
 }
 PLOTS = {"hot_product": "hot_product.svg", "rivals": "rivals.svg"}

@@ -52,6 +52,8 @@ def one_buyer(effort: Effort) -> list[Figure]:
         }
         bought = interleave(purchases, effort=effort.share(0.5))
         assert_exact(bought, OURS)
+        for name in RIVALS:
+            assert all(block.sold == block.taken for block in (r[name] for r in bought)), name
     return [
         Figure(name=f"{what}: {name}", value=ratio(rounds, name, "raw", lambda block: block.p50))
         for what, rounds in (("GET / raw SELECT", got), ("checkout / raw UPDATE", bought))
@@ -76,6 +78,8 @@ def many_buyers(effort: Effort) -> list[Figure]:
                 effort=effort.share(1 / len(BUYERS)),
             )
             assert_exact(rounds, "ours")
+            for results in rounds:
+                assert results["seed"].taken <= results["seed"].sold, results["seed"]
             figures += [
                 Figure(
                     name=f"rate of {buyers} buyers / the seed's design, binary log on",
