@@ -14,10 +14,10 @@ from local.processes import LocalError
 from settings import ENVIRONMENTS, PROJECT
 
 SECONDS = {
-    "requests": 150,
-    "rivals": 120,
-    "hot_product": 200,
-    "growth": 80,
+    "requests": 120,
+    "rivals": 90,
+    "hot_product": 180,
+    "growth": 70,
     "start": 15,
     "consumer": 8,
     "synth": 20,
