@@ -140,12 +140,16 @@ class Side(AbstractContextManager["Side"]):
             process.communicate()
 
     def ask(self, **command: Any) -> list[dict[str, Any]]:
-        """Send a command to all processes at the same time, and return their answers."""
-        for process in self.processes:
+        """Send a command to all processes at the same time, and return their answers.
+
+        processes: to so many at most.
+        """
+        asked = self.processes[: command.pop("processes", None)]
+        for process in asked:
             assert process.stdin
             process.stdin.write(json.dumps(command) + "\n")
             process.stdin.flush()
-        return [self._answer(process) for process in self.processes]
+        return [self._answer(process) for process in asked]
 
     def block(self, scenario: str, calls: int) -> Block:
         """Make so many calls one after the other."""
@@ -153,9 +157,8 @@ class Side(AbstractContextManager["Side"]):
 
     def rush(self, scenario: str, *, buyers: int, seconds: float) -> Block:
         """Let so many buyers call at the same time, each on a connection of its own."""
-        shares = [buyers // len(self.processes)] * len(self.processes)
-        self.ask(open=shares[0])
-        return self._counted(scenario=scenario, seconds=seconds)
+        self.ask(open=max(1, buyers // len(self.processes)))
+        return self._counted(scenario=scenario, seconds=seconds, processes=buyers)
 
     def _counted(self, **command: Any) -> Block:
         before = stock_and_ledger(self.shop)
