@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY KIND ONLY ORDER SEED
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY KIND ONLY ORDER ROWS SEED
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -98,6 +98,17 @@ node_modules/installed: .venv/installed package-lock.json
 .venv/mutation/installed: .venv/installed tests/mutation/requirements.txt
 	rm -rf .venv/mutation
 	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv/mutation -r tests/mutation/requirements.txt
+	@touch $@
+
+.venv/bench/installed: .venv/installed bench/rivals/requirements.txt
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/pip install --quiet --disable-pip-version-check --compile -r bench/rivals/requirements.txt
+	@touch $@
+
+RIVALS_IN_NODE = bench/rivals/node
+
+$(RIVALS_IN_NODE)/node_modules/installed: .venv/installed $(RIVALS_IN_NODE)/package-lock.json
+	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --prefix=$(RIVALS_IN_NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
@@ -189,6 +200,10 @@ chaos: install ## Run the randomized failure tests at length; SEED=17 make chaos
 mutate: install .venv/mutation/installed ## List the changes to lambdas/ and settings.py that no test notices; ONLY=settings.py for one file
 	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $${ONLY:+"$$ONLY"}
 
+.PHONY: bench
+bench: install .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed ## Measure for 12 minutes, and write bench/results.md; ONLY=growth ROWS=10000000 for one part
+	PYTHONPATH=.:lambdas .venv/bin/python -m bench $${ROWS:+--rows="$$ROWS"} $${ONLY:+"$$ONLY"}
+
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
@@ -248,5 +263,6 @@ lock: .venv/installed ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
 	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
 	$(COMPILE) --upgrade --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt
+	$(COMPILE) --upgrade bench/rivals/requirements.in -o bench/rivals/requirements.txt
 	$(COMPILE) --upgrade requirements-dev.in -o requirements-dev.txt
 	$(COMPILE) --upgrade -c requirements-dev.txt requirements.in -o requirements.txt

@@ -241,16 +241,18 @@ def test_security_names_every_table_with_a_requester() -> None:
 
 
 def test_dependabot_watches_every_folder_with_requirements() -> None:
-    """The only folder of npm and of the actions is the root."""
     config = yaml.safe_load((PROJECT / ".github" / "dependabot.yml").read_text())
     watched = {update["package-ecosystem"]: update for update in config["updates"]}
     assert watched.keys() == {"pip", "npm", "github-actions"}
     folders = {
         "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
-        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in", "tests/*/*.in")
+        for pattern in ("*.in", "lambdas/*.in", "local/*/*.in", "tests/*/*.in", "bench/*/*.in")
         for path in PROJECT.glob(pattern)
     }
     assert set(watched["pip"]["directories"]) == folders
+    rivals = PROJECT / "bench/rivals/node/package-lock.json"
+    assert rivals.exists()
+    assert watched["npm"]["directories"] == ["/", f"/{rivals.parent.relative_to(PROJECT)}"]
 
 
 def test_hooks_before_a_commit_are_make_commands() -> None:

@@ -1,0 +1,94 @@
+"""Measure the shop beside bare statements, rivals and its own goals. bench/notes.md has the method."""
+
+import argparse
+import importlib
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.measure import Effort
+from bench.programs import RIVAL_PYTHON, has_rivals
+from bench.report import record
+from local.processes import LocalError
+from settings import ENVIRONMENTS, PROJECT
+
+SECONDS = {
+    "requests": 120,
+    "rivals": 90,
+    "hot_product": 180,
+    "growth": 70,
+    "start": 15,
+    "consumer": 8,
+    "synth": 20,
+    "up": 10,
+}
+"""The time of each part, without that in which it starts its servers."""
+ROUNDS = 3
+"""At least so many rounds of each comparison."""
+
+
+def full(part: str, *, rows: int) -> Effort:
+    """Return the effort of `make bench`, whose parts take 12 minutes together."""
+    return Effort(
+        seconds=SECONDS[part],
+        rounds=ROUNDS,
+        calls=50,
+        rows=rows,
+        connections=(1, 2, 4, 8, 16, 32, 64),
+        rush=1.0,
+        environments=tuple(ENVIRONMENTS),
+    )
+
+
+SMALLEST = Effort(
+    seconds=0,
+    rounds=1,
+    calls=2,
+    rows=100,
+    connections=(2, 8),
+    rush=0.1,
+    environments=("local",),
+)
+"""The effort of `make test`, which looks whether the benchmark works."""
+
+
+def measure(part: str, effort: Effort, folder: Path) -> None:
+    """Run a part and write its figures to the folder."""
+    began = time.monotonic()
+    findings = importlib.import_module(f"bench.parts.{part}").run(effort)
+    record(folder, part, findings, effort=part)
+    print(
+        f"{part}: {len(findings.figures)} figures in {time.monotonic() - began:.0f} s", flush=True
+    )
+
+
+def draw(folder: Path) -> None:
+    """Draw the plots, with the library that is installed beside the rivals."""
+    if has_rivals():
+        command = [RIVAL_PYTHON[0], "-m", "bench.plots", str(folder)]
+        subprocess.run(command, cwd=PROJECT, check=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("only", nargs="*", metavar="PART", help=f"of {', '.join(SECONDS)}")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="in each table that grows")
+    parser.add_argument("--smallest", action="store_true", help="only look whether it works")
+    parser.add_argument("--folder", type=Path, default=PROJECT / "bench", help="of the results")
+    given = parser.parse_args()
+    if unknown := set(given.only) - SECONDS.keys():
+        parser.error(
+            f"there is no part {', '.join(sorted(unknown))}: choose of {', '.join(SECONDS)}"
+        )
+    for part in given.only or SECONDS:
+        effort = SMALLEST if given.smallest else full(part, rows=given.rows)
+        measure(part, effort, given.folder)
+    draw(given.folder)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LocalError as error:
+        sys.exit(f"error: {error}")
