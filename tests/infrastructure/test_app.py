@@ -13,7 +13,6 @@ from app import chosen_environments
 from settings import ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly, run_app
 
-
 NAMES = re.escape(", ".join(ENVIRONMENTS))
 
 
