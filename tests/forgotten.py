@@ -395,6 +395,7 @@ SETTING = Kind(
             ),
             test=f"{SETTINGS_TESTS}::test_every_setting_has_a_rule_or_needs_none",
             says="refund_days: add a rule to Settings._problems and a value that it rejects",
+            is_last=True,
         ),
         Step(
             line=3,
@@ -522,7 +523,10 @@ MIGRATION = Kind(
         Step(
             line=2,
             name="its checksum",
-            edit=CHECKSUMS,
+            edit=Edit(
+                ("make checksums",),
+                append(SUMS, f"{checksum(REFUND_TABLE)}  {NEXT}_refund.sql\n").make,
+            ),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
             says=f"{NEXT}_refund.sql has no checksum: run `make checksums`",
         ),

@@ -16,7 +16,7 @@ from operations.preflight import UNRESERVED
 from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
-from tests.forgotten import KINDS, Kind
+from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import blocks, make_targets, makefile_targets, sections
 
@@ -383,7 +383,8 @@ def test_each_list_of_what_to_touch_is_forgotten() -> None:
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None:
     lines = numbered_lines(kind.heading)
-    for cause in (*kind.steps, *kind.mistakes):
+    causes: list[Step | Mistake] = [*kind.steps, *kind.mistakes]
+    for cause in causes:
         assert cause.line in lines, (
             f"tests/forgotten.py: {cause.name}: {kind.heading} in CONTRIBUTING.md has no such line"
         )
