@@ -250,9 +250,9 @@ deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy
 	$(CDK) deploy --all -c env="$$ENV" -c github_repository="$$GITHUB_REPOSITORY" $(PROVIDER)
 
 .PHONY: cost
-cost: override ENV := dev,staging,prod
+cost: override ENV := $(subst $(SPACE),$(COMMA),$(ACCOUNTS))
 cost: synth ## Print what each environment costs per month, by the prices in operations/prices.toml
-	@.venv/bin/python -m operations.cost cdk.out $(subst $(COMMA), ,$(ENV))
+	@.venv/bin/python -m operations.cost cdk.out $(ACCOUNTS)
 
 # --- maintenance ---
 

@@ -1,12 +1,14 @@
 """Forget each step of a change, one at a time, and check that a test says what is missing.
 
-CONTRIBUTING.md lists the steps of each kind of change. For each kind, this program makes a real
-change in a copy of the tree, and runs the tests of its steps, which must pass. Then it makes the
-change again without one of the steps. The test of that step must fail, with a message that says
-what to do. The program prints each message with the time it took, and the total at the end.
+CONTRIBUTING.md lists the steps of each kind of change. For each kind, the program makes the
+complete change in a copy of the tree, and runs the tests of its steps, which must pass. It makes
+the change again without one of the steps, or with a mistake. The test of that step must fail, with
+a message that says what to do. The program prints each message with the time it took, and the total
+at the end.
 
 `make forget` goes through all kinds, `KIND=route make forget` through one. tests/forgotten.py has
-the changes.
+the changes. `python -m tests.forget --together` also makes all changes together, and runs all of
+tests/unit, tests/operations and tests/infrastructure: no list leaves out a step that these require.
 """
 
 import argparse
@@ -20,15 +22,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from settings import PROJECT
-from tests.forgotten import KINDS, Kind, Step
+from tests.forgotten import KINDS, Kind, Mistake, Step
 
 AT_ONCE = 2
 """Copies that are tested at the same time."""
-SECONDS = 300
+SECONDS = 900
 """Time limit of one run of pytest."""
+NEIGHBOURS = ("tests/unit", "tests/operations", "tests/infrastructure")
+"""The tests that a complete change must pass."""
 INSTALLED = (".venv", "node_modules")
 """Linked into each copy, and not copied."""
 
@@ -72,12 +77,14 @@ def run_tests(tree: Path, tests: Sequence[str]) -> Outcome:
     return Outcome(passed=run.returncode == 0, output=run.stdout + run.stderr)
 
 
-def problem_of_the_whole_change(kind: Kind) -> str | None:
-    """Make the whole change. Return what is wrong if one of the tests fails, or else None."""
+def problem_of_the_whole(kinds: Sequence[Kind], tests: Sequence[str]) -> str | None:
+    """Make whole changes. Return what is wrong if one of the tests fails, or else None."""
+    steps = [step for kind in kinds for step in kind.steps]
+    edits = [step.edit for step in sorted(steps, key=lambda step: step.is_last)]
     with copy_of_the_tree() as tree:
-        for step in kind.steps:
-            step.edit(tree)
-        outcome = run_tests(tree, list(dict.fromkeys(step.test for step in kind.steps)))
+        for edit in dict.fromkeys(edits):
+            edit.make(tree)
+        outcome = run_tests(tree, tests)
     return None if outcome.passed else f"the whole change fails:\n{outcome.output}"
 
 
@@ -86,14 +93,27 @@ def problem_without(kind: Kind, forgotten: Step) -> str | None:
     with copy_of_the_tree() as tree:
         for step in kind.steps:
             if step is not forgotten and not step.is_last:
-                step.edit(tree)
-        if forgotten.mistake:
-            forgotten.mistake(tree)
-        outcome = run_tests(tree, [forgotten.test])
+                step.edit.make(tree)
+        return problem_unless_noticed(tree, forgotten)
+
+
+def problem_with(kind: Kind, mistake: Mistake) -> str | None:
+    """Make the change and a mistake. Return what is wrong if no test says so, or else None."""
+    with copy_of_the_tree() as tree:
+        for step in kind.steps:
+            if not step.is_last:
+                step.edit.make(tree)
+        mistake.edit.make(tree)
+        return problem_unless_noticed(tree, mistake)
+
+
+def problem_unless_noticed(tree: Path, cause: Step | Mistake) -> str | None:
+    """Run the cause's test. Return what is wrong if it does not say what to do, or else None."""
+    outcome = run_tests(tree, [cause.test])
     if outcome.passed:
-        return f"{forgotten.test} passes"
-    if forgotten.says not in " ".join(outcome.output.split()):
-        return f"{forgotten.test} does not say {forgotten.says!r}:\n{outcome.output}"
+        return f"{cause.test} passes"
+    if cause.says not in " ".join(outcome.output.split()):
+        return f"{cause.test} does not say {cause.says!r}:\n{outcome.output}"
     return None
 
 
@@ -106,15 +126,36 @@ class Result:
     seconds: float
 
 
-def check(kind: Kind) -> Iterator[Result]:
-    """Yield the results of the whole change and of the change without each step."""
-    runs: dict[str, Callable[[], str | None]] = {
-        f"{kind.name}, complete: its tests pass": lambda: problem_of_the_whole_change(kind)
+def attempts(kind: Kind) -> dict[str, Callable[[], str | None]]:
+    """Return what is tried with one kind of change, by the line that is printed."""
+    tests = list(dict.fromkeys(step.test for step in kind.steps))
+    return {
+        f"{kind.name}, complete: its tests pass": partial(problem_of_the_whole, [kind], tests),
+        **{
+            f"{kind.name} without {step.name}: {step.says}": partial(problem_without, kind, step)
+            for step in kind.steps
+        },
+        **{
+            f"{kind.name}, but {each.name}: {each.says}": partial(problem_with, kind, each)
+            for each in kind.mistakes
+        },
     }
-    for step in kind.steps:
-        runs[f"{kind.name} without {step.name}: {step.says}"] = (
-            lambda step=step: problem_without(kind, step)  # type: ignore[misc]  # bound early
+
+
+def attempts_together(kinds: Sequence[Kind]) -> dict[str, Callable[[], str | None]]:
+    """Return the attempts that run the neighbouring tests, on as few trees as possible."""
+    trees = [[kind] for kind in kinds if kind.alone]
+    trees += [together] if (together := [kind for kind in kinds if not kind.alone]) else []
+    return {
+        f"{', '.join(kind.name for kind in tree)}, complete: {', '.join(NEIGHBOURS)} pass": partial(
+            problem_of_the_whole, tree, NEIGHBOURS
         )
+        for tree in trees
+    }
+
+
+def results(runs: dict[str, Callable[[], str | None]]) -> Iterator[Result]:
+    """Make the attempts, several at once, and yield their results in order."""
 
     def timed(line: str) -> Result:
         began = time.monotonic()
@@ -128,17 +169,21 @@ def check(kind: Kind) -> Iterator[Result]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.forget", description=__doc__)
     parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="default: all")
+    parser.add_argument("--together", action="store_true", help="also make all changes together")
+    arguments = parser.parse_args()
     began = time.monotonic()
-    results = []
-    for name in parser.parse_args().kinds or KINDS:
-        for result in check(KINDS[name]):
-            results.append(result)
-            status = "FAILED" if result.problem else "ok"
-            print(f"{status:6} {result.seconds:4.0f} s  {result.line}", flush=True)
-            if result.problem:
-                print(result.problem, flush=True)
-    failures = sum(result.problem is not None for result in results)
-    print(f"{len(results)} attempts in {time.monotonic() - began:.0f} s, {failures} failed")
+    kinds = [KINDS[name] for name in arguments.kinds or KINDS]
+    runs = attempts_together(kinds) if arguments.together else {}
+    for kind in kinds:
+        runs |= attempts(kind)
+    failures = 0
+    for result in results(runs):
+        failures += result.problem is not None
+        status = "FAILED" if result.problem else "ok"
+        print(f"{status:6} {result.seconds:4.0f} s  {result.line}", flush=True)
+        if result.problem:
+            print(result.problem, flush=True)
+    print(f"{len(runs)} attempts in {time.monotonic() - began:.0f} s, {failures} failed")
     if failures:
         sys.exit(f"{failures} forgotten step(s) went unnoticed, or are not described")
 

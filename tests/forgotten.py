@@ -19,31 +19,59 @@ NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
 SETTINGS_TESTS = "tests/unit/test_settings.py"
 
 
+REPLACEMENTS_ACCEPTED = f"pytest {REPLACEMENTS} --accept-replacements"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change to a copy of the tree. named: what it changes (files) or types (a command)."""
+
+    named: tuple[str, ...]
+    make: Callable[[Path], None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One step of a change. Without it, `test` fails, and its output contains `says`.
 
-    edit: makes the step in a copy of the tree. is_last: the step depends on all the others, so it
-    is left out whenever one of them is. mistake: an edit that somebody makes instead of the step.
+    line: the number of its line in CONTRIBUTING.md. is_last: the step depends on all the others,
+    so it is left out whenever one of them is.
     """
 
+    line: int
     name: str
-    edit: Callable[[Path], None]
+    edit: Edit
     test: str
     says: str
     is_last: bool = False
-    mistake: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """An edit after the whole change, with which `test` fails and its output contains `says`."""
+
+    line: int
+    name: str
+    edit: Edit
+    test: str
+    says: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """One kind of change."""
+    """One kind of change. heading: of its list in CONTRIBUTING.md.
+
+    alone: it changes lines that another kind changes, so that both can't be in one tree.
+    """
 
     name: str
+    heading: str
     steps: tuple[Step, ...]
+    mistakes: tuple[Mistake, ...] = ()
+    alone: bool = False
 
 
-def create(path: str, text: str) -> Callable[[Path], None]:
+def create(path: str, text: str) -> Edit:
     """Return an edit that writes a new file."""
 
     def edit(tree: Path) -> None:
@@ -52,15 +80,25 @@ def create(path: str, text: str) -> Callable[[Path], None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
 
-    return edit
+    return Edit((path,), edit)
 
 
-def insert(path: str, text: str, *, before: str) -> Callable[[Path], None]:
+def create_migration(name: str, text: str) -> Edit:
+    """Return an edit that writes a migration file with the next number of that tree."""
+
+    def edit(tree: Path) -> None:
+        folder = (tree / SUMS).parent
+        (folder / f"{1 + len(list(folder.glob('*.sql'))):04}_{name}.sql").write_text(text)
+
+    return Edit((f"lambdas/migrate/migrations/{NEXT}_{name}.sql",), edit)
+
+
+def insert(path: str, text: str, *, before: str) -> Edit:
     """Return an edit that inserts text into a file, before the only place with those words."""
     return replace(path, before, text + before)
 
 
-def replace(path: str, old: str, new: str) -> Callable[[Path], None]:
+def replace(path: str, old: str, new: str) -> Edit:
     """Return an edit that replaces the only place with those words."""
 
     def edit(tree: Path) -> None:
@@ -68,46 +106,60 @@ def replace(path: str, old: str, new: str) -> Callable[[Path], None]:
         assert content.count(old) == 1, f"{path} contains {old!r} {content.count(old)} times"
         (tree / path).write_text(content.replace(old, new))
 
-    return edit
+    return Edit((path,), edit)
 
 
-def append(path: str, text: str) -> Callable[[Path], None]:
+def append(path: str, text: str) -> Edit:
     """Return an edit that adds text to the end of a file."""
 
     def edit(tree: Path) -> None:
         (tree / path).write_text((tree / path).read_text() + text)
 
-    return edit
+    return Edit((path,), edit)
 
 
-def all_of(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
+def all_of(*edits: Edit) -> Edit:
     """Return an edit that makes several."""
 
     def edit(tree: Path) -> None:
         for each in edits:
-            each(tree)
+            each.make(tree)
 
-    return edit
+    return Edit(tuple(name for each in edits for name in each.named), edit)
 
 
-def command(*words: str) -> Callable[[Path], None]:
-    """Return an edit that a command of the project makes."""
+def command(*words: str, named: str) -> Edit:
+    """Return an edit that a command of the project makes. named: as CONTRIBUTING.md says it."""
 
     def edit(tree: Path) -> None:
         variables = {**os.environ, "PYTHONPATH": "lambdas", "PYTHONDONTWRITEBYTECODE": "1"}
         subprocess.run(words, cwd=tree, env=variables, capture_output=True, check=True, timeout=300)
 
-    return edit
+    return Edit((named,), edit)
 
 
+CHECKSUMS = command(".venv/bin/python", "-m", "operations.checksums", named="make checksums")
+ACCEPTANCE = command(
+    ".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements", named=REPLACEMENTS_ACCEPTED
+)
 SNAPSHOTS = command(
-    ".venv/bin/pytest", "-q", "tests/infrastructure/test_snapshots.py", "--snapshot-update"
+    ".venv/bin/pytest",
+    "-q",
+    "tests/infrastructure/test_snapshots.py",
+    "--snapshot-update",
+    named="make snapshots",
 )
 
 
-def snapshots() -> Step:
+def checksum(sql: str) -> str:
+    """Return the checksum of a migration file with this content."""
+    return sha256(sql.encode()).hexdigest()
+
+
+def snapshots(line: int) -> Step:
     """Return the step `make snapshots`."""
     return Step(
+        line=line,
         name="the snapshots",
         edit=SNAPSHOTS,
         test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[dev]",
@@ -126,8 +178,10 @@ REFUND_RULE = """        events.Rule(
 
 FUNCTION = Kind(
     name="function",
+    heading="A Lambda function",
     steps=(
         Step(
+            line=1,
             name="its handler",
             edit=create(
                 "lambdas/refund/handler.py",
@@ -150,13 +204,7 @@ def handler(event: object, context: object) -> None:
             says="lambdas/refund has no handler.py",
         ),
         Step(
-            name="what keeps customers' data out of its log",
-            edit=lambda tree: None,  # a part of the handler
-            mistake=replace("lambdas/refund/handler.py", "@failures.guarded()\n", ""),
-            test="tests/unit/test_failures.py::test_each_handler_is_guarded[refund]",
-            says="lambdas/refund/handler.py: decorate handler with @failures.guarded()",
-        ),
-        Step(
+            line=1,
             name="its unit tests",
             edit=create("tests/unit/test_refund.py", '"""The function that pays back."""\n'),
             test="tests/infrastructure/test_architecture.py"
@@ -164,6 +212,7 @@ def handler(event: object, context: object) -> None:
             says="lambdas/refund/handler.py has no tests/unit/test_refund.py",
         ),
         Step(
+            line=2,
             name="its variables",
             edit=append(
                 "lambdas/common/environment.py",
@@ -173,6 +222,7 @@ def handler(event: object, context: object) -> None:
             says="lambdas/common/environment.py lacks the class Refund",
         ),
         Step(
+            line=3,
             name="the stack",
             edit=insert(
                 "stacks/service_stack.py",
@@ -184,13 +234,7 @@ def handler(event: object, context: object) -> None:
             says="stacks/service_stack.py does not create the function",
         ),
         Step(
-            name="what invokes it",
-            edit=lambda tree: None,  # a part of the stack
-            mistake=replace("stacks/service_stack.py", REFUND_RULE, ""),
-            test=f"{SERVICE}::test_each_function_is_invoked[dev]",
-            says="nothing invokes refund: add a route, a rule or an event source",
-        ),
-        Step(
+            line=4,
             name="its database user",
             edit=all_of(
                 insert(
@@ -208,6 +252,7 @@ def handler(event: object, context: object) -> None:
             says="add it to lambdas/migrate/database_users.json",
         ),
         Step(
+            line=4,
             name="its connections",
             edit=insert(
                 "settings.py",
@@ -218,6 +263,7 @@ def handler(event: object, context: object) -> None:
             says="_peak_concurrency does not say how many executions of refund may run at once",
         ),
         Step(
+            line=5,
             name="its cost",
             edit=insert(
                 "operations/cost.py",
@@ -225,9 +271,10 @@ def handler(event: object, context: object) -> None:
                 before='    "migrate": Work(',
             ),
             test="tests/operations/test_cost.py::test_every_resource_has_a_price[dev]",
-            says="operations/cost.py",
+            says="no traffic is assumed for refund: add it to WORK in operations/cost.py",
         ),
         Step(
+            line=5,
             name="its alarms' cost in the README",
             edit=all_of(
                 replace("README.md", "dev 22, ", "dev 23, "),
@@ -237,6 +284,7 @@ def handler(event: object, context: object) -> None:
             says="README.md names the cost of an idle month: dev 23",
         ),
         Step(
+            line=5,
             name="its sections in the runbook",
             edit=append("docs/runbook.md", "\n## RefundErrors, RefundThrottles\n\n`make logs`.\n"),
             test="tests/infrastructure/test_monitoring_stack.py"
@@ -244,6 +292,7 @@ def handler(event: object, context: object) -> None:
             says="docs/runbook.md has no section `## Refund",
         ),
         Step(
+            line=5,
             name="its line in architecture.md",
             edit=insert(
                 "docs/architecture.md",
@@ -252,9 +301,10 @@ def handler(event: object, context: object) -> None:
             ),
             test="tests/infrastructure/test_documents.py"
             "::test_architecture_names_every_function[dev]",
-            says="docs/architecture.md",
+            says="docs/architecture.md has a line per function in its first table",
         ),
         Step(
+            line=6,
             name="its permissions",
             edit=all_of(
                 insert(
@@ -273,6 +323,7 @@ def handler(event: object, context: object) -> None:
             says="WITH_IAM and WITH_SECRET in this test do not say what refund may do",
         ),
         Step(
+            line=6,
             name="its login",
             edit=all_of(
                 insert(
@@ -290,31 +341,51 @@ def handler(event: object, context: object) -> None:
             test=f"{SERVICE}::test_each_function_gets_its_own_login[dev]",
             says="LOGINS in this test lists the login of every function",
         ),
-        snapshots(),
+        snapshots(7),
         Step(
+            line=7,
             name="its secret, which must not be replaced",
-            edit=command(".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements"),
+            edit=ACCEPTANCE,
             test=f"{REPLACEMENTS}::test_no_resource_with_data_is_replaced[local]",
             says="--accept-replacements",
             is_last=True,
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            line=1,
+            name="its log may hold customers' data",
+            edit=replace("lambdas/refund/handler.py", "@failures.guarded()\n", ""),
+            test="tests/unit/test_failures.py::test_each_handler_is_guarded[refund]",
+            says="lambdas/refund/handler.py: decorate handler with @failures.guarded()",
+        ),
+        Mistake(
+            line=3,
+            name="nothing invokes it",
+            edit=replace("stacks/service_stack.py", REFUND_RULE, ""),
+            test=f"{SERVICE}::test_each_function_is_invoked[dev]",
+            says="nothing invokes refund: add a route, a rule or an event source",
         ),
     ),
 )
 
 SETTING = Kind(
     name="setting",
+    heading="A setting that a function reads",
     steps=(
         Step(
+            line=1,
             name="the field",
             edit=insert(
                 "settings.py",
                 "    refund_days: int = 14\n",
                 before="    publish_within: int = 30\n",
             ),
-            test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-sales]",
-            says="'Settings' object has no attribute 'refund_days'",
+            test=f"{SERVICE}::test_settings_that_functions_get_exist",
+            says="settings.py: Settings has no refund_days, which stacks/service_stack.py reads",
         ),
         Step(
+            line=2,
             name="the rule for its values",
             edit=all_of(
                 insert(
@@ -332,8 +403,10 @@ SETTING = Kind(
             ),
             test=f"{SETTINGS_TESTS}::test_every_setting_has_a_rule_or_needs_none",
             says="refund_days: add a rule to Settings._problems and a value that it rejects",
+            is_last=True,
         ),
         Step(
+            line=3,
             name="the stack",
             edit=insert(
                 "stacks/service_stack.py",
@@ -344,6 +417,7 @@ SETTING = Kind(
             says="stacks/service_stack.py gives sales no value for ['REFUND_DAYS']",
         ),
         Step(
+            line=4,
             name="the function's class",
             edit=insert(
                 "lambdas/common/environment.py",
@@ -354,6 +428,7 @@ SETTING = Kind(
             says="lambdas/common/environment.py does not declare ['REFUND_DAYS']",
         ),
         Step(
+            line=5,
             name="the handler",
             edit=insert(
                 "lambdas/sales/handler.py",
@@ -369,6 +444,7 @@ SETTING = Kind(
             says="lambdas/sales does not read ['refund_days']",
         ),
         Step(
+            line=6,
             name="its value in the tests",
             edit=insert(
                 "tests/support/variables.py",
@@ -378,14 +454,16 @@ SETTING = Kind(
             test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
             says="missing environment variables: REFUND_DAYS",
         ),
-        snapshots(),
+        snapshots(7),
     ),
 )
 
 ALARM = Kind(
     name="alarm",
+    heading="An alarm",
     steps=(
         Step(
+            line=1,
             name="the stack",
             edit=insert(
                 "stacks/monitoring_stack.py",
@@ -406,39 +484,88 @@ ALARM = Kind(
             says="docs/runbook.md has a section for an alarm that does not exist",
         ),
         Step(
+            line=2,
             name="the runbook",
             edit=append("docs/runbook.md", "\n## QueueTooLong\n\n`make logs`.\n"),
             test="tests/infrastructure/test_monitoring_stack.py"
             "::test_each_alarm_has_a_section_in_the_runbook[dev]",
             says="docs/runbook.md has no section `## QueueTooLong`",
         ),
-        snapshots(),
+        snapshots(3),
+    ),
+    mistakes=(
+        Mistake(
+            line=1,
+            name="no function logs the metric's line",
+            edit=replace(
+                "stacks/monitoring_stack.py", '{"message": "placed"}', '{"message": "put"}'
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
+            says="lambdas/consumer does not log 'put'",
+        ),
     ),
 )
 
-REFUND_TABLE = (
-    "CREATE TABLE IF NOT EXISTS refund (refund_id INT NOT NULL PRIMARY KEY) ENGINE = InnoDB\n"
-)
+REFUND_TABLE = """CREATE TABLE IF NOT EXISTS refund (
+    refund_id INT  NOT NULL PRIMARY KEY,
+    requester TEXT NOT NULL
+) ENGINE = InnoDB
+"""
+
+UNREPEATABLE = REFUND_TABLE.replace("IF NOT EXISTS ", "")
+REFUND_FILE = f"lambdas/migrate/migrations/{NEXT}_refund.sql"
+
 
 MIGRATION = Kind(
     name="migration",
+    heading="A table, a column or data",
     steps=(
         Step(
+            line=1,
             name="the file",
-            edit=create(f"lambdas/migrate/migrations/{NEXT}_refund.sql", REFUND_TABLE),
+            edit=create_migration("refund", REFUND_TABLE),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
-            says=f"{NEXT}_refund.sql",
+            says=f"{NEXT}_refund.sql is missing, but was released: restore it.",
         ),
         Step(
+            line=2,
             name="its checksum",
-            edit=append(SUMS, f"{sha256(REFUND_TABLE.encode()).hexdigest()}  {NEXT}_refund.sql\n"),
+            edit=Edit(
+                ("make checksums",),
+                append(SUMS, f"{checksum(REFUND_TABLE)}  {NEXT}_refund.sql\n").make,
+            ),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
             says=f"{NEXT}_refund.sql has no checksum: run `make checksums`",
         ),
         Step(
-            name="leaving released files alone",
-            edit=lambda tree: None,
-            mistake=append("lambdas/migrate/migrations/0004_production_order.sql", "-- a remark\n"),
+            line=3,
+            name="SECURITY.md",
+            edit=insert(
+                "SECURITY.md",
+                "| refunds, with the requester's name | database, table `refund` | forever |\n",
+                before="| `Idempotency-Key`, a hash",
+            ),
+            test="tests/infrastructure/test_documents.py"
+            "::test_security_names_every_table_with_a_requester",
+            says="add refund to SECURITY.md",
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            line=1,
+            name="the file cannot be repeated",
+            edit=all_of(
+                replace(REFUND_FILE, "TABLE IF NOT EXISTS", "TABLE"),
+                replace(SUMS, checksum(REFUND_TABLE), checksum(UNREPEATABLE)),
+            ),
+            test="tests/integration/test_migrations.py::test_interrupted_migration_can_be_repeated",
+            says="Write the file so that it can be applied twice, as with IF NOT EXISTS.",
+        ),
+        Mistake(
+            line=2,
+            name="a released file is changed",
+            edit=append("lambdas/migrate/migrations/0004_production_order.sql", "-- a remark\n"),
             test="tests/unit/test_migrate.py::test_migration_files_have_not_changed",
             says="0004_production_order.sql was changed after it was released",
         ),
@@ -447,8 +574,10 @@ MIGRATION = Kind(
 
 PROCEDURE = Kind(
     name="procedure",
+    heading="A stored procedure",
     steps=(
         Step(
+            line=1,
             name="the file",
             edit=create(
                 "lambdas/migrate/procedures/refund.sql",
@@ -465,9 +594,10 @@ END
 """,
             ),
             test="tests/unit/test_migrate.py::test_each_granted_procedure_has_a_file",
-            says="lambdas/migrate/procedures/refund.sql",
+            says="sales may call refund: create lambdas/migrate/procedures/refund.sql",
         ),
         Step(
+            line=2,
             name="the grant",
             edit=insert(
                 "lambdas/migrate/database_users.json",
@@ -475,9 +605,10 @@ END
                 before='      "EXECUTE ON PROCEDURE checkout",\n',
             ),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="lambdas/migrate/database_users.json",
+            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
         ),
         Step(
+            line=3,
             name="the grant in the table of the tests",
             edit=insert(
                 "tests/support/grants.py",
@@ -485,9 +616,10 @@ END
                 before='        "SELECT (arrived_at, order_id',
             ),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="tests/support/grants.py",
+            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
         ),
         Step(
+            line=4,
             name="the method of the store",
             edit=insert(
                 "lambdas/common/store.py",
@@ -502,12 +634,28 @@ END
             says="lambdas/common/store.py does not call refund",
         ),
     ),
+    mistakes=(
+        Mistake(
+            line=1,
+            name="parameters change",
+            edit=insert(
+                "lambdas/migrate/procedures/restock.sql",
+                "    IN p_reason TEXT,\n",
+                before="    IN p_order_id       CHAR(36)",
+            ),
+            test="tests/unit/test_migrate.py"
+            "::test_no_procedure_has_other_parameters_than_in_the_last_release",
+            says="changed parameters need a new name",
+        ),
+    ),
 )
 
 ROUTE = Kind(
     name="route",
+    heading="A route",
     steps=(
         Step(
+            line=1,
             name="the stack",
             edit=insert(
                 "stacks/service_stack.py",
@@ -518,6 +666,7 @@ ROUTE = Kind(
             says="stacks/service_stack.py lacks a route of docs/openapi.yaml",
         ),
         Step(
+            line=2,
             name="the handler",
             edit=insert(
                 "lambdas/sales/handler.py",
@@ -528,6 +677,7 @@ ROUTE = Kind(
             says="ROUTES in lambdas/sales/handler.py and the routes in stacks/service_stack.py",
         ),
         Step(
+            line=3,
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
@@ -545,12 +695,14 @@ ROUTE = Kind(
             says="docs/openapi.yaml does not describe ['POST /refund']",
         ),
         Step(
+            line=3,
             name="contract.md",
             edit=append("docs/contract.md", "\n| `POST /refund` | takes a purchase back |\n"),
             test="tests/infrastructure/test_documents.py::test_contract_has_every_route[dev]",
-            says="docs/contract.md",
+            says="write a line per route of stacks/service_stack.py into docs/contract.md",
         ),
         Step(
+            line=4,
             name="bad input",
             edit=insert(
                 "tests/support/bad_input.py",
@@ -562,6 +714,7 @@ ROUTE = Kind(
             says="GENERATED in tests/support/bad_input.py and docs/openapi.yaml differ",
         ),
         Step(
+            line=5,
             name="the table of the routes",
             edit=insert(
                 SERVICE, '    "POST /refund": "sales",\n', before='    "$default": "sales",\n'
@@ -569,23 +722,27 @@ ROUTE = Kind(
             test=f"{SERVICE}::test_routes_lead_where_the_contract_says[dev]",
             says="ROUTES of this test",
         ),
+        snapshots(6),
     ),
 )
 
 COLOUR_COLUMN = "ALTER TABLE product ADD COLUMN IF NOT EXISTS colour VARCHAR(20) NULL\n"
 ATTRIBUTE = Kind(
     name="attribute",
+    heading="A product attribute",
     steps=(
         Step(
+            line=1,
             name="the column",
             edit=all_of(
-                create(f"lambdas/migrate/migrations/{NEXT}_colour.sql", COLOUR_COLUMN),
-                append(SUMS, f"{sha256(COLOUR_COLUMN.encode()).hexdigest()}  {NEXT}_colour.sql\n"),
+                create_migration("colour", COLOUR_COLUMN),
+                CHECKSUMS,
             ),
             test="tests/unit/test_migrate.py::test_each_granted_column_is_in_a_migration",
             says="lambdas/migrate/migrations/ does not create the column colour",
         ),
         Step(
+            line=2,
             name="the grant",
             edit=insert(
                 "lambdas/migrate/database_users.json", "colour, ", before="factory_id, in_catalogue"
@@ -595,12 +752,14 @@ ATTRIBUTE = Kind(
             says="the grant in lambdas/migrate/database_users.json",
         ),
         Step(
+            line=2,
             name="the grant in the table of the tests",
             edit=insert("tests/support/grants.py", "colour, ", before="factory_id, in_catalogue"),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="tests/support/grants.py",
+            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
         ),
         Step(
+            line=3,
             name="the statement of the store",
             edit=insert(
                 "lambdas/common/store.py", "'colour', colour, ", before="'factory_id', factory_id)"
@@ -609,6 +768,7 @@ ATTRIBUTE = Kind(
             says="lambdas/common/store.py",
         ),
         Step(
+            line=4,
             name="the field of the catalogue",
             edit=insert(
                 "lambdas/migrate/catalogue.py", "    colour: str\n", before="    price: int\n"
@@ -617,6 +777,7 @@ ATTRIBUTE = Kind(
             says="lambdas/migrate/catalogue.py: Product has no colour",
         ),
         Step(
+            line=4,
             name="the rule of the catalogue",
             edit=insert(
                 "lambdas/migrate/catalogue.py",
@@ -627,6 +788,7 @@ ATTRIBUTE = Kind(
             says="Product and PRODUCT in lambdas/migrate/catalogue.py differ",
         ),
         Step(
+            line=4,
             name="the value in the catalogue",
             edit=insert(
                 "lambdas/migrate/catalogue.toml", 'colour = "brown"\n', before="price = 19900"
@@ -635,6 +797,7 @@ ATTRIBUTE = Kind(
             says="catalogue.toml: product 1 has no colour",
         ),
         Step(
+            line=4,
             name="the value in the README",
             edit=insert("README.md", 'colour = "brown"\n', before="price = 2500"),
             test="tests/infrastructure/test_documents.py"
@@ -642,6 +805,7 @@ ATTRIBUTE = Kind(
             says="the entry in README.md: catalogue.toml: product 2 has no colour",
         ),
         Step(
+            line=5,
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
@@ -653,19 +817,22 @@ ATTRIBUTE = Kind(
             says="Product in docs/openapi.yaml",
         ),
         Step(
+            line=5,
             name="contract.md",
             edit=insert("docs/contract.md", "`colour`, ", before="`price` (won), `stock`"),
             test="tests/infrastructure/test_documents.py"
             "::test_contract_has_every_field_of_the_api[Product]",
-            says="docs/contract.md",
+            says="add colour to docs/contract.md",
         ),
     ),
 )
 
 ENVIRONMENT = Kind(
     name="environment",
+    heading="An environment",
     steps=(
         Step(
+            line=1,
             name="the settings",
             edit=insert(
                 "settings.py",
@@ -682,6 +849,7 @@ ENVIRONMENT = Kind(
             says="ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py",
         ),
         Step(
+            line=2,
             name="the Makefile",
             edit=insert("Makefile", "qa ", before="prod\nON_AN_ACCOUNT"),
             test="tests/infrastructure/test_makefile.py"
@@ -689,6 +857,7 @@ ENVIRONMENT = Kind(
             says="ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py",
         ),
         Step(
+            line=3,
             name="its job",
             edit=all_of(
                 replace(DEPLOY, "ENV=dev,staging,prod", "ENV=dev,staging,qa,prod"),
@@ -714,18 +883,21 @@ ENVIRONMENT = Kind(
             says="each environment of settings.py but local is a job in .github/workflows/deploy",
         ),
         Step(
+            line=3,
             name="its job's permissions",
             edit=insert("tests/infrastructure/test_workflows.py", '"qa", ', before='"prod")},'),
             test="tests/infrastructure/test_workflows.py::test_jobs_have_only_their_own_permissions",
             says="PERMISSIONS in this test lists what each job may do",
         ),
         Step(
+            line=4,
             name="its cost in the README",
             edit=insert("README.md", "qa 60, ", before="prod 119 USD"),
             test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[qa]",
             says="README.md names the cost of an idle month",
         ),
         Step(
+            line=5,
             name="the snapshots",
             edit=SNAPSHOTS,
             test="tests/infrastructure/test_snapshots.py::test_templates_equal_their_snapshot[qa]",
@@ -733,13 +905,15 @@ ENVIRONMENT = Kind(
             is_last=True,
         ),
         Step(
+            line=5,
             name="its resources with data",
-            edit=command(".venv/bin/pytest", "-q", REPLACEMENTS, "--accept-replacements"),
+            edit=ACCEPTANCE,
             test=f"{REPLACEMENTS}::test_no_resource_with_data_is_replaced[qa]",
             says="--accept-replacements",
             is_last=True,
         ),
     ),
+    alone=True,
 )
 
 KINDS = {

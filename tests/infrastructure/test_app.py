@@ -1,6 +1,7 @@
 """Which environments and stacks app.py synthesizes, and what it says about a wrong choice."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from app import chosen_environments
 from settings import ENVIRONMENTS, PROJECT
 from tests.support.assembly import Assembly, run_app
+
+NAMES = re.escape(", ".join(ENVIRONMENTS))
 
 
 def chosen(**context: str) -> list[str]:
@@ -33,16 +36,14 @@ def test_environments_are_chosen_by_name(env: str, names: list[str]) -> None:
 
 @pytest.mark.parametrize("context", [{}, {"env": ""}, {"env": " , "}], ids=str)
 def test_missing_choice_is_rejected_with_the_names(context: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match=r"no environment chosen: .*local, dev, staging, prod"):
+    with pytest.raises(ValueError, match=f"no environment chosen: .*{NAMES}"):
         chosen(**context)
 
 
 @pytest.mark.parametrize("env", ["production", "dev,production", "DEV"])
 def test_unknown_environment_is_named(env: str) -> None:
     unknown = env.split(",")[-1]
-    with pytest.raises(
-        ValueError, match=rf"unknown environment {unknown}: .*local, dev, staging, prod"
-    ):
+    with pytest.raises(ValueError, match=f"unknown environment {unknown}: .*{NAMES}"):
         chosen(env=env)
 
 

@@ -16,8 +16,9 @@ from operations.preflight import UNRESERVED
 from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
+from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
-from tests.support.documentation import blocks, make_targets, makefile_targets
+from tests.support.documentation import blocks, make_targets, makefile_targets, sections
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -74,7 +75,9 @@ def test_contract_has_every_route(assembly: Assembly) -> None:
         for route in assembly.resources("AWS::ApiGatewayV2::Route").values()
     }
     documented = set(re.findall(r"^\| `([A-Z]+ /[^?`]*)", CONTRACT, re.MULTILINE))
-    assert documented == routes - {"$default"}, "the routes in docs/contract.md"
+    assert documented == routes - {"$default"}, (
+        "write a line per route of stacks/service_stack.py into docs/contract.md"
+    )
 
 
 def test_contract_has_every_message_attribute() -> None:
@@ -351,3 +354,55 @@ def test_runbook_names_the_topic_of_the_alarms(assembly: Assembly) -> None:
     _, topic = assembly.one("AWS::SNS::Topic", "Ops")
     name = topic["TopicName"].removesuffix(assembly.name)
     assert f"the topic `{name}<env>`" in words(RUNBOOK)
+
+
+TOUCH = dict(
+    re.findall(
+        r"^### (.+?)\n(.*?)(?=^### |\Z)", sections("CONTRIBUTING.md")["What to touch"], re.M | re.S
+    )
+)
+"""The text of each kind of change in CONTRIBUTING.md, by heading."""
+
+
+def numbered_lines(heading: str) -> dict[int, str]:
+    """Return the steps under a heading of "What to touch", by their numbers."""
+    steps = re.findall(r"^(\d+)\. (.+(?:\n   .+)*)", TOUCH[heading], re.MULTILINE)
+    return {int(number): text for number, text in steps}
+
+
+def is_named(name: str, text: str) -> bool:
+    """Return whether the text has the command, the file or its folder in backquotes."""
+    quoted = re.findall(r"`([^`]+)`", text)
+    return any(name == each or (each.endswith("/") and name.startswith(each)) for each in quoted)
+
+
+def test_each_list_of_what_to_touch_is_forgotten() -> None:
+    assert TOUCH.keys() == {kind.heading for kind in KINDS.values()}, (
+        "each heading of `What to touch` in CONTRIBUTING.md is a kind in tests/forgotten.py"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None:
+    lines = numbered_lines(kind.heading)
+    causes: list[Step | Mistake] = [*kind.steps, *kind.mistakes]
+    for cause in causes:
+        assert cause.line in lines, (
+            f"tests/forgotten.py: {cause.name}: {kind.heading} in CONTRIBUTING.md has no such line"
+        )
+        for name in cause.edit.named:
+            assert is_named(name, lines[cause.line]), (
+                f"CONTRIBUTING.md, {kind.heading}, line {cause.line} must name {name}"
+            )
+    forgotten = {step.line for step in kind.steps}
+    assert forgotten == lines.keys(), (
+        f"tests/forgotten.py has no step for lines {sorted(lines.keys() - forgotten)} of"
+        f" {kind.heading} in CONTRIBUTING.md"
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_lists_of_what_to_touch_have_seven_lines_at_most(kind: Kind) -> None:
+    steps = numbered_lines(kind.heading).values()
+    written = sum(len(step.splitlines()) for step in steps)
+    assert written <= 7, f"CONTRIBUTING.md: {kind.heading} has {written} lines"

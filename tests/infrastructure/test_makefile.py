@@ -443,8 +443,8 @@ def test_environments_may_be_separated_by_blanks(machine: dict[str, str], record
 def test_cost_is_that_of_every_environment(machine: dict[str, str], recording: Path) -> None:
     for given in ([], ["ENV=dev"]):
         synth, cost = recorded("cost", *given, machine=machine, recording=recording)
-        assert f"env={','.join(ACCOUNTS)}" in synth[0], given
-        assert cost[0][-len(ACCOUNTS) :] == ACCOUNTS, given
+        assert f"env={','.join(ACCOUNTS)}" in synth[0], f"{given}: the target cost in the Makefile"
+        assert cost[0][-len(ACCOUNTS) :] == ACCOUNTS, f"{given}: the target cost in the Makefile"
 
 
 def at_a_terminal(*arguments: str, typed: str, machine: dict[str, str]) -> tuple[int, str]:

@@ -20,6 +20,7 @@ from settings import (
     DATABASE_USERS,
     ENVIRONMENTS,
     LOG_RETENTION_DAYS,
+    PROJECT,
     REGION,
     ManagedDatabase,
     Settings,
@@ -162,6 +163,19 @@ def test_variables_are_those_that_the_function_declares(function: str, assembly:
         f"{pascal_case(function)} in lambdas/common/environment.py does not declare "
         f"{sorted(unknown)}"
     )
+
+
+def test_settings_that_functions_get_exist() -> None:
+    """Synthesis would fail in every test, without a word on what to do."""
+    names = {field.name for field in fields(Settings)}
+    source = (PROJECT / "stacks/service_stack.py").read_text()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("settings.variables"):
+            for argument in node.args:
+                name = ast.literal_eval(argument)
+                assert name in names, (
+                    f"settings.py: Settings has no {name}, which stacks/service_stack.py reads"
+                )
 
 
 def attributes(*folders: str) -> Iterator[str]:

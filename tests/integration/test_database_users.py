@@ -22,8 +22,8 @@ def all_grants(shop: DatabaseShop, *, suffix: str = "_password") -> dict[str, li
 def test_users_have_exactly_their_grants(shop: DatabaseShop) -> None:
     for user, grants in all_grants(shop).items():
         assert grants == GRANTS[user], (
-            f"{user} has other grants than tests/support/grants.py says. After an intended change"
-            " of lambdas/migrate/database_users.json, write it there, too."
+            f"{user} has other grants than tests/support/grants.py says: write the same grants into"
+            " lambdas/migrate/database_users.json and tests/support/grants.py"
         )
 
 
