@@ -142,7 +142,7 @@ def product_id_of(slug: str) -> str:
 
 
 def _tables(value: object) -> list[dict[str, Any]]:
-    """Return the entries of one kind, without what is not a table."""
+    """Return the entries of one kind. What is not a TOML table is left out: `_mistakes` names it."""
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 

@@ -78,7 +78,7 @@ class Books:
         return self.stocks()["donut"]
 
     def set_stock(self, stock: int, *, slug: str = "donut") -> None:
-        """Count the stock and find this much, whatever the books say."""
+        """Set the stock, and record the difference in the books as a stocktake."""
         self.sql("CALL stocktake(%s, %s, 'a test', 'a test')", (slug, stock))
 
     def slots(self) -> int:
@@ -106,7 +106,7 @@ class Books:
         self.set_stock(stock, slug=slug)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what `make books` prints, for each product a line."""
+        """Return what `make books` prints: for each product a dict, by column."""
         with self.owner() as connection, connection.cursor(DictCursor) as cursor:
             cursor.execute(BOOKS)
             return [
