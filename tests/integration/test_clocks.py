@@ -31,6 +31,12 @@ STEPS = [-3600, -2, -1, 1, 2, 3600]
 RESPONSE_DUE = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
 
 
+@pytest.fixture
+def slots() -> int:
+    """One: the clocks do not depend on the number of rows."""
+    return 1
+
+
 @pytest.fixture(scope="module")
 def clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
     """Return the clock of the module's server. Skips where libfaketime is not installed."""

@@ -29,6 +29,12 @@ DELAYS = (0.3, 0.9, 1.3, 2.0, 3.0)
 """Seconds that a packet is delayed."""
 
 
+@pytest.fixture
+def slots() -> int:
+    """One: a time limit does not depend on the number of rows."""
+    return 1
+
+
 def get_product(store: Functions, _: str) -> str | None:
     return store.product("donut")
 
