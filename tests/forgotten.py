@@ -644,7 +644,7 @@ END
                 before="    IN p_order_id       CHAR(36)",
             ),
             test="tests/unit/test_migrate.py"
-            "::test_no_procedure_has_other_parameters_than_in_the_last_release",
+            "::test_procedures_keep_the_parameters_of_the_last_release",
             says="changed parameters need a new name",
         ),
     ),
