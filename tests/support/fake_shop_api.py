@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from operations.smoke import ShopApi
+from tests.support.serving import QuietHandler, serving
 
 Response = tuple[int, object]
 
@@ -72,7 +72,7 @@ class FakeShopApi(ThreadingHTTPServer):
         return {"purchased": True, "stock": self.stock}
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(QuietHandler):
     server: FakeShopApi
 
     def respond(self) -> None:
@@ -82,23 +82,14 @@ class Handler(BaseHTTPRequestHandler):
             self.command, self.path, body, self.headers.get("Idempotency-Key", "")
         )
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.send(status, content)
 
     do_GET = do_POST = respond
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 @contextmanager
 def fake_shop_api() -> Iterator[FakeShopApi]:
     """Serve the API until the block ends."""
-    with FakeShopApi() as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = FakeShopApi()
+    with serving(server):
         yield server
-        server.shutdown()
-        thread.join()
