@@ -75,14 +75,16 @@ def apply(cursor: pymysql.cursors.Cursor, catalogue: Catalogue) -> list[str]:
             changed = _apply(cursor, catalogue)
             cursor.execute("COMMIT")
             return changed
-        except pymysql.OperationalError as error:
+        except BaseException as error:
             cursor.execute("ROLLBACK")
-            if error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
+            if not _is_about_a_lock(error):
                 raise
-        except BaseException:
-            cursor.execute("ROLLBACK")
-            raise
     raise Busy("The products are locked by customers, and were not changed: deploy again.")
+
+
+def _is_about_a_lock(error: BaseException) -> bool:
+    is_operational = isinstance(error, pymysql.OperationalError)
+    return is_operational and error.args[0] in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK)
 
 
 def _apply(cursor: pymysql.cursors.Cursor, catalogue: Catalogue) -> list[str]:
