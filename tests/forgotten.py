@@ -451,7 +451,7 @@ SETTING = Kind(
                 '    "REFUND_DAYS": "14",\n',
                 before='    "FACTORY_URL": "http://factory.test',
             ),
-            test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
+            test=f"{SERVICE}::test_functions_handle_each_of_their_routes[dev]",
             says="missing environment variables: REFUND_DAYS",
         ),
         snapshots(7),
@@ -673,7 +673,7 @@ ROUTE = Kind(
                 '    "POST /refund": checkout,\n',
                 before='    "GET /order/{order_id}": ',
             ),
-            test=f"{SERVICE}::test_sales_has_a_handler_for_each_of_its_routes[dev]",
+            test=f"{SERVICE}::test_functions_handle_each_of_their_routes[dev]",
             says="ROUTES in lambdas/sales/handler.py and the routes in stacks/service_stack.py",
         ),
         Step(

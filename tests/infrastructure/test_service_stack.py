@@ -406,16 +406,10 @@ def assert_handles_its_routes(
     )
 
 
-def test_sales_has_a_handler_for_each_of_its_routes(
+def test_functions_handle_each_of_their_routes(
     assembly: Assembly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert_handles_its_routes("sales", assembly, monkeypatch)
-
-
-def test_other_functions_handle_each_of_their_routes(
-    assembly: Assembly, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for function in sorted(set(routes(assembly).values()) - {"sales"}):
+    for function in sorted(set(routes(assembly).values())):
         assert_handles_its_routes(function, assembly, monkeypatch)
 
 
