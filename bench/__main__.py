@@ -78,9 +78,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=PROJECT / "bench", help="of the results")
     given = parser.parse_args()
     if unknown := set(given.only) - SECONDS.keys():
-        parser.error(
-            f"there is no part {', '.join(sorted(unknown))}: choose of {', '.join(SECONDS)}"
-        )
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; the parts are {', '.join(SECONDS)}")
     for part in given.only or SECONDS:
         effort = SMALLEST if given.smallest else full(part, rows=given.rows)
         measure(part, effort, given.folder)

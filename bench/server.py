@@ -1,7 +1,6 @@
 """MariaDB servers whose syncs take an exact time, with the shop's tables on them."""
 
 import functools
-import os
 import shutil
 import subprocess
 import sys
@@ -10,15 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
+
+import pytest
 
 from bench.events import BAGEL
-from common import database, environment
 from local.database.mariadb import MariaDb
-from local.database.rds import create_master
-from migrate import handler as migrate
 from tests.support.books import NAME
-from tests.support.database_shop import SECRETS, DatabaseShop, secret
+from tests.support.database_shop import DatabaseShop, create_database, shop_on
 
 SYNC_SOURCE = Path(__file__).with_name("sync.c")
 PLENTY = 10**9
@@ -58,31 +55,9 @@ def shop(*, sync_us: int, binary_log: bool) -> Iterator[DatabaseShop]:
 
 def _migrated(server: MariaDb) -> DatabaseShop:
     """Create the shop's tables, users and products on a new server."""
-    master = SECRETS["master"]
-    create_master(
-        mysql_cnf=server.mysql_cnf, user="admin", password=master["password"], database=NAME
-    )
-    login = environment.Database(
-        database_host="127.0.0.1",
-        database_port=server.port,
-        database_name=NAME,
-        database_ca_file=str(server.ca_file),
-        database_secret_arn="sales",
-    )
-    shop = DatabaseShop(server=server, database=login, secrets=SECRETS)
-    variables = {
-        "DATABASE_HOST": login.database_host,
-        "DATABASE_PORT": str(login.database_port),
-        "DATABASE_NAME": NAME,
-        "DATABASE_CA_FILE": login.database_ca_file,
-        "DATABASE_SECRET_ARN": "master",
-        "USER_SECRET_ARNS": ",".join(migrate.DATABASE_USERS),
-    }
-    with (
-        mock.patch.dict(os.environ, variables),
-        mock.patch.object(database, "secret", secret),
-        mock.patch.object(migrate, "secret", secret),
-    ):
+    create_database(server)
+    with pytest.MonkeyPatch.context() as patch:
+        shop = shop_on(server, patch)
         shop.migrate()
     shop.set_stock(PLENTY)
     shop.add_product("bagel", product_id=BAGEL, stock=0)

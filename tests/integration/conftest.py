@@ -1,16 +1,13 @@
 """A MariaDB of the tests' own, and a shop on it, migrated anew for each test."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from common import database, environment
 from local.database.mariadb import MariaDb
-from local.database.rds import create_master
 from migrate import handler as migrate
-from tests.support.books import NAME, sql
-from tests.support.database_shop import SECRETS, DatabaseShop, secret
+from tests.support.books import sql
+from tests.support.database_shop import SECRETS, DatabaseShop, create_database, shop_on
 
 
 @pytest.fixture(scope="session")
@@ -18,12 +15,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """Start a MariaDB whose master user is like that of RDS."""
     server = MariaDb(tmp_path_factory.mktemp("mariadb"))
     server.start()
-    create_master(
-        mysql_cnf=server.mysql_cnf,
-        user="admin",
-        password=SECRETS["master"]["password"],
-        database=NAME,
-    )
+    create_database(server)
     yield server
     server.stop()
 
@@ -31,24 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
 @pytest.fixture
 def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> DatabaseShop:
     """Drop and create the database, and drop its users. Nothing has been applied to it."""
-    login = environment.Database(
-        database_host="127.0.0.1",
-        database_port=server.port,
-        database_name=NAME,
-        database_ca_file=str(server.ca_file),
-        database_secret_arn="sales",
-    )
-    for key in [key for key in os.environ if key.startswith(("DATABASE_", "USER_SECRET_"))]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("DATABASE_HOST", login.database_host)
-    monkeypatch.setenv("DATABASE_PORT", str(login.database_port))
-    monkeypatch.setenv("DATABASE_NAME", login.database_name)
-    monkeypatch.setenv("DATABASE_CA_FILE", login.database_ca_file)
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "master")
-    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
-    monkeypatch.setattr(database, "secret", secret)
-    monkeypatch.setattr(migrate, "secret", secret)
-    shop = DatabaseShop(server=server, database=login, secrets=SECRETS)
+    shop = shop_on(server, monkeypatch)
     with shop.owner() as connection, connection.cursor() as cursor:
         cursor.execute("DROP DATABASE shop")
         cursor.execute("CREATE DATABASE shop")

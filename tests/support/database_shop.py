@@ -1,5 +1,6 @@
 """The shop on a real database, used through the functions' own code."""
 
+import os
 import secrets
 import time
 import uuid
@@ -7,10 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pymysql
+import pytest
 
-from common import deadline, environment
+from common import database, deadline, environment
 from common.database import Connection, connect
 from common.store import CheckoutResult, Claim, RestockResult, Store
+from local.database.mariadb import MariaDb
+from local.database.rds import create_master
 from migrate import handler as migrate
 from migrate.handler import PROCEDURES
 from tests.support.books import NAME, Books
@@ -98,6 +102,42 @@ class Functions(Store):
             setattr(self, name, getattr(restock, name))
         for name in CALLED_BY_RELAY:
             setattr(self, name, getattr(relay, name))
+
+
+def create_database(server: MariaDb) -> None:
+    """Create the shop's database on a new server, and a master user like that of RDS."""
+    master = SECRETS["master"]
+    create_master(
+        mysql_cnf=server.mysql_cnf,
+        user=master["username"],
+        password=master["password"],
+        database=NAME,
+    )
+
+
+def shop_on(server: MariaDb, patch: pytest.MonkeyPatch) -> DatabaseShop:
+    """Return the shop on a server, as it is: nothing is applied to its database.
+
+    patch: gives the migration its variables and SECRETS, until it is undone.
+    """
+    login = environment.Database(
+        database_host="127.0.0.1",
+        database_port=server.port,
+        database_name=NAME,
+        database_ca_file=str(server.ca_file),
+        database_secret_arn="sales",
+    )
+    for key in [key for key in os.environ if key.startswith(("DATABASE_", "USER_SECRET_"))]:
+        patch.delenv(key)
+    patch.setenv("DATABASE_HOST", login.database_host)
+    patch.setenv("DATABASE_PORT", str(login.database_port))
+    patch.setenv("DATABASE_NAME", login.database_name)
+    patch.setenv("DATABASE_CA_FILE", login.database_ca_file)
+    patch.setenv("DATABASE_SECRET_ARN", "master")
+    patch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
+    patch.setattr(database, "secret", secret)
+    patch.setattr(migrate, "secret", secret)
+    return DatabaseShop(server=server, database=login, secrets=SECRETS)
 
 
 def kept_connection(store: Store) -> Connection:
