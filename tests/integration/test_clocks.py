@@ -148,7 +148,7 @@ def test_result_is_true_when_the_clock_steps_during_a_wait(
             cursor.execute("START TRANSACTION")
             cursor.execute(LOCK_STOCK)
             checkout = pool.submit(outcome, store, f"{seconds}")
-            eventually(lambda: assert_one_waits(shop), within=2)
+            eventually(lambda: shop.assert_waiting(1), within=2)
             clock.step_to(seconds)
             wait(0.5)
             cursor.execute("ROLLBACK")
@@ -156,10 +156,6 @@ def test_result_is_true_when_the_clock_steps_during_a_wait(
             clock.step_to(0)
     wait(10)
     assert bought(shop) == [requester for requester, result in results.items() if result]
-
-
-def assert_one_waits(shop: DatabaseShop) -> None:
-    assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == "1"
 
 
 @pytest.mark.parametrize("seconds", [-3600, -2, 2])

@@ -185,7 +185,7 @@ def test_checkout_sells_nothing_when_the_server_is_killed(
         cursor.execute("START TRANSACTION")
         cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3)
-        eventually(lambda: assert_waiting(shop, 1), within=2)
+        eventually(lambda: shop.assert_waiting(1), within=2)
         killable.kill()
         with unavailable():
             checkout.result()
@@ -193,14 +193,6 @@ def test_checkout_sells_nothing_when_the_server_is_killed(
     assert shop.stock() == 10
     assert shop.purchases() == []
     assert buy(store, 3).stock == 7
-
-
-def assert_waiting(shop: DatabaseShop, count: int) -> None:
-    """Check that `count` transactions wait for a lock.
-
-    information_schema.innodb_trx is a cache, which is out of date for a client that reads it often.
-    """
-    assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == str(count)
 
 
 def test_checkout_that_loses_a_deadlock_is_sent_again(shop: DatabaseShop) -> None:
@@ -215,7 +207,7 @@ def test_checkout_that_loses_a_deadlock_is_sent_again(shop: DatabaseShop) -> Non
             [("key",), *((f"other {number}",) for number in range(100))],
         )
         checkout = pool.submit(buy, store, 3, idempotency_key="key")
-        eventually(lambda: assert_waiting(shop, 1), within=2)
+        eventually(lambda: shop.assert_waiting(1), within=2)
         cursor.execute("UPDATE product SET price = 1")  # locked by the checkout
         assert not checkout.done()
         cursor.execute("ROLLBACK")
@@ -230,9 +222,9 @@ def test_keyed_checkout_is_sent_again_when_its_connection_breaks(shop: DatabaseS
         cursor.execute("START TRANSACTION")
         cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3, idempotency_key="key")
-        eventually(lambda: assert_waiting(shop, 1), within=2)
+        eventually(lambda: shop.assert_waiting(1), within=2)
         break_connection(store)
-        eventually(lambda: assert_waiting(shop, 2), within=2)
+        eventually(lambda: shop.assert_waiting(2), within=2)
         cursor.execute("ROLLBACK")
         assert checkout.result().purchased is True
         assert checkout.result().stock == 7
@@ -246,7 +238,7 @@ def test_checkout_is_cancelled_when_its_connection_breaks(shop: DatabaseShop) ->
         cursor.execute("START TRANSACTION")
         cursor.execute(LOCK_STOCK)
         checkout = pool.submit(buy, store, 3)
-        eventually(lambda: assert_waiting(shop, 1), within=2)
+        eventually(lambda: shop.assert_waiting(1), within=2)
         break_connection(store)
         with unavailable():
             checkout.result()

@@ -99,13 +99,9 @@ def test_checkout_sells_what_arrives_between_its_two_reads(shop: DatabaseShop) -
     insert_before(shop, "checkout", {"        SELECT stock + IF(": "        DO SLEEP(0.5);\n"})
     store = shop.store()
 
-    def is_between() -> None:
-        asleep = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
-        assert shop.sql(asleep), "the checkout has not reached its second read"
-
     with ThreadPoolExecutor() as pool:
         checkout = pool.submit(buy, store, 11)
-        eventually(is_between, within=2)
+        eventually(partial(shop.assert_asleep, 1), within=2)
         shop.set_stock(50)
         assert checkout.result().outcome == "sold"
         assert checkout.result().stock == 39

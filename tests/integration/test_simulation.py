@@ -24,14 +24,13 @@ import pytest
 from common import aws, deadline, messages
 from common.database import Connection, Database, DatabaseUnavailable
 from common.store import Store
-from tests.support.books import BOOKS, owner
+from tests.support.books import owner, read_books
 from tests.support.database_shop import DatabaseShop
 from tests.support.fakes import fake_client
 from tests.support.variables import MAX_REMINDERS, OVERDUE_AFTER, SIMULATION
 
 STEPS = 40
 EPOCH = 1_800_000_000
-TABLES = ("purchase", "production_order", "idempotency_key", "checkout_outcome", "stock_entry")
 MODULES = ("sales", "restock", "relay", "consumer")
 
 
@@ -110,11 +109,7 @@ class World:
         self.callbacks: list[tuple[float, str]] = []
         self.checkouts: list[Checkout] = []
         self.orders_seen: set[str] = set()
-        for table in TABLES:
-            cursor.execute(f"DELETE FROM {table}")
-        cursor.execute("UPDATE product SET stock = 0")
-        cursor.execute("UPDATE product_slot SET stock = 0")
-        cursor.execute("CALL stocktake('donut', %s, '', '')", (self.random.randint(0, 40),))
+        shop.clear(stock=self.random.randint(0, 40), slots=shop.slots())
 
     def fails(self, what: str) -> bool:
         return self.random.random() < self.faults[what]
@@ -130,12 +125,10 @@ class World:
         line = self.books()
         return line["stock"], line["purchases"], line["arrivals"]
 
-    def books(self) -> dict[str, int]:
+    def books(self) -> dict[str, Any]:
         """Return what `make books` prints about the donut."""
-        self.cursor.execute(BOOKS)
-        ((_, *numbers),) = self.cursor.fetchall()
-        names = [column[0] for column in self.cursor.description[1:]]
-        return dict(zip(names, map(int, numbers), strict=True))
+        (line,) = read_books(self.cursor)
+        return line
 
     def check_balance(self) -> None:
         """Check that the stock is what was there, plus what arrived, minus what was sold."""

@@ -1,6 +1,5 @@
 """A product's stock is spread over slots, and sold as if it were one row."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -85,10 +84,6 @@ def unlocked_slots(shop: DatabaseShop) -> list[int]:
     return [slot for (slot,) in rows]
 
 
-def assert_one_waits(shop: DatabaseShop) -> None:
-    assert shop.sql("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1] == "1"
-
-
 def test_stock_is_spread_evenly(shop: DatabaseShop) -> None:
     assert spread(shop) == [1] * 10 + [0] * 6
     shop.set_stock(100)
@@ -147,7 +142,7 @@ def test_slots_are_locked_in_ascending_order(shop: DatabaseShop) -> None:
     with ThreadPoolExecutor() as pool:
         with slot_locked(shop, 5):
             arrival = pool.submit(arrive, store, order_id)
-            eventually(partial(assert_one_waits, shop), within=2)
+            eventually(partial(shop.assert_waiting, 1), within=2)
             unlocked = unlocked_slots(shop)
         assert arrival.result().stock == 35
     assert unlocked == list(range(6, SLOTS))
@@ -186,13 +181,9 @@ def test_units_sold_before_all_slots_are_locked_are_sold_once(
     insert_before(shop, "checkout", pause)
     slow, quick = shop.store(), shop.store()
 
-    def is_between() -> None:
-        asleep = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
-        assert shop.sql(asleep), "the checkout has not found enough"
-
     with ThreadPoolExecutor() as pool:
         checkout = pool.submit(buy, slow, 9)
-        eventually(is_between, within=2)
+        eventually(partial(shop.assert_asleep, 1), within=2)
         assert buy(quick, 2).purchased
         assert checkout.result().outcome == "out_of_stock"
         assert checkout.result().stock == 8
@@ -210,13 +201,9 @@ def test_purchase_is_exact_when_the_slots_change_under_it(
     insert_before(shop, "checkout", {"    SET v_slot = CONNECTION_ID()": "    DO SLEEP(0.5);\n"})
     stores = [shop.store() for _ in range(CLIENTS)]
 
-    def all_have_read_the_slots() -> None:
-        sleeping = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
-        assert len(shop.sql(sleeping)) == CLIENTS
-
     with ThreadPoolExecutor(CLIENTS) as pool:
         checkouts = [pool.submit(buy, store, 1) for store in stores]
-        eventually(all_have_read_the_slots, within=2)
+        eventually(partial(shop.assert_asleep, CLIENTS), within=2)
         shop.set_slots(after)
         results = [checkout.result() for checkout in checkouts]
     assert {result.outcome for result in results} == {"sold"}
@@ -243,7 +230,8 @@ def test_slots_change_while_buyers_and_factories_are_busy(shop: DatabaseShop) ->
             for order_id, slots in zip(orders, cycle([1, 16, 4])):
                 shop.set_slots(slots)
                 assert len(spread(shop)) == slots
-                arrive(stores[0], order_id) if slots == 4 else time.sleep(0)
+                if slots == 4:
+                    arrive(stores[0], order_id)
         finally:
             is_over.set()
         return 0

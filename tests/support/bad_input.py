@@ -509,9 +509,7 @@ def boundary_inputs() -> list[Input]:
 
 def reset(shop: Books) -> None:
     """Put STOCK donuts and no bagels in stock, and leave one published order of each product."""
-    slots = shop.slots()
-    shop.clear(stock=STOCK)
-    shop.set_slots(slots)
+    shop.clear(stock=STOCK, slots=shop.slots())
     shop.add_product("bagel", product_id=BAGEL_ID, stock=0)
     order = (
         "INSERT INTO production_order"

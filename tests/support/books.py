@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pymysql
-from pymysql.cursors import DictCursor
 
 from local.database.mariadb import MariaDb
 from settings import PROJECT
@@ -42,6 +41,16 @@ def owner(server: MariaDb) -> pymysql.Connection:
     )
 
 
+def read_books(cursor: pymysql.cursors.Cursor) -> list[dict[str, Any]]:
+    """Return what `make books` prints: for each product a dict, by column."""
+    cursor.execute(BOOKS)
+    names = [column[0] for column in cursor.description]
+    return [
+        {"slug": slug} | dict(zip(names[1:], map(int, numbers), strict=True))
+        for slug, *numbers in cursor.fetchall()
+    ]
+
+
 def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
     """Execute one statement on a connection of its own, and return the rows."""
     with owner(server) as connection, connection.cursor() as cursor:
@@ -61,12 +70,14 @@ class Books:
     def sql(self, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
         return sql(self.server, statement, values)
 
-    def clear(self, *, stock: int) -> None:
-        """Leave nothing but this many donuts, in one slot: no other product, purchase or order."""
-        for table in TABLES:
-            self.sql(f"DELETE FROM {table}")
-        self.sql("DELETE FROM product WHERE slug <> 'donut'")
-        self.sql("UPDATE product SET stock = 0, slots = 1")
+    def clear(self, *, stock: int, slots: int = 1) -> None:
+        """Leave nothing but this many donuts: no other product, purchase or order."""
+        with self.owner() as connection, connection.cursor() as cursor:
+            for table in TABLES:
+                cursor.execute(f"DELETE FROM {table}")
+            cursor.execute("DELETE FROM product WHERE slug <> 'donut'")
+            cursor.execute("UPDATE product SET stock = 0, slots = 1")
+        self.set_slots(slots)
         self.set_stock(stock)
 
     def stocks(self) -> dict[str, int]:
@@ -106,18 +117,29 @@ class Books:
         self.set_stock(stock, slug=slug)
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return what `make books` prints: for each product a dict, by column."""
-        with self.owner() as connection, connection.cursor(DictCursor) as cursor:
-            cursor.execute(BOOKS)
-            return [
-                {name: int(value) if name != "slug" else value for name, value in line.items()}
-                for line in cursor.fetchall()
-            ]
+        """Return what `make books` prints, as read_books does."""
+        with self.owner() as connection, connection.cursor() as cursor:
+            return read_books(cursor)
 
     def assert_balanced(self) -> None:
         """Check that each product's stock is its entries, minus its purchases, plus its arrivals."""
         for line in self.lines():
             assert line["difference"] == 0, line
+
+    def assert_waiting(self, count: int) -> None:
+        """Check that `count` transactions wait for a lock.
+
+        information_schema.innodb_trx is a cache, which is out of date for a client that reads it
+        often.
+        """
+        waits = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+        assert self.sql(waits)[0][1] == str(count)
+
+    def assert_asleep(self, count: int) -> None:
+        """Check that `count` procedures are in a SLEEP that a test has added to them."""
+        asleep = "SELECT 1 FROM information_schema.processlist WHERE state = 'User sleep'"
+        found = len(self.sql(asleep))
+        assert found == count, f"{found} procedures sleep, and not {count}"
 
     def purchases(self) -> list[tuple[int, str]]:
         """Return quantity and requester of each purchase, in their order."""
