@@ -106,7 +106,10 @@ Results = dict[Case, CheckoutResult | None]
 
 @pytest.fixture
 def many_connections(shop: DatabaseShop) -> None:
+    """Allow many connections, and end those that earlier tests have left to the garbage collector."""
     shop.sql("SET GLOBAL max_connections = 500")
+    for id in shop.connections():
+        shop.sql("KILL %s", (id,))
 
 
 def add_products(shop: DatabaseShop, prefix: str, count: int) -> list[str]:
