@@ -27,6 +27,7 @@ from tests.support.deployed_shop import (
 )
 from tests.support.misbehaving import accept_without_callback
 from tests.support.polling import eventually
+from tests.support.processes import suspend
 
 RESTART_SECONDS = 0.3
 """A restart takes longer.
@@ -56,7 +57,7 @@ def test_requests_return_503_in_time_without_the_database(shop: DeployedShop) ->
 def test_request_returns_503_in_time_when_the_database_hangs(shop: DeployedShop) -> None:
     shop.request("GET", "/product/donut")
     database = database_process(shop)
-    database.suspend()
+    suspend(database)
     try:
         response = shop.request("GET", "/product/donut")
     finally:

@@ -13,6 +13,7 @@ from tests.support.accidents import database_process
 from tests.support.concurrency import at_once
 from tests.support.deployed_shop import RESPONDS_WITHIN, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
+from tests.support.processes import suspend
 
 AWAKE_SECONDS = 0.004
 """How long the database runs between two pauses."""
@@ -25,7 +26,7 @@ def stuttering(shop: DeployedShop, *, pause: float) -> Iterator[None]:
 
     def stutter() -> None:
         while not over.is_set():
-            process.suspend()
+            suspend(process)
             over.wait(pause)
             process.resume()
             over.wait(AWAKE_SECONDS)

@@ -25,6 +25,7 @@ from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import SECRETS, DatabaseShop, buy
 from tests.support.faketime import SteppedClock, require_library
 from tests.support.polling import eventually
+from tests.support.processes import suspend
 from tests.support.proxy import proxy_to
 
 STEPS = [-3600, -2, -1, 1, 2, 3600]
@@ -79,7 +80,7 @@ def bought(shop: DatabaseShop) -> list[str]:
 @contextmanager
 def suspended(server: MariaDb) -> Iterator[None]:
     process = psutil.Process(server.pid)
-    process.suspend()
+    suspend(process)
     try:
         yield
     finally:

@@ -29,6 +29,7 @@ from tests.support.database_shop import (
     order_more,
 )
 from tests.support.polling import eventually
+from tests.support.processes import suspend
 
 PATIENCE = 5
 """Seconds that a request may take, by the contract."""
@@ -93,7 +94,7 @@ def test_request_ends_in_time_when_the_server_hangs(
     shop: DatabaseShop, killable: psutil.Process, warm: bool
 ) -> None:
     store = shop.store() if warm else Store(shop.database)
-    killable.suspend()
+    suspend(killable)
     try:
         with unavailable():
             buy(store, 3, idempotency_key="key")
@@ -110,7 +111,7 @@ def test_checkout_behind_a_503_is_not_executed_later(
     store = shop.store()
     buy(store, 1)  # the server's clock is known from now on
     abandoned = connection_id(store)
-    killable.suspend()
+    suspend(killable)
     try:
         with unavailable():
             buy(store, 3)

@@ -20,6 +20,7 @@ from common import aws, database, deadline
 from common.database import DatabaseUnavailable
 from local.database.mariadb import MariaDb
 from tests.support.database_shop import DatabaseShop, Functions, arrive, buy, order_more
+from tests.support.processes import suspend
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.variables import SIMULATION
 
@@ -192,7 +193,7 @@ def test_request_ends_in_time_when_the_server_hangs_repeatedly(
             for _ in ROUTES
         ]
         with ThreadPoolExecutor(len(stores)) as pool:
-            suspendable.suspend()
+            suspend(suspendable)
             calls = [
                 pool.submit(
                     attempt, f"{route.__name__} {uuid.uuid4()}", partial(route, store, order_id)
@@ -210,7 +211,7 @@ def run_briefly(process: psutil.Process, *, pause: float) -> None:
     Event().wait(pause)
     process.resume()
     Event().wait(0.004)
-    process.suspend()
+    suspend(process)
 
 
 def test_second_connection_is_used_when_the_first_falls_silent(shop: DatabaseShop) -> None:
