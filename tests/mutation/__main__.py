@@ -40,6 +40,10 @@ MORE_TESTS = {
         "tests/integration/test_migrations.py",
         "tests/integration/test_procedures.py",
     ],
+    "lambdas/migrate/products.py": [
+        "tests/integration/test_catalogue.py",
+        "tests/integration/test_upgrade.py",
+    ],
     "lambdas/migrate/users.py": ["tests/integration/test_database_users.py"],
 }
 """Tests of what the unit tests can't check: templates, sockets and a database server's results."""
