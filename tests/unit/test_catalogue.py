@@ -1,5 +1,7 @@
 """The file that declares the products: each mistake in it has a sentence."""
 
+import json
+import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -10,13 +12,20 @@ from migrate import catalogue
 from migrate.catalogue import Catalogue, CatalogueInvalid, Factory, Product
 
 FACTORY = 'factory_id = "FF-1"\nname = "베이글 공장"\n'
-PRODUCT = """slug = "bagel"
-sku = "BG-1"
-name = "베이글"
-price = 2500
-factory_id = "FF-1"
-opening_stock = 20
-"""
+DONUT = tomllib.loads(catalogue.FILE.read_text())["product"][0]
+BAGEL = {key: value for key, value in DONUT.items() if key not in catalogue.OPTIONAL} | {
+    "slug": "bagel",
+    "sku": "BG-1",
+    "name": "베이글",
+    "price": 2500,
+    "factory_id": "FF-1",
+    "opening_stock": 20,
+}
+"""An entry with each key that a product must have."""
+PRODUCT = "".join(
+    f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in BAGEL.items()
+)
+"""The same in TOML."""
 BAGEL_ID = "3fcdd2bd-8d65-5005-a2cc-bea3e174c1d9"
 """The id of a product with the slug `bagel`, in every environment and forever."""
 
@@ -56,18 +65,7 @@ def test_entries_become_factories_and_products(tmp_path: Path) -> None:
     declared = load(toml(PRODUCT + 'product_id = "' + BAGEL_ID + '"\nslots = 16\n'), tmp_path)
     assert declared == Catalogue(
         factories=(Factory(factory_id="FF-1", name="베이글 공장"),),
-        products=(
-            Product(
-                slug="bagel",
-                product_id=BAGEL_ID,
-                sku="BG-1",
-                name="베이글",
-                price=2500,
-                factory_id="FF-1",
-                opening_stock=20,
-                slots=16,
-            ),
-        ),
+        products=(Product(**BAGEL, product_id=BAGEL_ID, slots=16),),
     )
 
 
@@ -111,7 +109,7 @@ def test_each_key_has_a_rule(entry: type[Factory | Product], rules: dict[str, ob
     )
 
 
-@pytest.mark.parametrize("key", ["slug", "sku", "name", "price", "factory_id", "opening_stock"])
+@pytest.mark.parametrize("key", BAGEL)
 def test_missing_key_of_a_product_is_named(key: str, tmp_path: Path) -> None:
     assert mistakes(toml(changed(**{key: None})), tmp_path) == [f"product 1 has no {key}."]
 
