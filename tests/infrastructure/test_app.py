@@ -61,6 +61,23 @@ def test_every_environment_has_the_same_four_stacks(assembly: Assembly) -> None:
     }
 
 
+def test_stacks_with_data_and_messages_are_protected_as_the_setting_says(
+    assembly: Assembly,
+) -> None:
+    artifacts = json.loads((assembly.directory / "manifest.json").read_text())["artifacts"]
+    protected = {
+        name
+        for name, artifact in artifacts.items()
+        if artifact["type"] == "aws:cloudformation:stack"
+        and artifact["properties"].get("terminationProtection")
+    }
+    setting = assembly.settings.termination_protection
+    stacks = ("data", "messaging")
+    assert protected == (
+        {assembly.settings.stack_name(stack) for stack in stacks} if setting else set()
+    )
+
+
 def test_all_environments_pass_validation_without_calling_aws(tmp_path: Path) -> None:
     synth = run_app(tmp_path, env=",".join(ENVIRONMENTS))
     assert synth.returncode == 0, synth.stderr
