@@ -5,15 +5,13 @@ not arrive, a repeatable statement is sent again.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import deadline, environment, messages
 from common.database import Connection, Database, DatabaseUnavailable
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckoutResult:
+class CheckoutResult(NamedTuple):
     outcome: str
     """sold; out_of_stock: a production order was recorded; no_such_product; replayed: the
     Idempotency-Key was used before, and this is the result of its first request."""
@@ -27,15 +25,13 @@ class CheckoutResult:
     factory_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RestockResult:
+class RestockResult(NamedTuple):
     added: bool
     """Whether this callback was the order's first one, which added its quantity."""
     stock: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """Orders that nobody else publishes until their lease ends."""
 
     orders: list[messages.ProductionOrder]
@@ -47,8 +43,7 @@ class Claim:
         return len(self.orders) + self.stuck
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backlog:
+class Backlog(NamedTuple):
     """Orders in the outbox that need attention if they stay there."""
 
     oldest_unpublished_seconds: int

@@ -7,9 +7,8 @@ import re
 import secrets
 import time
 import uuid
-from dataclasses import astuple, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import deadline, environment, http_api, limits, messages
 from common.store import CheckoutResult, Store
@@ -26,8 +25,7 @@ config = environment.read(environment.Sales)
 store = Store(config)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckoutRequest:
+class CheckoutRequest(NamedTuple):
     """A parsed checkout. Bodies that are parsed to equal objects are the same request."""
 
     product_id: str | None
@@ -37,7 +35,7 @@ class CheckoutRequest:
 
     def hash(self) -> bytes:
         """Return the hash that is stored with the request's Idempotency-Key."""
-        return hashlib.sha256(json.dumps(astuple(self)).encode()).digest()
+        return hashlib.sha256(json.dumps(self).encode()).digest()
 
 
 def parse_quantity(value: object) -> int:
