@@ -10,6 +10,23 @@ from typing import Any, NamedTuple
 from common import deadline, environment, messages
 from common.database import Connection, Database, DatabaseUnavailable
 
+PRODUCT = (
+    "JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
+    " 'stock', stock{in_other_slots}, 'factory_id', factory_id)"
+)
+SLOTS = (
+    " + COALESCE((SELECT SUM(product_slot.stock) FROM product_slot"
+    " WHERE product_slot.product_id = product.product_id), 0)"
+)
+FROM_PRODUCT = "AS product FROM product WHERE slug = %s AND in_catalogue"
+PRODUCT_IN_ONE_ROW = (
+    f"SELECT IF(slots = 1, {PRODUCT.format(in_other_slots='')}, NULL) {FROM_PRODUCT}"
+)
+"""The product is NULL if its stock is spread over slots."""
+PRODUCT_IN_SLOTS = f"SELECT {PRODUCT.format(in_other_slots=SLOTS)} {FROM_PRODUCT}"
+"""Also right for a product in one row, but takes a fifth longer."""
+CHECKOUT = f"CALL checkout({', '.join(['%s'] * 12)})"
+
 
 class CheckoutResult(NamedTuple):
     outcome: str
@@ -57,17 +74,20 @@ class Store:
 
     def __init__(self, config: environment.Database) -> None:
         self._database = Database(config)
+        self._in_slots: set[str] = set()
+        """The slugs of products that were spread over slots when they were read last."""
 
     def product(self, slug: str) -> str | None:
-        """Return the product as the text of a JSON object, or None if the catalogue has no such slug."""
-        row = self._query_one(
-            "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
-            " 'stock', stock + IF(slots = 1, 0, (SELECT SUM(product_slot.stock) FROM product_slot"
-            " WHERE product_slot.product_id = product.product_id)), 'factory_id', factory_id) AS product"
-            " FROM product WHERE slug = %s AND in_catalogue",
-            (slug,),
-            repeatable=True,
-        )
+        """Return the product as the text of a JSON object, or None if the catalogue has no such slug.
+
+        The first call for a product that is spread over slots sends a second statement.
+        """
+        if slug not in self._in_slots:
+            row = self._query_one(PRODUCT_IN_ONE_ROW, (slug,), repeatable=True)
+            if row is None or row["product"] is not None:
+                return row["product"] if row else None
+            self._in_slots.add(slug)
+        row = self._query_one(PRODUCT_IN_SLOTS, (slug,), repeatable=True)
         return row["product"] if row else None
 
     def order(self, order_id: str) -> str | None:
@@ -159,10 +179,7 @@ class Store:
             raise DatabaseUnavailable("no time left")
         not_before = clock.at(sent) - deadline.CLOCK_TOLERANCE
         not_after = clock.at(sent) + window
-        placeholders = ", ".join(["%s"] * (len(values) + 2))
-        (row,) = connection.query(
-            f"CALL checkout({placeholders})", (*values, not_before, not_after)
-        )
+        (row,) = connection.query(CHECKOUT, (*values, not_before, not_after))
         clock.observe(float(row["server_clock"]), sent=sent, received=time.monotonic())
         return row
 

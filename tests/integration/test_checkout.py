@@ -9,6 +9,7 @@ from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult, Store
+from tests.support.books import LOCK_STOCK
 from tests.support.database_shop import DatabaseShop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
@@ -126,6 +127,17 @@ def test_repeated_key_returns_the_first_out_of_stock_result(shop: DatabaseShop) 
     assert repeat.order_id == first.order_id
     assert shop.stock() == 100
     assert [order_id for order_id, _, _ in shop.orders()] == [first.order_id]
+
+
+def test_repeated_key_does_not_wait_for_the_products_lock(shop: DatabaseShop) -> None:
+    store = shop.store()
+    first = buy(store, 3, idempotency_key="key")
+    with shop.owner() as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute(LOCK_STOCK)
+        repeat = buy(store, 3, idempotency_key="key")
+        connection.rollback()
+    assert repeat == first._replace(outcome="replayed")
 
 
 def test_repeated_key_returns_the_hash_of_its_first_request(shop: DatabaseShop) -> None:

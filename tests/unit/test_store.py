@@ -251,6 +251,16 @@ def test_product_and_order_are_returned_as_text(store: Store, connection: FakeCo
     assert [values for _, values in connection.statements] == [("donut",), ("order-0",)]
 
 
+def test_slots_are_asked_for_once_a_product_is_known_to_have_them(
+    store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[{"product": None}], [{"product": "{}"}], [{"product": "{}"}]]
+    assert store.product("donut") == "{}"
+    assert store.product("donut") == "{}"
+    assert ["product_slot" in sql for sql, _ in connection.statements] == [False, True, True]
+    assert {values for _, values in connection.statements} == {("donut",)}
+
+
 def test_missing_product_and_order_are_none(store: Store, connection: FakeConnection) -> None:
     connection.results = [[], []]
     assert store.product("donut") is None
