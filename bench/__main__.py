@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from bench import scale
 from bench.measure import Effort
 from bench.programs import RIVAL_PYTHON, has_rivals
 from bench.report import record
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("only", nargs="*", metavar="PART", help=f"of {', '.join(SECONDS)}")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in each table that grows")
     parser.add_argument("--smallest", action="store_true", help="only look whether it works")
-    parser.add_argument("--folder", type=Path, default=PROJECT / "bench", help="of the results")
+    parser.add_argument("--folder", type=Path, default=scale.RESULTS.parent, help="of the results")
     given = parser.parse_args()
     if unknown := set(given.only) - SECONDS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; the parts are {', '.join(SECONDS)}")
@@ -83,6 +84,8 @@ def main() -> None:
         effort = SMALLEST if given.smallest else full(part, rows=given.rows)
         measure(part, effort, given.folder)
     draw(given.folder)
+    if given.folder == scale.RESULTS.parent:
+        scale.renew()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from bench.figures import Figure, Findings
 from bench.measure import Effort, Side, each, interleave, ratio
 from bench.programs import PYTHON
 from bench.server import shop
-from tests.support.database_shop import DatabaseShop
+from tests.support.history import DONUT, fill
 
 SCENARIOS = {
     "GET": "get",
@@ -19,24 +19,6 @@ SCENARIOS = {
 OVERDUE = 100_000
 MAX_CALLS = 20
 """Calls per round of those that need rows of their own."""
-DONUT = "(SELECT product_id FROM product WHERE slug = 'donut')"
-HISTORY = (
-    "INSERT INTO purchase (product_id, quantity, requester, purchased_at, unit_price)"
-    f" SELECT {DONUT}, 1, '홍길동', UTC_TIMESTAMP(6) - INTERVAL seq SECOND, 19900 FROM {{rows}}",
-    "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity,"
-    " requester, status, requested_at, published_at, arrived_at, publications)"
-    f" SELECT CONCAT(LPAD(HEX(seq), 8, '0'), '-old'), 'token', {DONUT}, 'FF-500293', 1, '홍길동',"
-    " 'arrived', UTC_TIMESTAMP(6) - INTERVAL seq SECOND, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1"
-    " FROM {rows}",
-    "INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, order_id,"
-    " created_at)"
-    " SELECT CONCAT(LPAD(HEX(seq), 8, '0'), '-old'), REPEAT('x', 32), 1, 1, NULL,"
-    " UTC_TIMESTAMP(6) - INTERVAL seq MOD 172800 SECOND FROM {rows}",
-    "INSERT INTO checkout_outcome (order_id, purchased, stock, created_at)"
-    " SELECT CONCAT(LPAD(HEX(seq), 8, '0'), '-old'), 1, 1,"
-    " UTC_TIMESTAMP(6) - INTERVAL seq MOD 600 SECOND FROM {rows}",
-)
-"""Fill each table that grows. A table of MariaDB's SEQUENCE engine numbers the rows."""
 ADD_OVERDUE = (
     "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity,"
     " requester, status, requested_at, published_at, publications, next_attempt_at)"
@@ -65,16 +47,6 @@ def run(effort: Effort) -> Findings:
             large.sql(ADD_OVERDUE.format(rows=f"seq_1_to_{overdue}"))
             figures += claims(grown, overdue, effort)
     return Findings(figures=figures)
-
-
-def fill(shop: DatabaseShop, rows: int) -> None:
-    """Add so many rows to each table, without waiting for syncs."""
-    shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
-    for statement in HISTORY:
-        shop.sql(statement.format(rows=f"seq_1_to_{rows}"))
-    tables = "purchase, production_order, idempotency_key, checkout_outcome"
-    shop.sql(f"ANALYZE TABLE {tables}")
-    shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
 
 
 def growth(name: str, scenario: str, empty: Side, grown: Side, effort: Effort) -> Figure:

@@ -16,6 +16,11 @@ from bench.measure import Effort, each, interleave, ratio
 from bench.programs import NODE
 from settings import ENVIRONMENTS, PROJECT, Settings
 
+LARGEST = {"layer": 600, "migrate": 60}
+"""kB. A larger asset fails the part, and with it `make test`."""
+LARGEST_FUNCTION = 28
+"""The same for the other functions."""
+
 
 def run(effort: Effort) -> Findings:
     """Compare `cdk synth` of all environments with that of an empty app, and measure the assets."""
@@ -27,6 +32,8 @@ def run(effort: Effort) -> Findings:
         )
         rounds = interleave({"ours": ours, "empty": empty}, effort=effort)
         sizes = asset_sizes(Path(directory) / "ours", ENVIRONMENTS[effort.environments[-1]])
+        for name, size in sizes.items():
+            assert size <= LARGEST.get(name, LARGEST_FUNCTION), f"{name}: {size} kB"
     return Findings(
         figures=[
             Figure(

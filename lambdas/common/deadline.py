@@ -4,14 +4,12 @@ A request begins when its handler is called; a cold start and the gateway's queu
 The contract allows 5 s for the whole request.
 """
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -30,8 +28,7 @@ PUBLISH_WITHIN = 2.5
 to the relay, too."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClientTimeouts:
+class ClientTimeouts(NamedTuple):
     """How long an AWS client waits in each attempt, in seconds, and how often it tries.
 
     `read` limits each read from the socket, of which one response may need many.
@@ -94,19 +91,20 @@ def wait_for(call: Callable[[], T], *, until: float) -> T:
     Raises what `call` raises, and TimeoutError if it has not returned by `until`, on the monotonic
     clock. The thread then goes on by itself, and its result is dropped.
     """
-    outcome: queue.SimpleQueue[tuple[bool, Any]] = queue.SimpleQueue()
+    outcome: list[tuple[bool, Any]] = []
 
     def run() -> None:
         try:
-            outcome.put((True, call()))
+            outcome.append((True, call()))
         except BaseException as error:
-            outcome.put((False, error))
+            outcome.append((False, error))
 
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        succeeded, result = outcome.get(timeout=left(until))
-    except queue.Empty:
-        raise TimeoutError("past the deadline") from None
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(timeout=left(until))
+    if not outcome:
+        raise TimeoutError("past the deadline")
+    ((succeeded, result),) = outcome
     if not succeeded:
         raise result
     return result

@@ -1,17 +1,18 @@
 """The functions' environment variables, read in this file only.
 
-Each function has a class. A field's variable is the field's name in upper case.
+Each function has a class. A field's variable is the field's name in upper case. The classes have
+docstrings, and neither `frozen`, `repr` nor `eq`, because a dataclass compiles a method for each of
+them in every cold start.
 """
 
 import os
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from inspect import formatannotation
-from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-CODE = Path(__file__).parent.parent
+CODE = os.path.dirname(os.path.dirname(__file__))
 PARSERS: dict[object, Callable[[str], object]] = {
     str: str,
     str | None: str,
@@ -21,7 +22,7 @@ PARSERS: dict[object, Callable[[str], object]] = {
 """The types that a field may have."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Database:
     """What every function with a database reads."""
 
@@ -41,12 +42,14 @@ class Database:
     CloudFormation update the functions, which then connect to the restored instance."""
 
     @property
-    def ca_path(self) -> Path:
-        return CODE / self.database_ca_file
+    def ca_path(self) -> str:
+        return os.path.join(CODE, self.database_ca_file)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Sales(Database):
+    """What the sales function reads."""
+
     stock_empty_topic_arn: str
     max_quantity: int
     """The largest quantity of a checkout."""
@@ -57,13 +60,15 @@ class Sales(Database):
     order has arrived."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Restock(Database):
-    pass
+    """What the restock function reads."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Relay(Database):
+    """What the relay reads."""
+
     stock_empty_topic_arn: str
     overdue_after: int
     """Seconds from an order's publication until its next reminder, unless the order has arrived."""
@@ -73,15 +78,19 @@ class Relay(Database):
     """Seconds for which an Idempotency-Key is kept at least."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Migrate(Database):
+    """What the migrate function reads."""
+
     user_secret_arns: str | None = None
     """ARNs of the secrets with the functions' passwords, separated by commas. None: the functions
     log in with IAM authentication."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Consumer:
+    """What the consumer reads."""
+
     factory_url: str
     factory_deadline: float
     """Seconds for one whole call of the factory."""
@@ -94,7 +103,7 @@ class Consumer:
     """How often a message is received before the queue moves it to the dead-letter queue."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, repr=False, eq=False)
 class Credentials:
     """The variables that Lambda itself sets."""
 

@@ -3,8 +3,8 @@
 import json
 import re
 import time
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from common import aws, deadline, limits
 
@@ -12,8 +12,7 @@ SUBJECT = "도너츠 재고 부족"
 MESSAGE = "도너츠 재고가 없습니다. 제품을 생산해주세요! \n메시지 작성 시각: {time}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ProductionOrder:
+class ProductionOrder(NamedTuple):
     order_id: str
     callback_token: str
     slug: str
@@ -43,7 +42,7 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
     """
     attributes = {
         ATTRIBUTES[field]: {"DataType": "String", "StringValue": str(value)}
-        for field, value in asdict(order).items()
+        for field, value in order._asdict().items()
     }
     message = MESSAGE.format(time=datetime.now(UTC).isoformat(timespec="milliseconds"))
     deadline.wait_for(

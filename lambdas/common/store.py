@@ -5,15 +5,30 @@ not arrive, a repeatable statement is sent again.
 """
 
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import deadline, environment, messages
 from common.database import Connection, Database, DatabaseUnavailable
 
+PRODUCT = (
+    "JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
+    " 'stock', stock{in_other_slots}, 'factory_id', factory_id)"
+)
+SLOTS = (
+    " + COALESCE((SELECT SUM(product_slot.stock) FROM product_slot"
+    " WHERE product_slot.product_id = product.product_id), 0)"
+)
+FROM_PRODUCT = "AS product FROM product WHERE slug = %s AND in_catalogue"
+PRODUCT_IN_ONE_ROW = (
+    f"SELECT IF(slots = 1, {PRODUCT.format(in_other_slots='')}, NULL) {FROM_PRODUCT}"
+)
+"""The product is NULL if its stock is spread over slots."""
+PRODUCT_IN_SLOTS = f"SELECT {PRODUCT.format(in_other_slots=SLOTS)} {FROM_PRODUCT}"
+"""Also right for a product in one row, but takes a fifth longer."""
+CHECKOUT = f"CALL checkout({', '.join(['%s'] * 12)})"
 
-@dataclass(frozen=True, kw_only=True)
-class CheckoutResult:
+
+class CheckoutResult(NamedTuple):
     outcome: str
     """sold; out_of_stock: a production order was recorded; no_such_product; replayed: the
     Idempotency-Key was used before, and this is the result of its first request."""
@@ -27,15 +42,13 @@ class CheckoutResult:
     factory_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class RestockResult:
+class RestockResult(NamedTuple):
     added: bool
     """Whether this callback was the order's first one, which added its quantity."""
     stock: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+class Claim(NamedTuple):
     """Orders that nobody else publishes until their lease ends."""
 
     orders: list[messages.ProductionOrder]
@@ -47,8 +60,7 @@ class Claim:
         return len(self.orders) + self.stuck
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backlog:
+class Backlog(NamedTuple):
     """Orders in the outbox that need attention if they stay there."""
 
     oldest_unpublished_seconds: int
@@ -62,17 +74,20 @@ class Store:
 
     def __init__(self, config: environment.Database) -> None:
         self._database = Database(config)
+        self._in_slots: set[str] = set()
+        """The slugs of products that were spread over slots when they were read last."""
 
     def product(self, slug: str) -> str | None:
-        """Return the product as the text of a JSON object, or None if the catalogue has no such slug."""
-        row = self._query_one(
-            "SELECT JSON_OBJECT('product_id', product_id, 'sku', sku, 'name', name, 'price', price,"
-            " 'stock', stock + IF(slots = 1, 0, (SELECT SUM(product_slot.stock) FROM product_slot"
-            " WHERE product_slot.product_id = product.product_id)), 'factory_id', factory_id) AS product"
-            " FROM product WHERE slug = %s AND in_catalogue",
-            (slug,),
-            repeatable=True,
-        )
+        """Return the product as the text of a JSON object, or None if the catalogue has no such slug.
+
+        The first call for a product that is spread over slots sends a second statement.
+        """
+        if slug not in self._in_slots:
+            row = self._query_one(PRODUCT_IN_ONE_ROW, (slug,), repeatable=True)
+            if row is None or row["product"] is not None:
+                return row["product"] if row else None
+            self._in_slots.add(slug)
+        row = self._query_one(PRODUCT_IN_SLOTS, (slug,), repeatable=True)
         return row["product"] if row else None
 
     def order(self, order_id: str) -> str | None:
@@ -164,10 +179,7 @@ class Store:
             raise DatabaseUnavailable("no time left")
         not_before = clock.at(sent) - deadline.CLOCK_TOLERANCE
         not_after = clock.at(sent) + window
-        placeholders = ", ".join(["%s"] * (len(values) + 2))
-        (row,) = connection.query(
-            f"CALL checkout({placeholders})", (*values, not_before, not_after)
-        )
+        (row,) = connection.query(CHECKOUT, (*values, not_before, not_after))
         clock.observe(float(row["server_clock"]), sent=sent, received=time.monotonic())
         return row
 

@@ -7,15 +7,16 @@ import re
 import secrets
 import time
 import uuid
-from dataclasses import astuple, dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from common import deadline, environment, http_api, limits, messages
 from common.store import CheckoutResult, Store
 
 DEFAULT_SLUG = "donut"
 NO_SUCH_PRODUCT = "상품 없음"
+DIGITS = re.compile(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}")
+IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")
 UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters except tab, newline and carriage return; lone surrogates; noncharacters.
 
@@ -26,8 +27,7 @@ config = environment.read(environment.Sales)
 store = Store(config)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CheckoutRequest:
+class CheckoutRequest(NamedTuple):
     """A parsed checkout. Bodies that are parsed to equal objects are the same request."""
 
     product_id: str | None
@@ -37,7 +37,7 @@ class CheckoutRequest:
 
     def hash(self) -> bytes:
         """Return the hash that is stored with the request's Idempotency-Key."""
-        return hashlib.sha256(json.dumps(astuple(self)).encode()).digest()
+        return hashlib.sha256(json.dumps(self).encode()).digest()
 
 
 def parse_quantity(value: object) -> int:
@@ -45,7 +45,7 @@ def parse_quantity(value: object) -> int:
 
     Raises BadRequest.
     """
-    if isinstance(value, str) and re.fullmatch(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}", value):
+    if isinstance(value, str) and DIGITS.fullmatch(value):
         value = Decimal(value)
     # The range is checked first: int(Decimal("1e999999999")) would use up all memory.
     if isinstance(value, Decimal) and 1 <= value <= config.max_quantity and value == int(value):
@@ -110,7 +110,7 @@ def parse_idempotency_key(event: http_api.Event) -> str | None:
     Raises BadRequest if it is too long or holds anything but printable ASCII characters.
     """
     key = (event.get("headers") or {}).get("idempotency-key")
-    if key is not None and not re.fullmatch(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}", key):
+    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
         raise http_api.BadRequest(
             f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의"
             " 출력 가능한 ASCII 문자여야 합니다"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bench import scale
 from common import limits, messages
 from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
@@ -406,3 +407,16 @@ def test_lists_of_what_to_touch_have_seven_lines_at_most(kind: Kind) -> None:
     steps = numbered_lines(kind.heading).values()
     written = sum(len(step.splitlines()) for step in steps)
     assert written <= 7, f"CONTRIBUTING.md: {kind.heading} has {written} lines"
+
+
+def test_scale_has_the_numbers_of_the_benchmark() -> None:
+    page = scale.PAGE.read_text()
+    assert scale.filled(page) == page, "run `make bench`, or scale.renew() of bench/scale.py"
+
+
+def test_scale_has_numbers_in_its_tables_only() -> None:
+    """There they are computed. Status codes and names are no such numbers."""
+    tables = r"<!-- .*?<!-- end -->"
+    names = r"`.*?`|\]\(.*?\)|\b(io2|gp3|429|503)\b|^\d\."
+    prose = re.sub(names, "", re.sub(tables, "", scale.PAGE.read_text(), flags=re.S), flags=re.M)
+    assert re.findall(r".*\d.*", prose) == []

@@ -9,6 +9,7 @@ from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult, Store
+from tests.support.books import LOCK_STOCK
 from tests.support.database_shop import DatabaseShop, buy, order_more
 
 REQUEST, OTHER_REQUEST = bytes(32), bytes(range(32))
@@ -128,6 +129,17 @@ def test_repeated_key_returns_the_first_out_of_stock_result(shop: DatabaseShop) 
     assert [order_id for order_id, _, _ in shop.orders()] == [first.order_id]
 
 
+def test_repeated_key_does_not_wait_for_the_products_lock(shop: DatabaseShop) -> None:
+    store = shop.store()
+    first = buy(store, 3, idempotency_key="key")
+    with shop.owner() as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute(LOCK_STOCK)
+        repeat = buy(store, 3, idempotency_key="key")
+        connection.rollback()
+    assert repeat == first._replace(outcome="replayed")
+
+
 def test_repeated_key_returns_the_hash_of_its_first_request(shop: DatabaseShop) -> None:
     store = shop.store()
     buy(store, 3, idempotency_key="key", request_hash=REQUEST)
@@ -166,14 +178,15 @@ def test_requester_too_long_for_its_column_is_an_error(shop: DatabaseShop) -> No
 
 
 @pytest.fixture
-def commands(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Record each command that a client sends to the server from now on. Each is one round trip."""
-    sent: list[int] = []
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record each statement that a client sends to the server from now on. Each is one round trip."""
+    sent: list[str] = []
     # Private: PyMySQL has no public hook that sees each command.
     execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # private
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
-        sent.append(command)
+        assert command == COMMAND.COM_QUERY
+        sent.append(sql if isinstance(sql, str) else sql.decode())
         execute(self, command, sql)
 
     monkeypatch.setattr(pymysql.Connection, "_execute_command", recording)
@@ -204,14 +217,37 @@ def product(store: Store) -> str | None:
     "send", [product, checkout, out_of_stock_checkout, keyed_checkout, repeated_checkout]
 )
 def test_request_takes_one_round_trip(
-    shop: DatabaseShop, commands: list[int], send: Callable[[Store], object]
+    shop: DatabaseShop, statements: list[str], send: Callable[[Store], object]
 ) -> None:
     store = shop.store()
     buy(store, 1, idempotency_key="used")
-    commands.clear()
+    statements.clear()
     send(store)
     send(store)
-    assert commands == [COMMAND.COM_QUERY] * 2
+    assert len(statements) == 2
+
+
+CONNECT = [
+    "SET NAMES utf8mb4",
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+]
+CLOCK = "SELECT UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock"
+
+
+@pytest.mark.parametrize(("send", "before"), [(product, CONNECT), (checkout, [*CONNECT, CLOCK])])
+def test_first_request_prepares_its_connection_with_few_statements(
+    shop: DatabaseShop,
+    slots: int,
+    statements: list[str],
+    send: Callable[[Store], object],
+    before: list[str],
+) -> None:
+    """The first GET of a product that has slots needs a second statement to learn that."""
+    store = Store(shop.database)
+    statements.clear()
+    send(store)
+    own = 2 if send is product and slots > 1 else 1
+    assert statements[:-own] == before
 
 
 @pytest.mark.parametrize("quantity", [0, -1, None])

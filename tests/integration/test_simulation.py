@@ -12,7 +12,7 @@ import json
 import random
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any
 from unittest.mock import create_autospec
@@ -143,7 +143,7 @@ class World:
             raise OSError("refused")
         attributes = {
             messages.ATTRIBUTES[name]: {"Value": str(value)}
-            for name, value in asdict(order).items()
+            for name, value in order._asdict().items()
         }
         for _ in range(self.random.choice([1, 1, 1, 2])):
             self.queue.append(Message(json.dumps({"MessageAttributes": attributes}), self.now))

@@ -6,7 +6,7 @@ tests/unit/test_fakes.py compares the signature of every public method with the 
 import json
 from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -73,8 +73,8 @@ class FakeSalesStore:
             factory_id=factory_id or ORDER.factory_id,
         )
         if outcome == "sold" or (outcome == "replayed" and self.purchased):
-            return replace(result, purchased=True)
-        return replace(result, order_id="first-order" if outcome == "replayed" else order_id)
+            return result._replace(purchased=True)
+        return result._replace(order_id="first-order" if outcome == "replayed" else order_id)
 
     def product(self, slug: str) -> str | None:
         self.looked_up.append(slug)
@@ -225,7 +225,7 @@ def failing(error: Exception) -> Callable[..., Any]:
 
 
 def numbered_order(number: int) -> messages.ProductionOrder:
-    return replace(ORDER, order_id=f"order-{number}")
+    return ORDER._replace(order_id=f"order-{number}")
 
 
 @dataclass

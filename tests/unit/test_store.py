@@ -1,6 +1,5 @@
 """The store's statements, and what it makes of their results."""
 
-from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -163,7 +162,7 @@ def test_checkout_is_sent_when_little_time_is_left(
 
 def test_result_without_a_product_names_none() -> None:
     result = CheckoutResult(outcome="no_such_product")
-    assert astuple(result) == ("no_such_product", False, 0, None, None, None, None, None)
+    assert tuple(result) == ("no_such_product", False, 0, None, None, None, None, None)
 
 
 def test_lost_checkout_with_a_key_is_sent_again(
@@ -220,7 +219,7 @@ def test_restock_returns_none_when_there_is_no_row(
 def test_claim_counts_orders_without_a_product_as_stuck(
     store: Store, connection: FakeConnection
 ) -> None:
-    row = vars(ORDER)
+    row = ORDER._asdict()
     connection.results = [[row, row | {"order_id": "order-1", "product_id": None, "slug": None}]]
     claim = store.claim_orders("claim", publications=1, newest=True, limit=20, lease=60)
     assert claim.orders == [ORDER]
@@ -250,6 +249,16 @@ def test_product_and_order_are_returned_as_text(store: Store, connection: FakeCo
     assert store.product("donut") == "{}"
     assert store.order("order-0") == "[]"
     assert [values for _, values in connection.statements] == [("donut",), ("order-0",)]
+
+
+def test_slots_are_asked_for_once_a_product_is_known_to_have_them(
+    store: Store, connection: FakeConnection
+) -> None:
+    connection.results = [[{"product": None}], [{"product": "{}"}], [{"product": "{}"}]]
+    assert store.product("donut") == "{}"
+    assert store.product("donut") == "{}"
+    assert ["product_slot" in sql for sql, _ in connection.statements] == [False, True, True]
+    assert {values for _, values in connection.statements} == {("donut",)}
 
 
 def test_missing_product_and_order_are_none(store: Store, connection: FakeConnection) -> None:

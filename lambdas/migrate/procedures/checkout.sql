@@ -35,6 +35,8 @@ checkout: BEGIN
     DECLARE v_slot INT;
     DECLARE v_stock BIGINT;
     DECLARE v_sold BOOLEAN;
+    DECLARE v_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin;
+    DECLARE v_request_hash BINARY(32) DEFAULT NULL;
     DECLARE v_clock DECIMAL(20, 6);
 
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
@@ -59,6 +61,17 @@ checkout: BEGIN
         SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'quantity must be at least 1';
     END IF;
 
+    IF p_idempotency_key IS NOT NULL THEN
+        SELECT purchased, stock, order_id, request_hash INTO v_sold, v_stock, v_order_id, v_request_hash
+        FROM idempotency_key WHERE idempotency_key = p_idempotency_key;
+        IF v_request_hash IS NOT NULL THEN
+            -- A repetition does not wait for the product's lock, and the product may be gone from the catalogue.
+            SELECT 'replayed' AS outcome, v_sold AS purchased, v_stock AS stock, v_order_id AS order_id,
+                   v_request_hash AS request_hash, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
+            LEAVE checkout;
+        END IF;
+    END IF;
+
     START TRANSACTION;
     IF p_product_id IS NULL THEN
         SELECT product_id, slug, factory_id, price, slots INTO v_product_id, v_slug, v_factory_id, v_price, v_slots
@@ -69,10 +82,7 @@ checkout: BEGIN
     END IF;
     IF v_product_id IS NULL THEN
         ROLLBACK;
-        -- The key may have been used while the product was in the catalogue.
-        SELECT IF(idempotency_key IS NULL, 'no_such_product', 'replayed') AS outcome, purchased,
-               COALESCE(stock, 0) AS stock, order_id, request_hash, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock
-        FROM (SELECT 1) AS one_row LEFT JOIN idempotency_key ON idempotency_key = p_idempotency_key;
+        SELECT 'no_such_product' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
         LEAVE checkout;
     END IF;
 

@@ -1,0 +1,143 @@
+"""The tables of docs/scale.md: from results.json, the price list and AWS's quotas.
+
+`make bench` renews them with the results. A test compares the page with them.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.report import number
+from migrate.catalogue import MAX_SLOTS
+from operations.cost import PRICES
+from settings import PROJECT
+
+PAGE = PROJECT / "docs/scale.md"
+RESULTS = Path(__file__).with_name("results.json")
+RATES = (100, 1_000, 10_000, 100_000)
+"""Checkouts a second of one product."""
+SYNC = 0.001
+"""Seconds of one sync of the log, as measured with network storage; the benchmark simulates it."""
+CORES = 2
+"""Of the machine that was measured. Buyers and server shared them."""
+REQUEST = 0.02
+"""Seconds that a checkout keeps its function and its connection busy on AWS. Assumed."""
+REFUSED = 0.01
+"""Share of the checkouts that are out of stock. Assumed; at sell-out it is 1."""
+BATCH = 10
+"""Orders that one execution of the consumer places at a time."""
+API_QUOTA = 10_000
+"""Requests a second to all HTTP APIs of an account in Seoul. It can be raised."""
+CONCURRENCY_QUOTA = 1_000
+"""Executions of all functions of an account at a time. It can be raised."""
+ITEM_QUOTA = 1_000
+"""Write units a second that one item of DynamoDB takes. It can't be raised."""
+TRANSACTION_UNITS = 2
+"""Write units that an item takes in a transaction."""
+LARGE_VCPUS = 2
+"""Of a db.t4g.large, whose price per vCPU stands for all sizes."""
+
+Table = Iterator[tuple[str, ...]]
+
+
+def measured(part: str, name: str) -> float:
+    """Return the median of a figure."""
+    figures = json.loads(RESULTS.read_text())["parts"][part]["figures"]
+    (found,) = [figure["value"]["median"] for figure in figures if figure["name"] == name]
+    return float(found)
+
+
+def price(name: str) -> float:
+    """Return a price in USD per unit."""
+    return float(tomllib.loads(PRICES.read_text())["prices"][name]["usd"])
+
+
+def one_row() -> float:
+    """Return the checkouts a second of one row."""
+    return measured("hot_product", "one row, 32 buyers, sync 1000 µs")
+
+
+def sixteen_slots() -> float:
+    """Return the checkouts a second of 16 slots."""
+    return one_row() * measured(
+        "hot_product", "16 slots / one row, rate of 32 buyers, sync 1000 µs"
+    )
+
+
+def consumer_seconds() -> float:
+    """Return how long the consumer takes for a batch."""
+    return measured("consumer", "consumer, a batch of 10, the factory takes 1 s")
+
+
+def vcpus(rate: int) -> int:
+    return math.ceil(rate / (sixteen_slots() / CORES))
+
+
+def database_usd(rate: int) -> float:
+    """Return USD an hour."""
+    return vcpus(rate) * price("RDS db.t4g.large") / LARGE_VCPUS
+
+
+def requests_usd(rate: int) -> float:
+    """Return USD an hour, for the HTTP API and for a function of 1 GB."""
+    execution = price("Lambda requests") + REQUEST * price("Lambda arm64")
+    return rate * 3600 * (price("HTTP API requests") + execution)
+
+
+def parameters() -> Table:
+    yield "parameter", "value", "from"
+    yield "one row", f"{number(one_row())} checkouts/s", "measured, 32 buyers, sync of 1 ms"
+    yield "16 slots", f"{number(sixteen_slots())} checkouts/s", "measured, on 2 shared cores"
+    yield "slots of a product", f"{MAX_SLOTS}", "limit of the catalogue"
+    yield "one sync of the log", f"{SYNC * 1000:g} ms", "network storage; simulated"
+    yield "one batch of the consumer", f"{number(consumer_seconds())} s", "measured, 10 orders"
+    yield "one checkout on AWS", f"{REQUEST * 1000:g} ms", "assumed"
+    yield "refused checkouts", f"{REFUSED:.0%}", "assumed"
+    yield "HTTP API", f"{API_QUOTA:,} requests/s", "quota of an account, can be raised"
+    yield "Lambda", f"{CONCURRENCY_QUOTA:,} executions", "quota of an account, can be raised"
+    yield "an item of DynamoDB", f"{ITEM_QUOTA:,} write units/s", "fixed"
+
+
+def ladder() -> Table:
+    needs: dict[str, Callable[[int], float]] = {
+        "rows or slots of the product": lambda rate: math.ceil(rate / one_row()),
+        "commits in each sync of the log": lambda rate: rate * SYNC,
+        "vCPUs of the database": vcpus,
+        "connections, and executions of the function": lambda rate: rate * REQUEST,
+        "share of the HTTP API's quota, %": lambda rate: rate / API_QUOTA * 100,
+        "share of Lambda's quota, %": lambda rate: rate * REQUEST / CONCURRENCY_QUOTA * 100,
+        "messages through SNS and SQS a second": lambda rate: rate * REFUSED,
+        "orders a second for the factory at sell-out": lambda rate: rate,
+        "executions of the consumer at sell-out": lambda rate: rate * consumer_seconds() / BATCH,
+        "items of DynamoDB instead of slots": lambda rate: math.ceil(
+            rate * TRANSACTION_UNITS / ITEM_QUOTA
+        ),
+        "USD an hour, API and function": requests_usd,
+        "USD an hour, database": database_usd,
+    }
+    yield "checkouts a second", *(f"{rate:,}" for rate in RATES)
+    for name, need in needs.items():
+        yield name, *(number(need(rate)) for rate in RATES)
+
+
+TABLES = {"parameters": parameters, "ladder": ladder}
+
+
+def filled(page: str) -> str:
+    """Return the page with its tables renewed. Each stands between two comments."""
+    for name, table in TABLES.items():
+        head, *rows = ["| " + " | ".join(cells) + " |" for cells in table()]
+        text = "\n".join([head, "|" + "---|" * (head.count("|") - 1), *rows])
+        before, begin, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        assert begin, f"{PAGE.name} has no table {name}"
+        assert end, f"the table {name} of {PAGE.name} has no end"
+        page = f"{before}{begin}{text}\n{end}{after}"
+    return page
+
+
+def renew() -> None:
+    """Write the tables into the page."""
+    PAGE.write_text(filled(PAGE.read_text()))
