@@ -116,23 +116,29 @@ def try_all(
 ) -> dict[Change, bool]:
     """Return for each change whether a test noticed it.
 
-    Before and after the changes, the tests run without any. Exit if one fails then: it may depend
-    on other tests, which run in another order here, or on something outside.
+    Before and after the changes of each file, its tests run without any. One that fails then may
+    depend on other tests, which run in another order here, or on something outside: the results of
+    this file are left out, and its name is printed.
     """
-    unchanged = [unchanged_copy(path) for path in dict.fromkeys(change.path for change in todo)]
-    every = [*unchanged, *todo, *unchanged]
-    tests = [tests_for(change, learned) for change in every]
-    noticed = {}
+    noticed: dict[Change, bool] = {}
     with ProcessPoolExecutor(jobs, run.FORK) as pool:
-        failures = pool.map(run.failure, every, tests, repeat(folder))
-        for number, (change, failure) in enumerate(zip(every, failures, strict=True), start=1):
-            if failure and change in unchanged:
-                pool.shutdown(cancel_futures=True)
-                sys.exit(f"{failure}\nTests of {name_of(change.path)} fail without any change.")
-            noticed[change] = failure is not None
-            if number % 100 == 0:
-                print(f"{number} of {len(every)} runs done", flush=True)
-    return {change: noticed[change] for change in todo}
+        for path in dict.fromkeys(change.path for change in todo):
+            unchanged = unchanged_copy(path)
+            every = [unchanged, *(change for change in todo if change.path == path), unchanged]
+            tests = [tests_for(change, learned) for change in every]
+            failures = list(pool.map(run.failure, every, tests, repeat(folder)))
+            if failure := failures[0] or failures[-1]:
+                print(f"{failure}\nTests of {name_of(path)} fail without any change.", flush=True)
+                continue
+            results = {
+                change: failure is not None
+                for change, failure in zip(every[1:-1], failures[1:-1], strict=True)
+            }
+            noticed |= results
+            print(
+                f"{sum(results.values())} of {len(results)} noticed in {name_of(path)}", flush=True
+            )
+    return noticed
 
 
 def stop_databases(folder: Path) -> None:
@@ -206,7 +212,9 @@ def main() -> None:
             )
         finally:
             stop_databases(folder)
-    sys.exit(not report(results, paths))
+    tried = {change.path for change in results}
+    measured = [path for path in paths if path in tried]
+    sys.exit(not (measured and report(results, measured) and measured == paths))
 
 
 if __name__ == "__main__":
