@@ -48,12 +48,34 @@ def test_migration_files_have_not_changed(migrate: ModuleType) -> None:
 
 
 def test_migration_files_are_numbered_without_gaps(migrate: ModuleType) -> None:
-    names = sorted({path.name for path in migrate.MIGRATIONS.iterdir()} - {checksums.FILE})
-    for number, name in enumerate(names, start=1):
-        assert re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", name), (
-            f"{name} must be called {number:04}_<what_it_does>.sql: every file in"
-            " lambdas/migrate/migrations has the next number, and none is left out or used twice"
-        )
+    problems = misnumbered(migrate.MIGRATIONS)
+    assert not problems, "\n".join(problems)
+
+
+def misnumbered(directory: Path) -> list[str]:
+    """Return a sentence for each file that has not the next number.
+
+    A released file can't be renamed. Of two files with a number, the new one is therefore named.
+    """
+    new = {path.name for path in checksums.new(directory)}
+    names = {path.name for path in directory.iterdir()} - {checksums.FILE}
+    in_order = sorted(names, key=lambda name: (name.partition("_")[0], name in new, name))
+    return [
+        f"{name} must be called {number:04}_<what_it_does>.sql: every file in"
+        " lambdas/migrate/migrations has the next number, and none is left out or used twice"
+        for number, name in enumerate(in_order, start=1)
+        if not re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", name)
+    ]
+
+
+@pytest.mark.parametrize("ahead", [0, 2], ids=["released", "leaves one out"])
+def test_new_file_with_another_than_the_next_number_is_named(folder: Path, ahead: int) -> None:
+    last = len(list(folder.glob("*.sql")))
+    (folder / f"{last + ahead:04}_a.sql").write_text("CREATE TABLE apple (id INT)")
+    (problem,) = misnumbered(folder)
+    assert problem.startswith(
+        f"{last + ahead:04}_a.sql must be called {last + 1:04}_<what_it_does>.sql"
+    )
 
 
 def test_changed_file_is_named(folder: Path) -> None:
@@ -89,6 +111,18 @@ def test_repeated_line_of_checksums_is_named(folder: Path) -> None:
     sums.write_text("".join([first.replace(first[:64], 64 * "0"), first, *rest]))
     assert checksums.problems(folder) == [
         "SHA256SUMS has more than one line for 0001_factory.sql: restore it."
+    ]
+
+
+@pytest.mark.parametrize("line", ["", "0014_bagel.sql", f"{64 * '0'} 0014_bagel.sql"])
+def test_malformed_line_of_checksums_is_named(folder: Path, line: str) -> None:
+    sums = folder / checksums.FILE
+    number = len(sums.read_text().splitlines()) + 1
+    with sums.open("a") as file:
+        file.write(f"{line}\n")
+    assert checksums.problems(folder) == [
+        f"Line {number} of SHA256SUMS is not a checksum, two spaces and a file name: restore it,"
+        " or delete it if it is blank."
     ]
 
 
