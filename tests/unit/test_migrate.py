@@ -214,13 +214,44 @@ def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str
 def test_each_granted_column_is_in_a_migration(
     function: str, grant: str, migrate: ModuleType
 ) -> None:
-    sql = "".join(path.read_text() for path in migrate.MIGRATIONS.glob("*.sql"))
-    if columns := re.match(r"SELECT \((.+)\) ON", grant):
-        for column in columns[1].split(", "):
-            assert re.search(rf"\b{column}\b", sql), (
-                f"lambdas/migrate/migrations/ does not create the column {column}, "
+    if granted := re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant):
+        columns, table = granted.groups()
+        for column in columns.split(", "):
+            assert creates_column(migrate.MIGRATIONS, table, column), (
+                f"lambdas/migrate/migrations/ does not create the column {column} of {table}, "
                 f"which {function} may read"
             )
+
+
+def creates_column(directory: Path, table: str, column: str) -> bool:
+    """Return whether a CREATE TABLE or an ALTER TABLE of this table defines the column."""
+    statement = re.compile(
+        rf"^(?:CREATE TABLE(?: IF NOT EXISTS)?|ALTER TABLE) {table}\b", re.MULTILINE
+    )
+    definition = re.compile(
+        rf"(?:^ +|ADD COLUMN (?:IF NOT EXISTS )?){column} +[A-Z]+", re.MULTILINE
+    )
+    files = [path.read_text() for path in directory.glob("*.sql")]
+    return any(definition.search(sql) for sql in files if statement.search(sql))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "expected"),
+    [
+        ("stock_entry", "kind", True),
+        ("product", "kind", False),
+        ("product", "slots", True),
+        ("product_slot", "slots", False),
+        ("purchase", "unit_price", True),
+        ("product", "unit_price", False),
+        ("product", "customers", False),
+    ],
+)
+def test_column_is_created_for_its_own_table(
+    migrate: ModuleType, table: str, column: str, expected: bool
+) -> None:
+    """The word also occurs in other tables' statements, in constraints and in comments."""
+    assert creates_column(migrate.MIGRATIONS, table, column) is expected
 
 
 def test_new_file_with_an_applied_number_conflicts(migrate: ModuleType) -> None:
