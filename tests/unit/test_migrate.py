@@ -4,18 +4,16 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import boto3
 import pytest
 
-from common import database, deadline, failures
+from common import deadline, failures
 from migrate import checksums, users
 from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
-from tests.support.fakes import FakeServer
+from tests.support.fakes import FakeSecrets, FakeServer
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -359,20 +357,25 @@ class Connected(Exception):
 
 
 @pytest.fixture
-def secrets(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Create the secrets of the master user and of the functions' users."""
-    client = boto3.client("secretsmanager")
-
-    def create(user: str, password: str) -> str:
-        content = json.dumps({"username": user, "password": password})
-        return str(client.create_secret(Name=user, SecretString=content)["ARN"])
-
-    monkeypatch.setenv("DATABASE_SECRET_ARN", create("admin", "master-password"))
-    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(create(*login) for login in PASSWORDS.items()))
+def secrets(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> FakeSecrets:
+    """Return the secrets of the master user and of the functions' users."""
+    logins = {"admin": "master-password"} | PASSWORDS
+    secrets = FakeSecrets(
+        {
+            f"arn:{user}": {"username": user, "password": password}
+            for user, password in logins.items()
+        }
+    )
+    monkeypatch.setattr(migrate, "secret", secrets.secret)
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:admin")
+    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(f"arn:{user}" for user in PASSWORDS))
+    return secrets
 
 
 @pytest.fixture
-def server(migrate: ModuleType, secrets: None, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+def server(
+    migrate: ModuleType, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
+) -> FakeServer:
     server = FakeServer(errors=[Connected()])
     monkeypatch.setattr(migrate, "connect", server.connect)
     return server
@@ -392,35 +395,25 @@ def test_migration_logs_in_as_the_master_without_a_schema(
 
 
 def test_secrets_are_read_with_the_timeouts_of_a_migration(
-    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, secrets: FakeSecrets
 ) -> None:
     """A failed read fails the deployment, and the network interface of the function is new."""
-    read: list[deadline.ClientTimeouts] = []
-
-    def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
-        read.append(times)
-        return database.secret(arn)
-
-    monkeypatch.setattr(migrate, "secret", secret)
     run(migrate)
     patient = deadline.ClientTimeouts(connect=10, read=10, attempts=5)
-    assert read == [patient] * (1 + len(PASSWORDS))
+    assert secrets.read == [(f"arn:{user}", patient) for user in ("admin", *PASSWORDS)]
 
 
 def test_deadline_includes_the_time_to_read_the_secrets(
-    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType,
+    server: FakeServer,
+    secrets: FakeSecrets,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The migration ends before the function times out, so that its error is reported."""
-    began = clock = time.monotonic()
-
-    def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
-        nonlocal clock
-        clock += times.attempts * (times.connect + times.read)
-        return database.secret(arn)
-
-    monkeypatch.setattr(migrate.time, "monotonic", lambda: clock)
-    monkeypatch.setattr(migrate, "secret", secret)
+    began = secrets.clock.now
+    monkeypatch.setattr(migrate, "time", secrets.clock)
     run(migrate)
+    assert secrets.clock.now > began
     assert server.deadlines == [began + 13 * 60]
 
 
