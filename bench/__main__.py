@@ -30,7 +30,7 @@ ROUNDS = 3
 
 
 def full(part: str, *, rows: int) -> Effort:
-    """Return the effort of `make bench`, whose parts take 12 minutes together."""
+    """Return the effort of `make bench` for a part."""
     return Effort(
         seconds=SECONDS[part],
         rounds=ROUNDS,
