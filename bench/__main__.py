@@ -26,7 +26,7 @@ SECONDS = {
 }
 """The time of each part, without that in which it starts its servers."""
 ROUNDS = 3
-"""At least so many rounds of each comparison."""
+"""At least this many rounds of each comparison."""
 
 
 def full(part: str, *, rows: int) -> Effort:
