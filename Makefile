@@ -201,7 +201,7 @@ mutate: install .venv/mutation/installed ## List the changes to lambdas/ and set
 	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $${ONLY:+"$$ONLY"}
 
 .PHONY: bench
-bench: install .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed ## Measure for 12 minutes, and write bench/results.md; ONLY=growth ROWS=10000000 for one part
+bench: install .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed ## Measure everything, and write bench/results.md; ONLY=growth ROWS=10000000 for one part
 	PYTHONPATH=.:lambdas .venv/bin/python -m bench $${ROWS:+--rows="$$ROWS"} $${ONLY:+"$$ONLY"}
 
 .PHONY: snapshots

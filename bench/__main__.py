@@ -26,11 +26,11 @@ SECONDS = {
 }
 """The time of each part, without that in which it starts its servers."""
 ROUNDS = 3
-"""At least so many rounds of each comparison."""
+"""At least this many rounds of each comparison."""
 
 
 def full(part: str, *, rows: int) -> Effort:
-    """Return the effort of `make bench`, whose parts take 12 minutes together."""
+    """Return the effort of `make bench` for a part."""
     return Effort(
         seconds=SECONDS[part],
         rounds=ROUNDS,

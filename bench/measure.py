@@ -1,5 +1,9 @@
 """The method: sides take turns in random order, and are compared within each round.
 
+A side is one of the programs that are compared, such as the shop or a bare statement. A block is
+what the calls of one side took in one round. In a rush, several buyers call at the same time. An
+answer is the line with which a side's process reports the result of a command.
+
 The machine's speed wanders from one second to the next. What two sides took within one round is
 comparable, what they took minutes apart is not. So each figure is the median of per-round ratios.
 """
@@ -58,7 +62,7 @@ class Block:
     """What one side's calls of one round took: seconds per call, by the clock and of its processor.
 
     sold: how many calls were told that they bought one. taken: by how much the stock fell.
-    recorded: how many purchases the ledger has more than before.
+    recorded: how many rows were added to the table `purchase`.
     """
 
     p50: float
@@ -142,7 +146,7 @@ class Side(AbstractContextManager["Side"]):
     def ask(self, **command: Any) -> list[dict[str, Any]]:
         """Send a command to all processes at the same time, and return their answers.
 
-        processes: to so many at most.
+        processes: to this many at most.
         """
         asked = self.processes[: command.pop("processes", None)]
         for process in asked:
@@ -152,18 +156,18 @@ class Side(AbstractContextManager["Side"]):
         return [self._answer(process) for process in asked]
 
     def block(self, scenario: str, calls: int) -> Block:
-        """Make so many calls one after the other."""
+        """Make this many calls one after the other."""
         return self._counted(scenario=scenario, calls=calls)
 
     def rush(self, scenario: str, *, buyers: int, seconds: float) -> Block:
-        """Let so many buyers call at the same time, each on a connection of its own."""
+        """Let this many buyers call at the same time, each on a connection of its own."""
         self.ask(open=max(1, buyers // len(self.processes)))
         return self._counted(scenario=scenario, seconds=seconds, processes=buyers)
 
     def _counted(self, **command: Any) -> Block:
-        before = stock_and_ledger(self.shop)
+        before = stock_and_purchases(self.shop)
         answers = self.ask(**command)
-        after = stock_and_ledger(self.shop)
+        after = stock_and_purchases(self.shop)
         times = [seconds for answer in answers for seconds in answer["seconds"]]
         return Block(
             p50=statistics.median(times),
@@ -183,14 +187,14 @@ class Side(AbstractContextManager["Side"]):
         return dict(json.loads(line))
 
 
-def stock_and_ledger(shop: DatabaseShop) -> tuple[int, int]:
+def stock_and_purchases(shop: DatabaseShop) -> tuple[int, int]:
     """Return how many donuts there are, and how many purchases of them."""
     ((purchases,),) = shop.sql("SELECT COALESCE(MAX(purchase_id), 0) FROM purchase")
     return shop.stock(), int(purchases)
 
 
 def assert_exact(rounds: Rounds[Block], side: str) -> None:
-    """Check that what the side sold is what the stock lost and what the ledger gained."""
+    """Check that what the side sold is what the stock lost and what was recorded."""
     for results in rounds:
         block = results[side]
         counts = (block.sold, block.taken, block.recorded)

@@ -1,8 +1,10 @@
 """The process of one side of a comparison, in Python. rivals/node/worker.js is the same in Node.
 
+A side is one of the programs that are compared, such as the shop or a bare statement.
+
 Reads one command per line from its input, and writes one line with the result of each:
 {"scenario": "get", "calls": 40}      make the calls one after the other
-{"open": 8}                           have so many buyers, each with a connection of its own
+{"open": 8}                           have this many buyers, each with a connection of its own
 {"scenario": "checkout", "seconds": 2.0}   let all buyers call at the same time
 
 The side's module has a class `Buyer` (see below). This file uses the standard library only, because
@@ -23,7 +25,7 @@ class Buyer(Protocol):
     """One client of the shop, with a connection of its own."""
 
     def prepare(self, scenario: str, calls: int) -> list[Callable[[], Any]]:
-        """Return so many calls. Preparing them is not part of what is timed."""
+        """Return this many calls. Preparing them is not part of what is timed."""
 
     def sold(self, result: Any) -> bool:
         """Return whether a call's result says that something was bought."""

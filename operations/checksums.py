@@ -16,14 +16,36 @@ MIGRATIONS = PROJECT / "lambdas/migrate/migrations"
 def add_new(directory: Path) -> list[str]:
     """Append a line to SHA256SUMS for each file that has none, and return the names of these files.
 
-    Raises ValueError, before anything is written, if a file differs from its checksum.
+    Raises ValueError, before anything is written, if a file differs from its checksum, or if a new
+    file has the number of another one.
     """
-    if problems := checksums.changed(directory):
+    if problems := checksums.changed(directory) or repeated_numbers(directory):
         raise ValueError("\n".join(problems))
     new = checksums.new(directory)
-    with (directory / checksums.FILE).open("a", encoding="utf-8", newline="\n") as file:
+    sums = directory / checksums.FILE
+    text = sums.read_bytes()
+    with sums.open("a", encoding="utf-8", newline="\n") as file:
+        if new and text and not text.endswith(b"\n"):
+            file.write("\n")
         file.writelines(f"{checksums.checksum(path)}  {path.name}\n" for path in new)
     return [path.name for path in new]
+
+
+def repeated_numbers(directory: Path) -> list[str]:
+    """Return a sentence for each new file whose number another file has already."""
+    first = {_number(name): name for name, _ in checksums.released(directory)}
+    problems = []
+    for path in checksums.new(directory):
+        holder = first.setdefault(_number(path.name), path.name)
+        if holder != path.name:
+            problems.append(
+                f"{path.name} has the number of {holder}: give it the next free number."
+            )
+    return problems
+
+
+def _number(name: str) -> str:
+    return name.partition("_")[0]
 
 
 def main() -> None:

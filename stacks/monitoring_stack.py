@@ -111,7 +111,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "OldestUnpublishedOrder",
             "Production orders wait in the outbox: neither sales nor the relay can publish them.",
-            run="orders",
+            run="logs",
             metric=self._relay_metric(service, "oldest_unpublished_seconds"),
             threshold=5 * 60,
         )
@@ -119,7 +119,7 @@ class MonitoringStack(cdk.Stack):
             "StuckOrders",
             f"An order was published {1 + self._settings.max_reminders} times and the factory never "
             "called back, or the order's product was deleted.",
-            run="orders",
+            run="logs",
             metric=self._stuck_orders,
             threshold=1,
         )
@@ -190,7 +190,7 @@ class MonitoringStack(cdk.Stack):
             "DatabaseCpu",
             f"The database's CPU utilization has been at least {CPU_PERCENT} % "
             f"for {SUSTAINED_MINUTES} minutes.{restored}",
-            run="mysql",
+            run="logs",
             metric=database.metric_cpu_utilization(period=FIVE_MINUTES),
             threshold=CPU_PERCENT,
             periods=SUSTAINED_MINUTES // 5,
@@ -198,7 +198,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "DatabaseStorage",
             f"Less than {FREE_STORAGE_PERCENT} % of the database's storage is free.{restored}",
-            run="mysql",
+            run="logs",
             metric=database.metric_free_storage_space(period=FIVE_MINUTES, statistic="Minimum"),
             threshold=instance.settings.storage_gib * GIB * FREE_STORAGE_PERCENT / 100,
             operator=BELOW,
@@ -206,7 +206,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "DatabaseConnections",
             f"At least {CONNECTIONS_PERCENT} % of the database's connections are in use.{restored}",
-            run="mysql",
+            run="logs",
             metric=database.metric_database_connections(period=MINUTE, statistic="Maximum"),
             threshold=(
                 MAX_CONNECTIONS[instance.settings.instance_class] * CONNECTIONS_PERCENT // 100
@@ -257,7 +257,10 @@ class MonitoringStack(cdk.Stack):
         periods: int = 1,
         missing: cloudwatch.TreatMissingData = cloudwatch.TreatMissingData.NOT_BREACHING,
     ) -> None:
-        """Add an alarm. run: the make target to start with. The runbook has a section for its id."""
+        """Add an alarm. The runbook has a section for its id, which names the same command.
+
+        run: the make target to start with, one that works on an account.
+        """
         alarm = cloudwatch.Alarm(
             self,
             id,

@@ -111,7 +111,7 @@ def assembly(
 
 @pytest.fixture
 def seeds(pytestconfig: pytest.Config) -> Callable[[str], Sequence[int]]:
-    """Return a function from the name of an option to the seeds of so many runs."""
+    """Return a function from the name of an option to the seeds of this many runs."""
     return lambda option: _seeds(pytestconfig, option)
 
 

@@ -30,7 +30,7 @@ ADD_OVERDUE = (
 
 
 def run(effort: Effort) -> Findings:
-    """Compare a shop with so many rows in each table with an empty one."""
+    """Compare a shop with this many rows in each table with an empty one."""
     with (
         shop(sync_us=100, binary_log=False) as small,
         shop(sync_us=100, binary_log=False) as large,

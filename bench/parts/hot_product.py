@@ -55,7 +55,7 @@ def race(effort: Effort, *, sync_us: int) -> Findings:
 
 
 def sell(database: DatabaseShop, side: Side, effort: Effort, buyers: int, *, slots: int) -> Block:
-    """Spread the donuts over so many slots, and let the buyers race."""
+    """Spread the donuts over this many slots, and let the buyers race."""
     database.set_slots(slots)
     block = side.rush("checkout", buyers=buyers, seconds=effort.rush)
     database.set_slots(1)

@@ -52,7 +52,7 @@ def without_binary_log(effort: Effort) -> list[Figure]:
             at_most=0.85,
         ),
         Figure(
-            name="checkout with key and ledger, p50 / raw CALL",
+            name="checkout with key and purchase, p50 / raw CALL",
             value=ratio(key, "ours", "raw", lambda block: block.p50),
             at_most=1.08,
         ),
@@ -97,7 +97,7 @@ def with_binary_log(effort: Effort) -> list[Figure]:
         assert_exact(rounds, "without a key")
     return [
         Figure(
-            name="checkout with key and ledger, p50 / raw UPDATE, binary log on",
+            name="checkout with key and purchase, p50 / raw UPDATE, binary log on",
             value=ratio(rounds, "ours", "update", lambda block: block.p50),
             at_most=1.55,
         ),
@@ -110,7 +110,7 @@ def with_binary_log(effort: Effort) -> list[Figure]:
             value=ratio(rounds, "call", "update", lambda block: block.p50),
         ),
         Figure(
-            name="checkout with key and ledger, p50 / raw CALL, binary log on",
+            name="checkout with key and purchase, p50 / raw CALL, binary log on",
             value=ratio(rounds, "ours", "call", lambda block: block.p50),
             at_most=1.08,
         ),

@@ -20,7 +20,7 @@ RIVALS: dict[str, tuple[list[str], dict[str, str]]] = {
     "the seed's design": ([*NODE, "seed"], {}),
     "the seed's design, connection kept": ([*NODE, "seed"], {"SEED_POOL": "1"}),
 }
-OURS = "ours, with ledger and key"
+OURS = "ours, with purchases and key"
 BUYERS = (8, 32)
 
 

@@ -24,7 +24,7 @@ def read_product(slug: str) -> dict[str, Any] | None:
 
 
 def buy(quantity: int) -> dict[str, Any]:
-    """Sell so many donuts if there are enough, and return the body of the response."""
+    """Sell this many donuts if there are enough, and return the body of the response."""
     with connection.cursor() as cursor:
         sold = cursor.execute(
             "UPDATE product SET stock = LAST_INSERT_ID(stock - %s)"

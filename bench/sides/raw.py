@@ -45,7 +45,7 @@ class Recorder(Connection):
 def statement(call: Callable[[Store], object]) -> Statement:
     """Return the statement that a method of the store would send, with its values."""
     store = Store.__new__(Store)
-    store._database = Recorder()  # type: ignore[assignment]
+    store._database = Recorder()  # type: ignore[assignment]  # it records instead of sending
     try:
         call(store)
     except Sent as sent:

@@ -5,10 +5,13 @@ That file holds the checksum of each migration as it was released.
 """
 
 import hashlib
+import re
 from collections import Counter
 from pathlib import Path
 
 FILE = "SHA256SUMS"
+LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+"""A checksum and a file name."""
 
 
 def checksum(path: Path) -> str:
@@ -17,9 +20,13 @@ def checksum(path: Path) -> str:
 
 
 def released(directory: Path) -> list[tuple[str, str]]:
-    """Return the lines of SHA256SUMS: file name and checksum."""
-    lines = (directory / FILE).read_text(encoding="utf-8").splitlines()
-    return [(name, value) for value, _, name in (line.partition("  ") for line in lines)]
+    """Return the file name and the checksum in each line of SHA256SUMS, malformed ones left out."""
+    matches = [LINE.fullmatch(line) for line in _lines(directory)]
+    return [(match[2], match[1]) for match in matches if match]
+
+
+def _lines(directory: Path) -> list[str]:
+    return (directory / FILE).read_text(encoding="utf-8").splitlines()
 
 
 def new(directory: Path) -> list[Path]:
@@ -34,6 +41,12 @@ def changed(directory: Path) -> list[str]:
         return [f"{FILE} is missing: restore it."]
     lines = released(directory)
     problems = [
+        f"Line {number} of {FILE} is not a checksum, two spaces and a file name: restore it,"
+        " or delete it if it is blank."
+        for number, line in enumerate(_lines(directory), start=1)
+        if not LINE.fullmatch(line)
+    ]
+    problems += [
         f"{FILE} has more than one line for {name}: restore it."
         for name, count in Counter(name for name, _ in lines).items()
         if count > 1

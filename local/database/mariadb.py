@@ -70,6 +70,7 @@ class MariaDb:
             variables or {}
         )
         self.files = self.directory / "mysql"
+        self.plugins = self.files / "plugins"
         self.ca_file = self.files / "ca.pem"
         self.mysql_cnf = self.directory / "mysql.cnf"
         self.port = 0
@@ -105,7 +106,7 @@ class MariaDb:
     def start(self) -> None:
         """Start the server, or restart it if its options have changed. Raises LocalError."""
         install()
-        pam_plugin.install()
+        pam_plugin.install(self.plugins)
         self._create_data()
         self._write_certificate()
         running = self.background.process is not None
@@ -159,7 +160,7 @@ class MariaDb:
             "--innodb-buffer-pool-size=64M",
             "--expire-logs-days=1",
             *(f"--{name}={value}" for name, value in parameters.items()),
-            *pam_plugin.options(),
+            *pam_plugin.options(self.plugins),
             *self.options,
         ]
 

@@ -8,8 +8,6 @@ import signal
 import subprocess
 import threading
 
-import pytest
-
 from local.emulator.faults import Fault
 from local.factory import accept
 from settings import PROJECT
@@ -118,10 +116,3 @@ def test_logs_show_the_runs_of_the_relay(shop: DeployedShop) -> None:
         interrupt.cancel()
         os.killpg(logs.pid, signal.SIGINT)
     assert shown
-
-
-@pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_database_commands_fail_for_an_account(shop: DeployedShop, environment: str) -> None:
-    for target in ("orders", "books", "mysql"):
-        with pytest.raises(AssertionError, match=target):
-            run(shop, f"ENV={environment} make {target}")

@@ -9,6 +9,7 @@ import pytest
 
 import settings
 import stacks.data_stack
+from migrate.handler import password_user
 from settings import (
     DATABASE_PARAMETERS,
     ENVIRONMENTS,
@@ -103,10 +104,10 @@ def test_prod_database_is_protected_and_in_two_zones(
 
 
 LOGIN_USERS = {
-    f"{pascal_case(function)}Secret": f"{user}_password"
+    f"{pascal_case(function)}Secret": password_user(user)
     for function, user in settings.DATABASE_USERS.items()
 }
-"""Secret → the user of the database whose password it holds."""
+"""Secret → the user of the database whose password it holds, as the migration calls it."""
 
 
 def login_users(assembly: Assembly) -> dict[str, str]:

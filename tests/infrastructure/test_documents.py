@@ -1,16 +1,17 @@
 """The documents agree with the code, the settings and the templates."""
 
 import ast
+import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from bench import scale
-from common import limits, messages
+from common import deadline, limits, messages
 from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
 from operations.preflight import UNRESERVED
@@ -201,6 +202,14 @@ def test_architecture_names_every_function(assembly: Assembly) -> None:
     )
 
 
+def test_architecture_says_what_makes_a_deployment_migrate() -> None:
+    """The migration runs again if one of the folders in its function's asset changes."""
+    source = (PROJECT / "stacks" / "function.py").read_text()
+    (patterns,) = re.findall(r'exclude=\["/\*", (.*?), "__pycache__"\]', source)
+    assert patterns == 'f"!/{folder}", "!/common"', "docs/architecture.md names these folders"
+    assert "each deployment that changes its folder or `lambdas/common/`" in ARCHITECTURE
+
+
 SECURITY = (PROJECT / "SECURITY.md").read_text()
 
 
@@ -270,6 +279,7 @@ def test_hooks_before_a_commit_are_make_commands() -> None:
 
 
 README = (PROJECT / "README.md").read_text()
+CONTRIBUTING = (PROJECT / "CONTRIBUTING.md").read_text()
 DEPLOYMENT = (PROJECT / "docs" / "deployment.md").read_text()
 NUMBERS = {4: "four", 5: "five", 6: "six"}
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
@@ -311,6 +321,33 @@ def test_deployment_has_the_concurrency_of_staging_and_prod() -> None:
 
 def test_readme_names_the_python_of_the_functions() -> None:
     assert f"`{RUNTIME.name}`, which the functions run on" in words(README)
+
+
+def test_contributing_names_the_python_of_the_functions() -> None:
+    assert f"on `{RUNTIME.name}`, the functions' Python" in words(CONTRIBUTING)
+
+
+def test_contract_says_how_long_a_key_is_kept() -> None:
+    """The settings reject less."""
+    (hours,) = re.findall(r"A key is kept for (\d+) hours at least", words(CONTRACT))
+    shortest = 3600 * int(hours)
+    prod = ENVIRONMENTS["prod"]
+    replace(prod, idempotency_retention=shortest)
+    with pytest.raises(ValueError, match=f"at least {hours} hours, as the contract promises"):
+        replace(prod, idempotency_retention=shortest - 1)
+
+
+@pytest.mark.parametrize("sentence", ["503 is returned within {}", "obtained within the {}"])
+def test_contract_has_the_time_of_a_request(sentence: str) -> None:
+    longest = deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE
+    assert sentence.format(f"{math.ceil(longest)} seconds") in words(CONTRACT)
+
+
+@pytest.mark.parametrize("document", ["SECURITY.md", "docs/contract.md"])
+def test_documents_have_the_bits_of_a_callback_token(document: str) -> None:
+    sales = (PROJECT / "lambdas/sales/handler.py").read_text()
+    (length,) = re.findall(r"callback_token = .*secrets\.token_urlsafe\((\d+)\)", sales)
+    assert f"has {8 * int(length)} random bits" in words((PROJECT / document).read_text())
 
 
 def test_runbook_has_the_time_until_the_dead_letter_queue(

@@ -163,11 +163,13 @@ def test_stacks_have_the_names_of_the_settings() -> None:
         assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
+@pytest.mark.parametrize("environment", ACCOUNTS)
 @pytest.mark.parametrize("target", ["orders", "books", "mysql"])
 def test_database_of_an_account_is_not_opened(
-    target: str, machine: dict[str, str], fresh: Path
+    target: str, environment: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    line = rejection(target, "ENV=dev", machine=machine, fresh=fresh)
+    line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
+    assert f"`make {target}` reaches the local database only" in line
     assert "docs/runbook.md" in line
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from settings import ENVIRONMENTS
 from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
-from tests.support.documentation import makefile_targets, sections
+from tests.support.documentation import make_targets, sections, works_in
 
 
 def test_alarms_reach_the_operators(assembly: Assembly) -> None:
@@ -27,13 +29,51 @@ def description(alarm: dict[str, Any]) -> str:
     return str(alarm.get("AlarmDescription", ""))
 
 
-def test_alarms_name_a_make_target_to_start_with(assembly: Assembly) -> None:
+def first_command(environment: str, alarm: dict[str, Any]) -> str:
+    """Return the make target that the alarm's description names for its environment, or ""."""
+    command = re.search(rf"Run: ENV={environment} make ([a-z-]+)\.", description(alarm))
+    return command[1] if command else ""
+
+
+def test_alarms_name_a_command_that_works_in_their_environment(assembly: Assembly) -> None:
+    """`make orders` and `make mysql` reach the local database only."""
     for name, alarm in assembly.each("AWS::CloudWatch::Alarm"):
-        command = re.search(rf"Run: ENV={assembly.name} make ([a-z-]+)\.", description(alarm))
+        command = first_command(assembly.name, alarm)
         assert command, (
             f"the description of {name} names no command: add the alarm with MonitoringStack._alarm"
         )
-        assert command[1] in makefile_targets(), f"{name}: `make {command[1]}` does not exist"
+        assert works_in(assembly.name, command), (
+            f"{name}: the Makefile rejects `ENV={assembly.name} make {command}`"
+        )
+
+
+@pytest.mark.parametrize(
+    ("environment", "target", "expected"),
+    [
+        ("prod", "logs", True),
+        ("local", "orders", True),
+        ("prod", "orders", False),
+        ("prod", "unit", False),
+        ("prod", "missing", False),
+    ],
+)
+def test_makefile_says_what_works_in_an_environment(
+    environment: str, target: str, expected: bool
+) -> None:
+    assert works_in(environment, target) is expected
+
+
+def test_sections_of_the_runbook_name_the_command_of_their_alarms(assembly: Assembly) -> None:
+    texts = {
+        name: text
+        for heading, text in sections("docs/runbook.md").items()
+        for name in heading.split(", ")
+    }
+    for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
+        command = first_command(assembly.name, alarm)
+        assert command in make_targets(texts[construct(id)]), (
+            f"the section of {construct(id)} in docs/runbook.md does not name `make {command}`"
+        )
 
 
 def test_orders_that_need_attention_have_an_alarm(assembly: Assembly) -> None:

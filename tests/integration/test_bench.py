@@ -1,6 +1,6 @@
 """Every part of `make bench` works, in its smallest form, and its counts hold.
 
-A part fails by itself if what the shop sold is not what the stock lost and what the ledger gained.
+A part fails by itself if what the shop sold is not what the stock lost and what the purchases gained.
 No test looks at a time.
 """
 
@@ -26,13 +26,13 @@ def test_part_writes_its_figures_to_the_report(part: str, tmp_path: Path) -> Non
     report = (tmp_path / "results.md").read_text()
     assert figures
     for figure in figures:
-        assert f"| {figure['name']} |" in report
+        assert f"| {figure['name']} |" in report, figure["name"]
 
 
 @pytest.mark.parametrize(
     ("sold", "taken", "recorded"),
     [(2, 1, 2), (2, 2, 1), (1, 2, 2)],
-    ids=["sold twice", "not in the ledger", "not told"],
+    ids=["sold twice", "not recorded", "not told"],
 )
 def test_wrong_counts_fail_the_part(sold: int, taken: int, recorded: int) -> None:
     block = Block(p50=1, processor=1, calls=2, seconds=1, sold=sold, taken=taken, recorded=recorded)

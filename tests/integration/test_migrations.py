@@ -171,7 +171,7 @@ def removed(folder: Path) -> None:
 
 
 def inserted(folder: Path) -> None:
-    add(folder, "0002_bagel.sql", "CREATE TABLE bagel (id INT)")
+    add(folder, "0000_bagel.sql", "CREATE TABLE bagel (id INT)")
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def inserted(folder: Path) -> None:
         ),
         (
             inserted,
-            f"0002_bagel.sql is new, but {LAST} was applied to this database already:"
+            f"0000_bagel.sql is new, but {LAST} was applied to this database already:"
             " give it the next number.",
         ),
     ],

@@ -229,7 +229,7 @@ def test_slots_change_while_buyers_and_factories_are_busy(shop: DatabaseShop) ->
         try:
             for order_id, slots in zip(orders, cycle([1, 16, 4])):
                 shop.set_slots(slots)
-                assert len(spread(shop)) == slots
+                assert len(spread(shop)) == slots, f"{slots} slots, order {order_id}"
                 if slots == 4:
                     arrive(stores[0], order_id)
         finally:

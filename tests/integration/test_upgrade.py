@@ -134,7 +134,7 @@ def test_purchases_of_an_earlier_release_get_no_price(released: DatabaseShop) ->
 
 
 FIRST_FILES = 8
-"""Release 1.0 had so many migration files."""
+"""Release 1.0 had this many migration files."""
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""local/cloud.py: what its commands say when they fail, and what they then leave alone."""
+"""local/cloud.py: what its commands say when they fail, what they then leave alone, and restart."""
 
+import ast
 import os
 import pwd
 import sys
@@ -13,6 +14,7 @@ from local.__main__ import clean, down, up
 from local.cloud import Cloud
 from local.files import write_whole
 from local.processes import Background, LocalError, port_file
+from settings import PROJECT
 
 REASON = (
     "The data is from before 1.0 and cannot be upgraded: on your own machine, delete it with"
@@ -95,3 +97,35 @@ def test_owner_without_a_name_is_reported_by_id(
 def files(directory: Path) -> dict[Path, int]:
     """Return when each file and directory was last changed."""
     return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
+
+
+def imported(source: Path) -> Iterator[Path]:
+    """Yield the project's own files that a file imports, each of them once or more often."""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        files = [PROJECT / f"{name.replace('.', '/')}.py" for name in names]
+        yield from (file for file in files if file.exists())
+
+
+@pytest.mark.parametrize(
+    ("program", "watched"),
+    [
+        ("local/emulator/__main__.py", local.cloud.EMULATOR_SOURCES),
+        ("local/factory.py", [local.cloud.FACTORY_SOURCE]),
+    ],
+)
+def test_program_restarts_when_a_file_that_it_imports_changes(
+    program: str, watched: list[Path]
+) -> None:
+    needed: set[Path] = set()
+    found = {PROJECT / program}
+    while new := found - needed:
+        needed |= new
+        found = {file for source in new for file in imported(source)}
+    for file in sorted(needed):
+        assert file in watched, f"add {file.relative_to(PROJECT)} to the sources in local/cloud.py"

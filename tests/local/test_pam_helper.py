@@ -1,12 +1,15 @@
-"""local/database/pam_helper.py: no login helper remains after the end of the server."""
+"""local/database/pam_plugin.py and pam_helper.py: logins that the emulator decides.
+
+No login helper remains after the end of the server, and each server has a helper of its own.
+"""
 
 import os
-import shutil
 import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,6 +24,7 @@ from local.database.rds import create_iam_user
 from local.files import write_whole
 from local.processes import port_file
 from tests.support.polling import eventually
+from tests.support.serving import QuietHandler, serving
 
 TOOL = [sys.executable, "-I", "-S", str(Path(pam_helper.__file__))]
 FLAGS = b"\0"
@@ -75,25 +79,50 @@ def test_pam_helper_ends_when_its_input_ends(sent: bytes) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MariaDb]:
-    """Start a server with a copy of the plugin.
-
-    The plugin's program still has the path from before the project was moved.
-    """
-    if not pam_plugin.PLUGIN.exists():
-        pam_plugin.install()
-    if not pam_plugin.PLUGIN.exists():
-        pytest.skip("MariaDB's PAM plugin is not available on this system")
-    plugins = tmp_path / "plugins"
-    plugins.mkdir()
-    monkeypatch.setattr(pam_plugin, "PLUGIN", Path(shutil.copy(pam_plugin.PLUGIN, plugins)))
-    monkeypatch.setattr(pam_plugin, "TOOL", plugins / "auth_pam_tool_dir/auth_pam_tool")
-    monkeypatch.setattr(pam_plugin, "DIRECTORY", plugins)
-    write_whole(pam_plugin.TOOL, "#!/bin/sh\nexec /moved/pam_helper.py\n", mode=0o755)
+def server(tmp_path: Path) -> Iterator[MariaDb]:
+    """Start a server whose plugin's program has the path from before the project was moved."""
     server = MariaDb(tmp_path)
+    pam_plugin.install(server.plugins)
+    if not pam_plugin.options(server.plugins):
+        pytest.skip("MariaDB's PAM plugin is not available on this system")
+    write_whole(
+        server.plugins / pam_plugin.TOOL, "#!/bin/sh\nexec /moved/pam_helper.py\n", mode=0o755
+    )
     server.start()
     yield server
     server.stop()
+
+
+class AcceptingEmulator(QuietHandler):
+    """An emulator that accepts every login."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send(204, b"")
+
+
+def test_server_of_another_checkout_does_not_disturb_logins(
+    server: MariaDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make forget` runs tests in copies of the tree, which share `.venv` and are deleted."""
+    with monkeypatch.context() as deleted_checkout:
+        deleted_checkout.setattr(pam_plugin, "PROJECT", tmp_path / "deleted")
+        pam_plugin.install(MariaDb(tmp_path / "other").plugins)
+    emulator = port_file(server.directory, "emulator")
+    create_iam_user(mysql_cnf=server.mysql_cnf, user="buyer", emulator=emulator)
+    api = ThreadingHTTPServer(("127.0.0.1", 0), AcceptingEmulator)
+    emulator.write_text(str(api.server_port))
+    with (
+        serving(api),
+        pymysql.connect(
+            host="127.0.0.1",
+            port=server.port,
+            user="buyer",
+            password="token",
+            ssl=ssl.create_default_context(cafile=str(server.ca_file)),
+        ) as connection,
+    ):
+        assert connection.open
 
 
 def test_killed_server_leaves_no_pam_helper(server: MariaDb) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from migrate import checksums
 from operations.checksums import MIGRATIONS, add_new
 
 
@@ -40,6 +41,35 @@ def test_sha256sum_confirms_every_line(folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     confirmed = {line.removesuffix(": OK") for line in done.stdout.splitlines()}
     assert confirmed == {path.name for path in folder.glob("*.sql")}
+
+
+def test_line_without_a_newline_is_completed(folder: Path) -> None:
+    """An editor may leave it out when somebody deletes a line."""
+    sums = folder / "SHA256SUMS"
+    released = sums.read_text()
+    sums.write_text(released.removesuffix("\n"))
+    (folder / "0900_bagel.sql").write_text("CREATE TABLE bagel (id INT)")
+    assert add_new(folder) == ["0900_bagel.sql"]
+    assert sums.read_text().startswith(released)
+    assert checksums.problems(folder) == []
+
+
+def test_number_that_exists_is_rejected_and_nothing_is_written(folder: Path) -> None:
+    (folder / "0003_apple.sql").write_text("CREATE TABLE apple (id INT)")
+    before = (folder / "SHA256SUMS").read_bytes()
+    with pytest.raises(ValueError, match="number") as rejection:
+        add_new(folder)
+    assert str(rejection.value) == (
+        "0003_apple.sql has the number of 0003_purchase.sql: give it the next free number."
+    )
+    assert (folder / "SHA256SUMS").read_bytes() == before
+
+
+def test_number_of_two_new_files_is_rejected(folder: Path) -> None:
+    for name in ("0900_bagel.sql", "0900_apple.sql"):
+        (folder / name).write_text("CREATE TABLE another (id INT)")
+    with pytest.raises(ValueError, match=r"^0900_bagel\.sql has the number of 0900_apple\.sql"):
+        add_new(folder)
 
 
 def test_second_run_adds_nothing(folder: Path) -> None:

@@ -47,7 +47,7 @@ def queues(aws: None, monkeypatch: pytest.MonkeyPatch) -> Queues:
 
 
 class Interrupted:
-    """An SQS client that is interrupted after so many calls of one method."""
+    """An SQS client that is interrupted after this many calls of one method."""
 
     def __init__(self, sqs: Any, *, method: str, after: int) -> None:
         self.sqs, self.method, self.left = sqs, method, after

@@ -98,7 +98,7 @@ class Books:
         return int(slots)
 
     def set_slots(self, slots: int, *, slug: str = "donut") -> None:
-        """Spread the product over so many slots, as the catalogue does."""
+        """Spread the product over this many slots, as the catalogue does."""
         with self.owner() as connection, connection.cursor() as cursor:
             connection.begin()
             cursor.execute("SELECT product_id FROM product WHERE slug = %s", (slug,))

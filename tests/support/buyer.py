@@ -5,19 +5,17 @@ It runs as a process of its own, so that its clock can differ from the test's.
 
 import sys
 
-from common import database, deadline, environment
+from common import database, environment
 from common.database import DatabaseUnavailable
 from common.store import Store
 from tests.support.database_shop import buy
+from tests.support.fakes import FakeSecrets
 
 
 def main() -> None:
     host, port, name, ca_file, username, password = sys.argv[1:]
-
-    def secret(arn: str, timeouts: deadline.ClientTimeouts = deadline.SECRET) -> dict[str, str]:
-        return {"username": username, "password": password}
-
-    database.secret = secret
+    secrets = FakeSecrets({"sales": {"username": username, "password": password}})
+    database.secret = secrets.secret
     config = environment.Database(
         database_host=host,
         database_port=int(port),

@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from common import database, deadline, environment
+from common import database, environment
 from common.database import Connection, connect
 from common.store import CheckoutResult, Claim, RestockResult, Store
 from local.database.mariadb import MariaDb
@@ -18,16 +18,13 @@ from local.database.rds import create_master
 from migrate import handler as migrate
 from migrate.handler import PROCEDURES
 from tests.support.books import NAME, Books
+from tests.support.fakes import FakeSecrets
 
 SECRETS = {"master": {"username": "admin", "password": secrets.token_urlsafe()}} | {
     function: {"username": f"{entry['user']}_password", "password": secrets.token_urlsafe()}
     for function, entry in migrate.DATABASE_USERS.items()
 }
-
-
-def secret(arn: str, times: deadline.ClientTimeouts | None = None) -> dict[str, str]:
-    """Stand in for Secrets Manager, with the functions' names for ARNs."""
-    return SECRETS[arn]
+"""The logins of the master user and of each function, by their secrets' ARNs in the tests."""
 
 
 TOKEN = secrets.token_urlsafe(24)
@@ -135,8 +132,9 @@ def shop_on(server: MariaDb, patch: pytest.MonkeyPatch) -> DatabaseShop:
     patch.setenv("DATABASE_CA_FILE", login.database_ca_file)
     patch.setenv("DATABASE_SECRET_ARN", "master")
     patch.setenv("USER_SECRET_ARNS", ",".join(migrate.DATABASE_USERS))
-    patch.setattr(database, "secret", secret)
-    patch.setattr(migrate, "secret", secret)
+    stand_in = FakeSecrets(SECRETS)
+    patch.setattr(database, "secret", stand_in.secret)
+    patch.setattr(migrate, "secret", stand_in.secret)
     return DatabaseShop(server=server, database=login, secrets=SECRETS)
 
 

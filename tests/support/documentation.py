@@ -1,6 +1,9 @@
 """The commands that a document tells people to type, and the commands that the Makefile has."""
 
+import os
 import re
+import subprocess
+from functools import cache
 
 from settings import PROJECT
 
@@ -41,3 +44,29 @@ def makefile_targets() -> set[str]:
         if re.match(r"[a-z0-9 -]+:(?!=)", line)
         for target in line.partition(":")[0].split()
     }
+
+
+@cache
+def works_in(environment: str, target: str) -> bool:
+    """Return whether the Makefile accepts the target for this environment.
+
+    A target that pays no attention to ENV accepts an environment that does not exist, too, and does
+    not count.
+    """
+    return _accepts(environment, target) and not _accepts("nowhere", target)
+
+
+def _accepts(environment: str, target: str) -> bool:
+    """Return whether make would run the target, which it does not run."""
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+    done = subprocess.run(
+        ["make", "--dry-run", f"ENV={environment}", target],
+        cwd=PROJECT,
+        env=variables,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    return done.returncode == 0

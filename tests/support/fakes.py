@@ -3,12 +3,14 @@
 tests/unit/test_fakes.py compares the signature of every public method with the original's.
 """
 
+import inspect
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
+from unittest.mock import create_autospec
 
 import boto3
 import pymysql
@@ -17,7 +19,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from common import environment, messages
+from common import deadline, environment, messages
 from common.database import Connection, OutcomeUnknown, Send
 from common.server_clock import ServerClock
 from common.store import Backlog, CheckoutResult, Claim, RestockResult, Store
@@ -204,15 +206,33 @@ class FakeRelayStore:
         return Backlog(oldest_unpublished_seconds=7, stuck=2)
 
 
-class FailingStore:
-    """Stands in for any function's store. Every method raises the error."""
+@dataclass
+class FakeSecrets:
+    """Stands in for Secrets Manager. It takes as long as the timeouts allow, on its own clock.
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
+    logins: ARN → the username and the password in that secret. read: each read secret's ARN and
+    timeouts.
+    """
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        assert hasattr(Store, name), name
-        return failing(self._error)
+    logins: Mapping[str, Mapping[str, str]]
+    clock: FakeClock = field(default_factory=FakeClock)
+    read: list[tuple[str, deadline.ClientTimeouts]] = field(default_factory=list)
+
+    def secret(
+        self, arn: str, timeouts: deadline.ClientTimeouts = deadline.SECRET
+    ) -> dict[str, Any]:
+        self.read.append((arn, timeouts))
+        self.clock.sleep(timeouts.attempts * (timeouts.connect + timeouts.read))
+        return dict(self.logins[arn])
+
+
+def failing_store(error: Exception) -> Any:
+    """Return a stand-in for any function's store, of which every method raises the error."""
+    store = create_autospec(Store, instance=True, spec_set=True)
+    for name, value in vars(Store).items():
+        if inspect.isfunction(value) and not name.startswith("_"):
+            getattr(store, name).side_effect = failing(error)
+    return store
 
 
 def failing(error: Exception) -> Callable[..., Any]:

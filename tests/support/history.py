@@ -23,7 +23,7 @@ HISTORY = (
 
 
 def fill(shop: DatabaseShop, rows: int) -> None:
-    """Add so many rows to each table, without waiting for syncs."""
+    """Add this many rows to each table, without waiting for syncs."""
     shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
     for statement in HISTORY:
         shop.sql(statement.format(rows=f"seq_1_to_{rows}"))

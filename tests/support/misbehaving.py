@@ -78,7 +78,7 @@ MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
 def misbehaving(factory: Factory, *, times: int) -> Iterator[dict[str, list[float]]]:
     """Replace the factory by one that misbehaves, and yield when it received the requests.
 
-    An order's MessageAttributeFactoryId names its misbehaviour. After so many times, the factory
+    An order's MessageAttributeFactoryId names its misbehaviour. After this many times, the factory
     accepts the order and calls back. The result has a list of times on the monotonic clock for each
     misbehaviour. Requests for any other path than the factory's are listed under their path.
     """

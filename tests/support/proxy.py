@@ -16,7 +16,7 @@ CHUNK = 64 * 1024
 class Direction:
     """What happens to each chunk of bytes on its way.
 
-    delay: seconds. drip: each byte alone, so many seconds apart. limit: after so many bytes,
+    delay: seconds. drip: each byte alone, this many seconds apart. limit: after this many bytes,
     `on_limit` is called once.
     """
 

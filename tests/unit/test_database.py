@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from common import database, deadline, environment, sockets
 from common.database import Database, DatabaseUnavailable, OutcomeUnknown, RolledBack
-from tests.support.fakes import FakeClock, FakeServer, failing
+from tests.support.fakes import FakeClock, FakeSecrets, FakeServer, failing
 
 LOST = pymysql.OperationalError(2013, "Lost connection to database.test")
 DEADLOCK = pymysql.OperationalError(1213, "Deadlock found")
@@ -19,11 +19,16 @@ DENIED = pymysql.OperationalError(1045, "Access denied for user 'shop_sales'")
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+def secrets() -> FakeSecrets:
+    return FakeSecrets({"a-secret": {"username": "u", "password": "p"}})
+
+
+@pytest.fixture
+def server(secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
     server = FakeServer()
     monkeypatch.setattr(database, "connect", server.connect)
     monkeypatch.setattr(database, "Connection", lambda connection: connection)
-    monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "p"})
+    monkeypatch.setattr(database, "secret", secrets.secret)
     return server
 
 
@@ -181,29 +186,22 @@ def test_connection_is_dropped_after_any_error(
 
 
 def test_secret_is_read_once(
-    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    functions_database: Database, server: FakeServer, secrets: FakeSecrets
 ) -> None:
-    read: list[str] = []
-
-    def secret(arn: str) -> dict[str, str]:
-        read.append(arn)
-        return {"username": "u", "password": "p"}
-
-    monkeypatch.setattr(database, "secret", secret)
     functions_database.run(returns(1))
     server.connections[0].stale = True
     functions_database.run(returns(2))
-    assert read == ["a-secret"]
+    assert secrets.read == [("a-secret", deadline.SECRET)]
     assert server.logins == [("u", "p", "shop")] * 2
 
 
 def test_secret_is_read_again_after_a_denied_login(
-    functions_database: Database, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    functions_database: Database, server: FakeServer, secrets: FakeSecrets
 ) -> None:
     server.errors = [DENIED]
     with pytest.raises(DatabaseUnavailable, match=r"^OperationalError 1045$"):
         functions_database.run(returns(1))
-    monkeypatch.setattr(database, "secret", lambda arn: {"username": "u", "password": "new"})
+    secrets.logins = {"a-secret": {"username": "u", "password": "new"}}
     assert functions_database.run(returns(1)) == 1
     assert server.logins == [("u", "p", "shop"), ("u", "new", "shop")]
 

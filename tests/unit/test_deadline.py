@@ -13,10 +13,12 @@ CONTRACT = 5
 
 
 def test_parts_of_a_request_fit_into_the_contracts_time() -> None:
+    assert deadline.RESERVE > 0
     assert deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT + deadline.RESERVE < CONTRACT
 
 
 def test_publication_ends_before_the_request() -> None:
+    assert deadline.PUBLISH.connect + deadline.PUBLISH.read <= deadline.PUBLISH_WITHIN
     assert deadline.PUBLISH_START + deadline.PUBLISH_WITHIN + deadline.RESERVE < CONTRACT
 
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, ParamValidationError
 
 from common import database, failures, messages
 from settings import PROJECT
-from tests.support.fakes import FailingStore, failing
+from tests.support.fakes import FakeSecrets, failing, failing_store
 
 CANARY = "홍길동-canary"
 QUOTING: dict[str, Exception] = {
@@ -51,7 +51,7 @@ def failing_relay(
     relay = load(
         "relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="9"
     )
-    patch.setattr(relay, "store", FailingStore(error))
+    patch.setattr(relay, "store", failing_store(error))
     return relay
 
 
@@ -68,7 +68,8 @@ def failing_migration(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
     migrate = load("migrate", DATABASE_SECRET_ARN="master")
-    patch.setattr(migrate, "secret", lambda arn, times: {"username": "admin", "password": "p"})
+    secrets = FakeSecrets({"master": {"username": "admin", "password": "p"}})
+    patch.setattr(migrate, "secret", secrets.secret)
     patch.setattr(migrate, "connect", failing(error))
     return migrate
 

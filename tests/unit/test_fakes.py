@@ -18,6 +18,7 @@ ORIGINALS: dict[type, type | ModuleType] = {
     fakes.FakeTopic: messages,
     fakes.FakeConnection: Connection,
     fakes.FakeDatabase: Database,
+    fakes.FakeSecrets: database,
     fakes.FakeServer: database,
 }
 NOT_COMPARED = {fakes.FakeClock, fakes.FakeFactory}
@@ -38,7 +39,11 @@ def public_methods(fake: type) -> Iterator[str]:
 
 
 def test_every_fake_is_compared() -> None:
-    defined = {value for name, value in vars(fakes).items() if name.startswith("Fake")}
+    defined = {
+        value
+        for value in vars(fakes).values()
+        if inspect.isclass(value) and value.__module__ == fakes.__name__
+    }
     assert defined == {*ORIGINALS, *NOT_COMPARED}, "add the new fake to ORIGINALS"
 
 
@@ -53,3 +58,13 @@ def test_fake_has_the_signatures_of_its_original(fake: type) -> None:
         assert str(signature(vars(fake)[name])) == str(signature(theirs)), (
             f"{fake.__name__}.{name}: its signature differs from the original's"
         )
+
+
+def test_failing_store_has_the_signatures_of_the_store() -> None:
+    store = fakes.failing_store(KeyError("failed"))
+    with pytest.raises(KeyError, match="failed"):
+        store.mark_stuck(max_publications=1, limit=1)
+    with pytest.raises(TypeError, match="limit"):
+        store.mark_stuck(max_publications=1)
+    with pytest.raises(AttributeError):
+        store.missing()

@@ -52,7 +52,7 @@ Load = Callable[..., ModuleType]
 CONTEXT = SimpleNamespace(get_remaining_time_in_millis=lambda: 55_000)
 
 
-def test_sale_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
+def test_checkout_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines) -> None:
     sales = load("sales")
     monkeypatch.setattr(sales, "store", FakeSalesStore(outcome="sold", stock=7))
     sales.handler(checkout_of(5), None)

@@ -4,18 +4,16 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import boto3
 import pytest
 
-from common import database, deadline, failures
+from common import deadline, failures
 from migrate import checksums, users
 from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
-from tests.support.fakes import FakeServer
+from tests.support.fakes import FakeSecrets, FakeServer
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -48,12 +46,34 @@ def test_migration_files_have_not_changed(migrate: ModuleType) -> None:
 
 
 def test_migration_files_are_numbered_without_gaps(migrate: ModuleType) -> None:
-    names = sorted({path.name for path in migrate.MIGRATIONS.iterdir()} - {checksums.FILE})
-    for number, name in enumerate(names, start=1):
-        assert re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", name), (
-            f"{name} must be called {number:04}_<what_it_does>.sql: every file in"
-            " lambdas/migrate/migrations has the next number, and none is left out or used twice"
-        )
+    problems = misnumbered(migrate.MIGRATIONS)
+    assert not problems, "\n".join(problems)
+
+
+def misnumbered(directory: Path) -> list[str]:
+    """Return a sentence for each file that has not the next number.
+
+    A released file can't be renamed. Of two files with a number, the new one is therefore named.
+    """
+    new = {path.name for path in checksums.new(directory)}
+    names = {path.name for path in directory.iterdir()} - {checksums.FILE}
+    in_order = sorted(names, key=lambda name: (name.partition("_")[0], name in new, name))
+    return [
+        f"{name} must be called {number:04}_<what_it_does>.sql: every file in"
+        " lambdas/migrate/migrations has the next number, and none is left out or used twice"
+        for number, name in enumerate(in_order, start=1)
+        if not re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", name)
+    ]
+
+
+@pytest.mark.parametrize("ahead", [0, 2], ids=["released", "leaves one out"])
+def test_new_file_with_another_than_the_next_number_is_named(folder: Path, ahead: int) -> None:
+    last = len(list(folder.glob("*.sql")))
+    (folder / f"{last + ahead:04}_a.sql").write_text("CREATE TABLE apple (id INT)")
+    (problem,) = misnumbered(folder)
+    assert problem.startswith(
+        f"{last + ahead:04}_a.sql must be called {last + 1:04}_<what_it_does>.sql"
+    )
 
 
 def test_changed_file_is_named(folder: Path) -> None:
@@ -89,6 +109,18 @@ def test_repeated_line_of_checksums_is_named(folder: Path) -> None:
     sums.write_text("".join([first.replace(first[:64], 64 * "0"), first, *rest]))
     assert checksums.problems(folder) == [
         "SHA256SUMS has more than one line for 0001_factory.sql: restore it."
+    ]
+
+
+@pytest.mark.parametrize("line", ["", "0014_bagel.sql", f"{64 * '0'} 0014_bagel.sql"])
+def test_malformed_line_of_checksums_is_named(folder: Path, line: str) -> None:
+    sums = folder / checksums.FILE
+    number = len(sums.read_text().splitlines()) + 1
+    with sums.open("a") as file:
+        file.write(f"{line}\n")
+    assert checksums.problems(folder) == [
+        f"Line {number} of SHA256SUMS is not a checksum, two spaces and a file name: restore it,"
+        " or delete it if it is blank."
     ]
 
 
@@ -180,13 +212,44 @@ def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str
 def test_each_granted_column_is_in_a_migration(
     function: str, grant: str, migrate: ModuleType
 ) -> None:
-    sql = "".join(path.read_text() for path in migrate.MIGRATIONS.glob("*.sql"))
-    if columns := re.match(r"SELECT \((.+)\) ON", grant):
-        for column in columns[1].split(", "):
-            assert re.search(rf"\b{column}\b", sql), (
-                f"lambdas/migrate/migrations/ does not create the column {column}, "
+    if granted := re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant):
+        columns, table = granted.groups()
+        for column in columns.split(", "):
+            assert creates_column(migrate.MIGRATIONS, table, column), (
+                f"lambdas/migrate/migrations/ does not create the column {column} of {table}, "
                 f"which {function} may read"
             )
+
+
+def creates_column(directory: Path, table: str, column: str) -> bool:
+    """Return whether a CREATE TABLE or an ALTER TABLE of this table defines the column."""
+    statement = re.compile(
+        rf"^(?:CREATE TABLE(?: IF NOT EXISTS)?|ALTER TABLE) {table}\b", re.MULTILINE
+    )
+    definition = re.compile(
+        rf"(?:^ +|ADD COLUMN (?:IF NOT EXISTS )?){column} +[A-Z]+", re.MULTILINE
+    )
+    files = [path.read_text() for path in directory.glob("*.sql")]
+    return any(definition.search(sql) for sql in files if statement.search(sql))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "expected"),
+    [
+        ("stock_entry", "kind", True),
+        ("product", "kind", False),
+        ("product", "slots", True),
+        ("product_slot", "slots", False),
+        ("purchase", "unit_price", True),
+        ("product", "unit_price", False),
+        ("product", "customers", False),
+    ],
+)
+def test_column_is_created_for_its_own_table(
+    migrate: ModuleType, table: str, column: str, expected: bool
+) -> None:
+    """The word also occurs in other tables' statements, in constraints and in comments."""
+    assert creates_column(migrate.MIGRATIONS, table, column) is expected
 
 
 def test_new_file_with_an_applied_number_conflicts(migrate: ModuleType) -> None:
@@ -294,20 +357,25 @@ class Connected(Exception):
 
 
 @pytest.fixture
-def secrets(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Create the secrets of the master user and of the functions' users."""
-    client = boto3.client("secretsmanager")
-
-    def create(user: str, password: str) -> str:
-        content = json.dumps({"username": user, "password": password})
-        return str(client.create_secret(Name=user, SecretString=content)["ARN"])
-
-    monkeypatch.setenv("DATABASE_SECRET_ARN", create("admin", "master-password"))
-    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(create(*login) for login in PASSWORDS.items()))
+def secrets(migrate: ModuleType, monkeypatch: pytest.MonkeyPatch) -> FakeSecrets:
+    """Return the secrets of the master user and of the functions' users."""
+    logins = {"admin": "master-password"} | PASSWORDS
+    secrets = FakeSecrets(
+        {
+            f"arn:{user}": {"username": user, "password": password}
+            for user, password in logins.items()
+        }
+    )
+    monkeypatch.setattr(migrate, "secret", secrets.secret)
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:admin")
+    monkeypatch.setenv("USER_SECRET_ARNS", ",".join(f"arn:{user}" for user in PASSWORDS))
+    return secrets
 
 
 @pytest.fixture
-def server(migrate: ModuleType, secrets: None, monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+def server(
+    migrate: ModuleType, secrets: FakeSecrets, monkeypatch: pytest.MonkeyPatch
+) -> FakeServer:
     server = FakeServer(errors=[Connected()])
     monkeypatch.setattr(migrate, "connect", server.connect)
     return server
@@ -327,35 +395,25 @@ def test_migration_logs_in_as_the_master_without_a_schema(
 
 
 def test_secrets_are_read_with_the_timeouts_of_a_migration(
-    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType, server: FakeServer, secrets: FakeSecrets
 ) -> None:
     """A failed read fails the deployment, and the network interface of the function is new."""
-    read: list[deadline.ClientTimeouts] = []
-
-    def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
-        read.append(times)
-        return database.secret(arn)
-
-    monkeypatch.setattr(migrate, "secret", secret)
     run(migrate)
     patient = deadline.ClientTimeouts(connect=10, read=10, attempts=5)
-    assert read == [patient] * (1 + len(PASSWORDS))
+    assert secrets.read == [(f"arn:{user}", patient) for user in ("admin", *PASSWORDS)]
 
 
 def test_deadline_includes_the_time_to_read_the_secrets(
-    migrate: ModuleType, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+    migrate: ModuleType,
+    server: FakeServer,
+    secrets: FakeSecrets,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The migration ends before the function times out, so that its error is reported."""
-    began = clock = time.monotonic()
-
-    def secret(arn: str, times: deadline.ClientTimeouts) -> dict[str, str]:
-        nonlocal clock
-        clock += times.attempts * (times.connect + times.read)
-        return database.secret(arn)
-
-    monkeypatch.setattr(migrate.time, "monotonic", lambda: clock)
-    monkeypatch.setattr(migrate, "secret", secret)
+    began = secrets.clock.now
+    monkeypatch.setattr(migrate, "time", secrets.clock)
     run(migrate)
+    assert secrets.clock.now > began
     assert server.deadlines == [began + 13 * 60]
 
 
