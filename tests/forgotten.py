@@ -438,23 +438,12 @@ SETTING = Kind(
 
 
 """,
-                before="@dataclass(frozen=True, kw_only=True)\nclass CheckoutRequest",
+                before="class CheckoutRequest(NamedTuple):",
             ),
             test=f"{SERVICE}::test_declared_variables_are_read[sales]",
             says="lambdas/sales does not read ['refund_days']",
         ),
-        Step(
-            line=6,
-            name="its value in the tests",
-            edit=insert(
-                "tests/support/variables.py",
-                '    "REFUND_DAYS": "14",\n',
-                before='    "FACTORY_URL": "http://factory.test',
-            ),
-            test=f"{SERVICE}::test_functions_handle_each_of_their_routes[dev]",
-            says="missing environment variables: REFUND_DAYS",
-        ),
-        snapshots(7),
+        snapshots(6),
     ),
 )
 
