@@ -1,6 +1,7 @@
 """The documents agree with the code, the settings and the templates."""
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -289,6 +290,13 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
     except catalogue.CatalogueInvalid as error:
         pytest.fail(f"the entry in README.md: {error}")
     assert [product.slug for product in declared.products] == ["donut", "bagel"]
+
+
+def test_readme_has_every_field_of_a_product() -> None:
+    """tests/e2e/test_readme.py compares the values."""
+    product = json.loads(re.findall(r"^{.*}$", README, re.MULTILINE)[0])
+    for name in SCHEMAS["Product"]["properties"]:
+        assert name in product, f"README.md: add {name} to the JSON of the product at its beginning"
 
 
 def test_deployment_has_the_limits_of_dev() -> None:

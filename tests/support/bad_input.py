@@ -572,8 +572,12 @@ def check_response(input: Input, response: Response) -> None:
         assert response.status == 404, "no operation has this method and path"
         assert body == {"error": "Not Found"}
     else:
-        documented = RESPONSES.get((*input.operation, response.status))
-        assert documented, f"{response.status} is not a documented response"
+        path, method = input.operation
+        documented = RESPONSES.get((path, method, response.status))
+        assert documented, (
+            f"{response.status} is not a documented response of {method.upper()} {path}:"
+            " add it to docs/openapi.yaml"
+        )
         assert response.status < 500, f"the input caused {response.status}"
         documented.validate(body)
     if input.operation == ("/product/{slug}", "post"):
