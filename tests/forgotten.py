@@ -239,12 +239,19 @@ def handler(event: object, context: object) -> None:
             edit=all_of(
                 insert(
                     "lambdas/migrate/database_users.json",
-                    '  "refund": {\n    "user": "shop_refund",\n    "grants": []\n  },\n',
+                    """  "refund": {
+    "user": "shop_refund",
+    "grants": [
+      "SELECT (requested_at, status) ON production_order"
+    ]
+  },
+""",
                     before='  "relay": {',
                 ),
                 insert(
                     "tests/support/grants.py",
-                    '    "shop_refund": [],\n',
+                    """    "shop_refund": ["SELECT (requested_at, status) ON production_order"],
+""",
                     before='    "shop_relay": [',
                 ),
             ),
@@ -709,7 +716,7 @@ ROUTE = Kind(
             name="bad input",
             edit=insert(
                 "tests/support/bad_input.py",
-                '    ("/refund", "post"): (24, BOTH),\n',
+                '    ("/refund", "post"): (24, (GenerationMode.POSITIVE,)),\n',
                 before='    ("/order/{order_id}", "get"): (24',
             ),
             test="tests/infrastructure/test_openapi.py"

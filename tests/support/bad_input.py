@@ -349,7 +349,13 @@ def generated(operation: Operation, mode: GenerationMode, *, seed: int, count: i
     def collect(case: Case[Any]) -> None:
         inputs.append(from_case(case))
 
-    collect()
+    try:
+        collect()
+    except hypothesis.errors.Unsatisfiable as error:
+        raise AssertionError(
+            f"schemathesis finds no {mode.value} input for {method.upper()} {path}: take the mode"
+            " out of GENERATED in tests/support/bad_input.py"
+        ) from error
     return inputs
 
 
