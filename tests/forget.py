@@ -30,7 +30,7 @@ from tests.forgotten import KINDS, Kind, Mistake, Step
 
 AT_ONCE = 2
 """Copies that are tested at the same time."""
-SECONDS = 900
+SECONDS = 1800
 """Time limit of one run of pytest."""
 NEIGHBOURS = (
     "tests/unit",
