@@ -206,8 +206,18 @@ class Settings:
             raise ValueError(f"environment {self.name}: {'; '.join(problems)}")
 
     def variables(self, *names: str) -> dict[str, str]:
-        """Return these settings as variables of a function, under their own names in upper case."""
-        return {name.upper(): str(getattr(self, name)) for name in names}
+        """Return these settings as variables of a function, under their own names in upper case.
+
+        Raises ValueError if one of them is None, which would reach the function as a text.
+        """
+        values = {name: getattr(self, name) for name in names}
+        for name, value in values.items():
+            if value is None:
+                raise ValueError(
+                    f"environment {self.name}: {name} is None, which no variable can hold: give it"
+                    " another value in settings.py, or leave it out in stacks/service_stack.py"
+                )
+        return {name.upper(): str(value) for name, value in values.items()}
 
     def stack_name(self, part: str) -> str:
         """Return the name of a stack. part: data, messaging, service, monitoring or github."""

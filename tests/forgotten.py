@@ -239,12 +239,19 @@ def handler(event: object, context: object) -> None:
             edit=all_of(
                 insert(
                     "lambdas/migrate/database_users.json",
-                    '  "refund": {\n    "user": "shop_refund",\n    "grants": []\n  },\n',
+                    """  "refund": {
+    "user": "shop_refund",
+    "grants": [
+      "SELECT (requested_at, status) ON production_order"
+    ]
+  },
+""",
                     before='  "relay": {',
                 ),
                 insert(
                     "tests/support/grants.py",
-                    '    "shop_refund": [],\n',
+                    """    "shop_refund": ["SELECT (requested_at, status) ON production_order"],
+""",
                     before='    "shop_relay": [',
                 ),
             ),
@@ -438,23 +445,12 @@ SETTING = Kind(
 
 
 """,
-                before="@dataclass(frozen=True, kw_only=True)\nclass CheckoutRequest",
+                before="class CheckoutRequest(NamedTuple):",
             ),
             test=f"{SERVICE}::test_declared_variables_are_read[sales]",
             says="lambdas/sales does not read ['refund_days']",
         ),
-        Step(
-            line=6,
-            name="its value in the tests",
-            edit=insert(
-                "tests/support/variables.py",
-                '    "REFUND_DAYS": "14",\n',
-                before='    "FACTORY_URL": "http://factory.test',
-            ),
-            test=f"{SERVICE}::test_functions_handle_each_of_their_routes[dev]",
-            says="missing environment variables: REFUND_DAYS",
-        ),
-        snapshots(7),
+        snapshots(6),
     ),
 )
 
@@ -650,6 +646,12 @@ END
     ),
 )
 
+REFUND_OPERATION = """  /refund:
+    post:
+      operationId: refund
+      summary: Take a purchase back
+      responses:
+"""
 ROUTE = Kind(
     name="route",
     heading="A route",
@@ -668,10 +670,22 @@ ROUTE = Kind(
         Step(
             line=2,
             name="the handler",
-            edit=insert(
-                "lambdas/sales/handler.py",
-                '    "POST /refund": checkout,\n',
-                before='    "GET /order/{order_id}": ',
+            edit=all_of(
+                insert(
+                    "lambdas/sales/handler.py",
+                    '''def refund(event: http_api.Event) -> http_api.Response:
+    """Return 400: nothing can be taken back yet."""
+    return http_api.response(400, {"message": NO_SUCH_PRODUCT})
+
+
+''',
+                    before="ROUTES = {\n",
+                ),
+                insert(
+                    "lambdas/sales/handler.py",
+                    '    "POST /refund": refund,\n',
+                    before='    "GET /order/{order_id}": ',
+                ),
             ),
             test=f"{SERVICE}::test_functions_handle_each_of_their_routes[dev]",
             says="ROUTES in lambdas/sales/handler.py and the routes in stacks/service_stack.py",
@@ -681,12 +695,8 @@ ROUTE = Kind(
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
-                """  /refund:
-    post:
-      operationId: refund
-      summary: Take a purchase back
-      responses:
-        "200": { $ref: "#/components/responses/BadRequest" }
+                REFUND_OPERATION
+                + """        "400": { $ref: "#/components/responses/BadRequest" }
         "503": { $ref: "#/components/responses/DatabaseUnavailable" }
 """,
                 before="  /order/{order_id}:\n",
@@ -706,7 +716,7 @@ ROUTE = Kind(
             name="bad input",
             edit=insert(
                 "tests/support/bad_input.py",
-                '    ("/refund", "post"): (24, BOTH),\n',
+                '    ("/refund", "post"): (24, (GenerationMode.POSITIVE,)),\n',
                 before='    ("/order/{order_id}", "get"): (24',
             ),
             test="tests/infrastructure/test_openapi.py"
@@ -723,6 +733,20 @@ ROUTE = Kind(
             says="ROUTES of this test",
         ),
         snapshots(6),
+    ),
+    mistakes=(
+        Mistake(
+            line=3,
+            name="a status that it returns is not documented",
+            edit=replace(
+                "docs/openapi.yaml",
+                REFUND_OPERATION + '        "400": { $ref: "#/components/responses/BadRequest" }\n',
+                REFUND_OPERATION,
+            ),
+            test="tests/integration/test_bad_input.py"
+            "::test_bad_input_changes_nothing_and_reveals_nothing[one row]",
+            says="400 is not a documented response of POST /refund: add it to docs/openapi.yaml",
+        ),
     ),
 )
 
@@ -798,11 +822,18 @@ ATTRIBUTE = Kind(
         ),
         Step(
             line=4,
-            name="the value in the README",
+            name="the product's entry in the README",
             edit=insert("README.md", 'colour = "brown"\n', before="price = 2500"),
             test="tests/infrastructure/test_documents.py"
             "::test_product_of_the_readme_can_be_added_to_the_catalogue",
             says="the entry in README.md: catalogue.toml: product 2 has no colour",
+        ),
+        Step(
+            line=4,
+            name="the product's response in the README",
+            edit=insert("README.md", '"colour": "brown", ', before='"price": 19900'),
+            test="tests/infrastructure/test_documents.py::test_readme_has_every_field_of_a_product",
+            says="README.md: add colour to the JSON of the product",
         ),
         Step(
             line=5,

@@ -17,7 +17,7 @@ from bench.measure import Effort, quartiles
 from common import messages
 from tests.support.orders import ORDER
 from tests.support.serving import QuietHandler, serving
-from tests.support.variables import SIMULATION, VARIABLES
+from tests.support.variables import LOGIN, VARIABLES
 
 BATCH = 10
 FACTORY_SECONDS = 1.0
@@ -50,7 +50,7 @@ def run(effort: Effort) -> Findings:
     """Measure whole batches, each of which places all of its orders."""
     batches = max(2, min(AT_MOST, int(effort.seconds / FACTORY_SECONDS)))
     with factory() as url:
-        variables = VARIABLES | SIMULATION | {"FACTORY_URL": url, "FACTORY_DEADLINE": "13"}
+        variables = LOGIN | VARIABLES | {"FACTORY_URL": url, "FACTORY_DEADLINE": "13"}
         with mock.patch.dict(os.environ, variables):
             consumer = importlib.reload(importlib.import_module("consumer.handler"))
         seconds = quartiles([place(consumer.handler) for _ in range(batches)])

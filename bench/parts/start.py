@@ -12,7 +12,7 @@ from bench.figures import Figure, Findings
 from bench.measure import Effort, each, interleave, ratio
 from settings import PROJECT
 from tests.support.database_shop import DatabaseShop
-from tests.support.variables import SIMULATION, VARIABLES
+from tests.support.variables import LOGIN, VARIABLES
 
 
 def run(effort: Effort) -> Findings:
@@ -42,8 +42,8 @@ def start(shop: DatabaseShop, side: str) -> float:
     """Start the process and return the seconds until it has ended."""
     login = server.login(shop)
     variables = (
-        VARIABLES
-        | SIMULATION
+        LOGIN
+        | VARIABLES
         | {
             "DATABASE_HOST": login["host"],
             "DATABASE_PORT": str(login["port"]),

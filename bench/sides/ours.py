@@ -16,14 +16,14 @@ from typing import Any
 from bench import events
 from bench.sides import database
 from common import iam_login, messages
-from tests.support.variables import SIMULATION, VARIABLES
+from tests.support.variables import LOGIN, VARIABLES
 
 LAMBDAS = Path(__file__).parent.parent.parent / "lambdas"
 CLAIMED = 20
 """Orders in one claim of the relay."""
 copies = itertools.count()
 
-os.environ.update(VARIABLES | SIMULATION)
+os.environ.update(LOGIN | VARIABLES)
 os.environ.update(
     DATABASE_HOST=database.LOGIN["host"],
     DATABASE_PORT=str(database.LOGIN["port"]),

@@ -1,4 +1,4 @@
-"""Handle GET /product/{slug}, POST /checkout and GET /order/{order_id}. Other routes return 404."""
+"""Handle the requests of customers. ROUTES lists their routes; any other returns 404."""
 
 import hashlib
 import json

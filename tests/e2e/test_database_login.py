@@ -12,13 +12,12 @@ from common import environment, iam_login
 from common.database import connect
 from local.cloud import Cloud
 from local.database.rds import create_iam_user
-from settings import REGION
+from settings import DATABASE_USERS, REGION
 from tests.support.books import NAME
 from tests.support.deployed_shop import SETTINGS, DeployedShop
 from tests.support.grants import GRANTS, readable
 
 HOST = "127.0.0.1"
-USERS = {"sales": "shop_sales", "restock": "shop_restock", "relay": "shop_relay"}
 STRANGER = "stranger"
 """A user that no role may log in as."""
 
@@ -45,7 +44,7 @@ def token(
     cloud: Cloud,
     *,
     function: str = "sales",
-    user: str = USERS["sales"],
+    user: str = DATABASE_USERS["sales"],
     host: str = HOST,
     port: int | None = None,
     age: int = 0,
@@ -71,7 +70,7 @@ def token(
     )
 
 
-def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
+def log_in(cloud: Cloud, password: str, *, user: str = DATABASE_USERS["sales"]) -> None:
     """Log in as the functions do. Raises OperationalError."""
     database = environment.Database(
         database_host=HOST,
@@ -83,7 +82,7 @@ def log_in(cloud: Cloud, password: str, *, user: str = USERS["sales"]) -> None:
 
 
 def assert_rejected(
-    cloud: Cloud, password: str, *, because: str, user: str = USERS["sales"]
+    cloud: Cloud, password: str, *, because: str, user: str = DATABASE_USERS["sales"]
 ) -> None:
     """Expect the login to fail, and the emulator's log to give the reason."""
     log = cloud.emulator.log
@@ -99,35 +98,40 @@ def test_users_of_the_functions_have_no_password(cloud: Cloud, shop: DeployedSho
         "SELECT user, plugin, ssl_type FROM mysql.user"
         " WHERE user NOT IN ('root', 'admin', 'mariadb.sys')"
     )
-    assert sorted(logins) == sorted((user, "pam", "ANY") for user in USERS.values())
+    assert sorted(logins) == sorted((user, "pam", "ANY") for user in DATABASE_USERS.values())
 
 
 def test_users_have_exactly_their_grants(shop: DeployedShop) -> None:
     """tests/integration compares the same table with users that log in with passwords."""
     grants = {
         user: [line for (line,) in shop.sql("SHOW GRANTS FOR %s", (user,))]
-        for user in USERS.values()
+        for user in DATABASE_USERS.values()
     }
     assert {user: readable(lines) for user, lines in grants.items()} == GRANTS
 
 
-@pytest.mark.parametrize("function", USERS)
+@pytest.mark.parametrize("function", DATABASE_USERS)
 @pytest.mark.parametrize("age", [0, iam_login.VALID_SECONDS - 30])
 def test_token_of_a_function_is_accepted_for_15_minutes(
     cloud: Cloud, function: str, age: int
 ) -> None:
-    user = USERS[function]
+    user = DATABASE_USERS[function]
     log_in(cloud, token(cloud, function=function, user=user, age=age), user=user)
 
 
 @pytest.mark.parametrize(
     ("function", "other"),
-    [(function, other) for function in USERS for other in USERS if function != other],
+    [
+        (function, other)
+        for function in DATABASE_USERS
+        for other in DATABASE_USERS
+        if function != other
+    ],
 )
 def test_role_cannot_log_in_as_the_user_of_another_function(
     cloud: Cloud, function: str, other: str
 ) -> None:
-    user = USERS[other]
+    user = DATABASE_USERS[other]
     assert_rejected(
         cloud, token(cloud, function=function, user=user), user=user, because="may not connect"
     )
@@ -153,7 +157,7 @@ def test_token_for_another_target_is_rejected(cloud: Cloud, target: dict[str, An
 
 
 @pytest.mark.parametrize("function", ["consumer", "migrate"])
-@pytest.mark.parametrize("user", USERS.values())
+@pytest.mark.parametrize("user", DATABASE_USERS.values())
 def test_role_without_the_permission_is_rejected(cloud: Cloud, function: str, user: str) -> None:
     assert_rejected(
         cloud, token(cloud, function=function, user=user), user=user, because="may not connect"

@@ -7,6 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from migrate import catalogue
+from tests.support.books import as_returned
 from tests.support.concurrency import at_once
 from tests.support.deployed_shop import CONTENT_TYPE, PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
@@ -21,17 +23,10 @@ def callback_token(shop: DeployedShop, order_id: str) -> str:
 
 def test_product_is_returned_with_its_stock(shop: DeployedShop) -> None:
     response = shop.request("GET", "/product/donut")
-    ((product_id,),) = shop.sql("SELECT product_id FROM product")
+    (donut,) = [each for each in catalogue.load().products if each.slug == "donut"]
     assert response.status_code == 200
     assert response.headers["content-type"] == CONTENT_TYPE
-    assert response.json() == {
-        "product_id": product_id,
-        "sku": "CP-502101",
-        "name": "부산도너츠",
-        "price": 19900,
-        "stock": 10,
-        "factory_id": "FF-500293",
-    }
+    assert response.json() == as_returned(donut, stock=10)
 
 
 @pytest.mark.parametrize("quantity", [3, "3"])

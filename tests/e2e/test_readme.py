@@ -38,7 +38,8 @@ def response(command: str, *, root: Path, shop: DeployedShop) -> dict[str, objec
 def test_curl_commands_return_what_the_readme_says(shop: DeployedShop, root: Path) -> None:
     look, buy, order_more = [command for command in commands(README) if command.startswith("curl ")]
     product, bought, ordered = map(json.loads, re.findall(r"^{.*}$", README, re.MULTILINE))
-    assert response(look, root=root, shop=shop) == product
+    returned = response(look, root=root, shop=shop)
+    assert returned == product, f"README.md: {look} returns {returned}"
     assert response(buy, root=root, shop=shop) == bought
     order = response(order_more, root=root, shop=shop)
     order_id = str(order["order_id"])

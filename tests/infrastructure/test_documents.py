@@ -1,6 +1,7 @@
 """The documents agree with the code, the settings and the templates."""
 
 import ast
+import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -301,6 +302,13 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
     assert [product.slug for product in declared.products] == ["donut", "bagel"]
 
 
+def test_readme_has_every_field_of_a_product() -> None:
+    """tests/e2e/test_readme.py compares the values."""
+    product = json.loads(re.findall(r"^{.*}$", README, re.MULTILINE)[0])
+    for name in SCHEMAS["Product"]["properties"]:
+        assert name in product, f"README.md: add {name} to the JSON of the product at its beginning"
+
+
 def test_deployment_has_the_limits_of_dev() -> None:
     dev = ENVIRONMENTS["dev"]
     assert isinstance(dev.database, ManagedDatabase)
@@ -309,14 +317,13 @@ def test_deployment_has_the_limits_of_dev() -> None:
     assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(DEPLOYMENT)
 
 
-def test_deployment_has_the_concurrency_of_staging_and_prod() -> None:
-    """AWS keeps a part of an account's concurrency from being reserved."""
-    staging, prod = (
-        sum(ENVIRONMENTS[name].reserved_concurrency.values()) for name in ("staging", "prod")
-    )
-    assert staging == prod
-    assert f"{UNRESERVED + prod} concurrent Lambda executions each" in words(DEPLOYMENT)
-    assert f"({UNRESERVED + staging + prod} if they share an account)" in words(DEPLOYMENT)
+def test_deployment_has_the_concurrency_of_prod() -> None:
+    reserved = sum(ENVIRONMENTS["prod"].reserved_concurrency.values())
+    for sentence in (
+        f"AWS keeps {UNRESERVED} concurrent Lambda executions of an account from being reserved",
+        f"An account therefore needs {UNRESERVED + reserved} for `prod`",
+    ):
+        assert sentence in words(DEPLOYMENT), f"docs/deployment.md must say: {sentence}"
 
 
 def test_readme_names_the_python_of_the_functions() -> None:

@@ -28,7 +28,7 @@ from settings import (
 )
 from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
-from tests.support.variables import VARIABLES
+from tests.support.variables import LOGIN, set_variables
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
 ROUTES = {
@@ -199,6 +199,7 @@ def test_variable_named_after_a_setting_has_its_value(assembly: Assembly) -> Non
     settings = {field.name.upper(): field.name for field in fields(Settings)}
     for function in assembly.functions():
         for name, value in assembly.variables(function).items():
+            assert value != "None", f"{function}: {name} is the text of a missing value"
             setting = settings.get(name)
             if setting and getattr(assembly.settings, setting) is not None:
                 expected = str(getattr(assembly.settings, setting))
@@ -392,8 +393,7 @@ def assert_handles_its_routes(
 
     A handler with one route needs no ROUTES. $default is what ROUTES lacks, and the handler's 404.
     """
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, **LOGIN)
     led = {route for route, leads_to in routes(assembly).items() if leads_to == function}
     table = getattr(importlib.import_module(f"{function}.handler"), "ROUTES", None)
     assert table is not None or len(led) == 1, (

@@ -31,14 +31,7 @@ from tests.support.bad_input import (
 )
 from tests.support.database_shop import DatabaseShop
 from tests.support.fakes import FakeTopic
-
-VARIABLES = {
-    "DATABASE_SECRET_ARN": "sales",
-    "STOCK_EMPTY_TOPIC_ARN": "topic",
-    "MAX_QUANTITY": str(MAX_QUANTITY),
-    "PUBLISH_WITHIN": "30",
-    "OVERDUE_AFTER": "900",
-}
+from tests.support.variables import set_variables
 
 
 def event(input: Input) -> dict[str, Any]:
@@ -91,8 +84,7 @@ def functions(
     shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Functions:
     """Return the functions. The topic takes everything, and callback tokens contain the canary."""
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, DATABASE_SECRET_ARN="sales", MAX_QUANTITY=str(MAX_QUANTITY))
     functions = Functions()
     restock = Store(replace(shop.database, database_secret_arn="restock"))
     monkeypatch.setattr(functions.restock, "store", restock)

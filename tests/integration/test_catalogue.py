@@ -12,7 +12,7 @@ import pytest
 from common import failures
 from migrate import catalogue, products
 from migrate.catalogue import Catalogue, Factory, Product
-from tests.support.books import LOCK_STOCK
+from tests.support.books import LOCK_STOCK, as_returned
 from tests.support.database_shop import (
     DatabaseShop,
     Functions,
@@ -105,14 +105,7 @@ def test_new_product_has_its_opening_stock(
     shop: DatabaseShop, store: Functions, declare: Declare, donut: Product, bagel: Product
 ) -> None:
     declare(donut, bagel)
-    assert read(store, bagel) == {
-        "product_id": bagel.product_id,
-        "sku": "BG-1",
-        "name": "베이글",
-        "price": 2500,
-        "stock": 20,
-        "factory_id": bagel.factory_id,
-    }
+    assert read(store, bagel) == as_returned(bagel, stock=20)
     assert entries(shop, bagel) == [("opening", 20, "new in the catalogue", "migrate")]
     assert shop.stocks() == {"donut": 10, "bagel": 20}
     shop.assert_balanced()
@@ -170,14 +163,7 @@ def test_changed_product_is_updated_and_keeps_its_stock(
         donut, sku="CP-2", name="새 도너츠", price=1, factory_id="FF-2", opening_stock=99
     )
     declare(changed, factories=(*FACTORIES, Factory(factory_id="FF-2", name="새 공장")))
-    assert read(store, donut) == {
-        "product_id": donut.product_id,
-        "sku": "CP-2",
-        "name": "새 도너츠",
-        "price": 1,
-        "stock": 7,
-        "factory_id": "FF-2",
-    }
+    assert read(store, donut) == as_returned(changed, stock=7)
     assert slots_of(shop, donut) == before
     assert [amount for _, amount, *_ in entries(shop, donut)] == [10]
 

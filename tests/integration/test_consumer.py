@@ -15,7 +15,7 @@ import trustme
 
 from common import messages
 from tests.support.orders import ORDER
-from tests.support.variables import SIMULATION
+from tests.support.variables import set_variables
 
 WHOLE = {
     "without a body": b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
@@ -99,9 +99,7 @@ def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[OneResponseFactory], l
     """
 
     def consume(factory: OneResponseFactory) -> list[str]:
-        variables = SIMULATION | {"FACTORY_URL": factory.url, "FACTORY_DEADLINE": "5"}
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        set_variables(monkeypatch, FACTORY_URL=factory.url, FACTORY_DEADLINE="5")
         consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
         monkeypatch.setattr(consumer, "postpone", lambda record: None)
         attributes = {

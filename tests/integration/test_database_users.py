@@ -1,12 +1,13 @@
 """The database user of each function may do what the function needs, and nothing else."""
 
+import re
 from collections.abc import Callable
 
 import pymysql
 import pytest
 
 from migrate import users
-from settings import PROJECT
+from settings import DATABASE_USERS, PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.documentation import blocks
@@ -41,23 +42,23 @@ def test_removed_user_is_dropped_with_either_login(
     shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other users stay: the functions', those that a person created, and the same name elsewhere."""
-    created = ["shop_refund", "shop_refund_password", "shop_refund_report"]
+    created = ["shop_former", "shop_former_password", "shop_former_report"]
     for user in created:
         shop.sql(f"CREATE USER {user} IDENTIFIED BY 'a password'")
         shop.sql(f"GRANT EXECUTE ON PROCEDURE shop.restock TO {user}")
-    shop.sql("CREATE USER shop_refund@localhost IDENTIFIED BY 'a password'")
+    shop.sql("CREATE USER shop_former@localhost IDENTIFIED BY 'a password'")
     accounts = "SELECT user, host FROM mysql.user"
     before = set(shop.sql(accounts))
     try:
         shop.migrate()
         assert set(shop.sql(accounts)) == before
-        monkeypatch.setattr(users, "REMOVED", ("shop_refund",))
+        monkeypatch.setattr(users, "REMOVED", ("shop_former",))
         shop.migrate()
-        dropped = {("shop_refund", "%"), ("shop_refund_password", "%")}
+        dropped = {("shop_former", "%"), ("shop_former_password", "%")}
         assert set(shop.sql(accounts)) == before - dropped
         shop.migrate()
     finally:
-        for account in (*created, "shop_refund@localhost"):
+        for account in (*created, "shop_former@localhost"):
             shop.sql(f"DROP USER IF EXISTS {account}")
 
 
@@ -190,13 +191,13 @@ def test_documented_grants_are_enough_on_an_existing_database(
         assert buy(store, 3).stock == 7
         assert arrive(store, order_more(store, 100)).stock == 107
         shop.sql("GRANT ALL ON shop.* TO shop_sales_password")
-        shop.sql("CREATE USER shop_refund")
-        monkeypatch.setattr(users, "REMOVED", ("shop_refund",))
+        shop.sql("CREATE USER shop_former")
+        monkeypatch.setattr(users, "REMOVED", ("shop_former",))
         shop.migrate()
         assert all_grants(shop) == GRANTS
-        assert shop.sql("SELECT 1 FROM mysql.user WHERE user = 'shop_refund'") == []
+        assert shop.sql("SELECT 1 FROM mysql.user WHERE user = 'shop_former'") == []
     finally:
-        shop.sql("DROP USER IF EXISTS shop_refund")
+        shop.sql("DROP USER IF EXISTS shop_former")
         shop.sql("DROP USER shop_migration")
 
 
@@ -234,24 +235,9 @@ FORBIDDEN_TO_ALL = [
     "SELECT * FROM mysql.proc",
     "SET GLOBAL tx_isolation = 'READ-UNCOMMITTED'",
 ]
-FORBIDDEN = {
-    "sales": [],
-    "restock": [
-        "SELECT slug FROM product",
-        "SELECT stock FROM product",
-        "SELECT stock FROM product_slot",
-        "SELECT order_id FROM production_order",
-        "SELECT status FROM production_order",
-    ],
-    "relay": [
-        "SELECT slug FROM product",
-        "SELECT order_id FROM production_order",
-        "SELECT product_id FROM production_order",
-    ],
-}
-"""Function → statements that its user may not execute.
+"""What no function's user may execute.
 
-FORBIDDEN_TO_ALL and calls of other functions' procedures come in addition.
+Each column that it has no grant for, and calls of other procedures, come in addition.
 """
 
 
@@ -270,8 +256,25 @@ def calls(shop: DatabaseShop) -> dict[str, str]:
 def callable_by(function: str) -> set[str]:
     """Return the procedures that the function's user may call."""
     execute = "EXECUTE ON PROCEDURE "
-    grants = GRANTS[f"shop_{function}"]
+    grants = GRANTS[DATABASE_USERS[function]]
     return {grant.removeprefix(execute) for grant in grants if grant.startswith(execute)}
+
+
+def unreadable_by(shop: DatabaseShop, function: str) -> list[str]:
+    """Return a statement per column that the function's user may not read."""
+    readable = {
+        (table, column)
+        for grant in GRANTS[DATABASE_USERS[function]]
+        if (match := re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant))
+        for table in [match[2]]
+        for column in match[1].split(", ")
+    }
+    columns = shop.sql(
+        "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s",
+        (NAME,),
+    )
+    assert readable < set(columns)
+    return [f"SELECT {column} FROM {table}" for table, column in sorted({*columns} - readable)]
 
 
 def error_of(cursor: pymysql.cursors.Cursor, statement: str) -> str:
@@ -283,18 +286,19 @@ def error_of(cursor: pymysql.cursors.Cursor, statement: str) -> str:
     return ""
 
 
-@pytest.mark.parametrize("function", FORBIDDEN)
+@pytest.mark.parametrize("function", DATABASE_USERS)
 def test_user_may_not_do_what_its_function_does_not_need(shop: DatabaseShop, function: str) -> None:
     shop.sql("CREATE PROCEDURE give_away() UPDATE product SET stock = 1000")
     others = [call for name, call in calls(shop).items() if name not in callable_by(function)]
     assert "CALL give_away()" in others
+    forbidden = FORBIDDEN_TO_ALL + unreadable_by(shop, function) + others
     with shop.login(function) as connection, connection.cursor() as cursor:
-        for statement in FORBIDDEN_TO_ALL + FORBIDDEN[function] + others:
+        for statement in forbidden:
             assert "denied" in error_of(cursor, statement), f"{function} may execute {statement}"
 
 
 def test_each_procedure_is_called_by_a_function(shop: DatabaseShop) -> None:
-    granted = set().union(*map(callable_by, FORBIDDEN))
+    granted = set().union(*map(callable_by, DATABASE_USERS))
     for name in calls(shop).keys() - GRANTED_TO_NOBODY:
         assert name in granted, (
             f"no function may call {name}: add a grant to lambdas/migrate/database_users.json"
@@ -304,11 +308,11 @@ def test_each_procedure_is_called_by_a_function(shop: DatabaseShop) -> None:
 
 def test_procedures_that_nobody_may_call_are_not_granted(shop: DatabaseShop) -> None:
     assert calls(shop).keys() >= GRANTED_TO_NOBODY.keys()
-    for function in FORBIDDEN:
+    for function in DATABASE_USERS:
         assert callable_by(function).isdisjoint(GRANTED_TO_NOBODY), function
 
 
-@pytest.mark.parametrize("function", FORBIDDEN)
+@pytest.mark.parametrize("function", DATABASE_USERS)
 def test_user_cannot_log_in_without_tls(shop: DatabaseShop, function: str) -> None:
     with pytest.raises(pymysql.OperationalError, match=r"Access denied|secure"):
         pymysql.connect(

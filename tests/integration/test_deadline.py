@@ -22,7 +22,7 @@ from local.database.mariadb import MariaDb
 from tests.support.database_shop import DatabaseShop, Functions, arrive, buy, order_more
 from tests.support.processes import suspend
 from tests.support.proxy import Proxy, proxy_to
-from tests.support.variables import SIMULATION
+from tests.support.variables import set_variables
 
 CONTRACT = 5
 """Seconds that a request may take."""
@@ -267,13 +267,11 @@ def test_checkout_ends_in_time_when_the_topic_drips(
                 over.wait(0.5)
 
     listener = serve(drip, over)
-    for name, value in SIMULATION.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, DATABASE_SECRET_ARN="sales")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-northeast-2")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", f"http://127.0.0.1:{listener.getsockname()[1]}")
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
     aws.client.cache_clear()
     sales = importlib.reload(importlib.import_module("sales.handler"))
     event = {

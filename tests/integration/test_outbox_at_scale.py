@@ -13,7 +13,7 @@ from common import messages
 from common.store import Claim, Store
 from tests.support.database_shop import DatabaseShop, buy, claim_orders, order_more
 from tests.support.fakes import FakeTopic
-from tests.support.variables import SIMULATION
+from tests.support.variables import set_variables
 
 pytestmark = pytest.mark.usefixtures("undurable")
 
@@ -76,9 +76,7 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> FakeTopic:
 
 @pytest.fixture
 def relay(shop: DatabaseShop, topic: FakeTopic, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "relay")
-    for name, value in SIMULATION.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, DATABASE_SECRET_ARN="relay")
     return importlib.reload(importlib.import_module("relay.handler"))
 
 

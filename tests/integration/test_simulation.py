@@ -27,10 +27,11 @@ from common.store import Store
 from tests.support.books import owner, read_books
 from tests.support.database_shop import DatabaseShop
 from tests.support.fakes import fake_client
-from tests.support.variables import MAX_REMINDERS, OVERDUE_AFTER, SIMULATION
+from tests.support.variables import set_variables
 
 STEPS = 40
 EPOCH = 1_800_000_000
+OVERDUE_AFTER, MAX_REMINDERS = 900, 3
 MODULES = ("sales", "restock", "relay", "consumer")
 
 
@@ -363,11 +364,15 @@ class World:
 @pytest.fixture
 def functions(shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch) -> dict[str, ModuleType]:
     """Return the handler modules by function, with stores whose database fails at random."""
-    monkeypatch.setenv("DATABASE_SECRET_ARN", "sales")
     # Longer than the time that is left, so that no third attempt follows after a pause.
     monkeypatch.setattr(deadline, "RETRY_PAUSE", deadline.SECOND_ATTEMPT * 10)
-    for name, value in SIMULATION.items():
-        monkeypatch.setenv(name, value)
+    set_variables(
+        monkeypatch,
+        DATABASE_SECRET_ARN="sales",
+        OVERDUE_AFTER=str(OVERDUE_AFTER),
+        MAX_REMINDERS=str(MAX_REMINDERS),
+        IDEMPOTENCY_RETENTION=str(10 * 24 * 3600),
+    )
     functions = {
         name: importlib.reload(importlib.import_module(f"{name}.handler")) for name in MODULES
     }

@@ -349,7 +349,13 @@ def generated(operation: Operation, mode: GenerationMode, *, seed: int, count: i
     def collect(case: Case[Any]) -> None:
         inputs.append(from_case(case))
 
-    collect()
+    try:
+        collect()
+    except hypothesis.errors.Unsatisfiable as error:
+        raise AssertionError(
+            f"schemathesis finds no {mode.value} input for {method.upper()} {path}: take the mode"
+            " out of GENERATED in tests/support/bad_input.py"
+        ) from error
     return inputs
 
 
@@ -572,8 +578,12 @@ def check_response(input: Input, response: Response) -> None:
         assert response.status == 404, "no operation has this method and path"
         assert body == {"error": "Not Found"}
     else:
-        documented = RESPONSES.get((*input.operation, response.status))
-        assert documented, f"{response.status} is not a documented response"
+        path, method = input.operation
+        documented = RESPONSES.get((path, method, response.status))
+        assert documented, (
+            f"{response.status} is not a documented response of {method.upper()} {path}:"
+            " add it to docs/openapi.yaml"
+        )
         assert response.status < 500, f"the input caused {response.status}"
         documented.validate(body)
     if input.operation == ("/product/{slug}", "post"):

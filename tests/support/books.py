@@ -1,11 +1,12 @@
 """The shop's tables, read and changed as the server's owner, without the functions' own code."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pymysql
 
 from local.database.mariadb import MariaDb
+from migrate.catalogue import Product
 from settings import PROJECT
 
 NAME = "shop"
@@ -49,6 +50,13 @@ def read_books(cursor: pymysql.cursors.Cursor) -> list[dict[str, Any]]:
         {"slug": slug} | dict(zip(names[1:], map(int, numbers), strict=True))
         for slug, *numbers in cursor.fetchall()
     ]
+
+
+def as_returned(product: Product, *, stock: int) -> dict[str, object]:
+    """Return the product as customers see it, by its entry in the catalogue."""
+    hidden = {"slug", "opening_stock", "slots"}
+    fields = {name: value for name, value in asdict(product).items() if name not in hidden}
+    return fields | {"stock": stock}
 
 
 def sql(server: MariaDb, statement: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

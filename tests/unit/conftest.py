@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.variables import VARIABLES
+from tests.support.variables import LOGIN, set_variables
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +32,7 @@ def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
         "USER_SECRET_ARNS",
     ):
         monkeypatch.delenv(name, raising=False)
-    for name, value in VARIABLES.items():
-        monkeypatch.setenv(name, value)
+    set_variables(monkeypatch, **LOGIN)
 
 
 @pytest.fixture

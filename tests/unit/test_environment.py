@@ -13,7 +13,7 @@ def test_read_takes_each_field_from_its_variable() -> None:
         factory_url="http://factory.test/api/manufactures",
         factory_deadline=13.0,
         public_url="https://shop.test",
-        stock_queue_url="unset",
+        stock_queue_url="https://sqs.test/stock_queue",
         retry_delay=90,
         max_receives=5,
     )

@@ -48,9 +48,7 @@ HANDLERS = {handler.parent.name: handler for handler in PROJECT.glob("lambdas/*/
 def failing_relay(
     load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
 ) -> ModuleType:
-    relay = load(
-        "relay", STOCK_EMPTY_TOPIC_ARN="the-topic", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="9"
-    )
+    relay = load("relay", STOCK_EMPTY_TOPIC_ARN="the-topic")
     patch.setattr(relay, "store", failing_store(error))
     return relay
 

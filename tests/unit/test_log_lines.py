@@ -127,7 +127,7 @@ def callback(*, token: str) -> dict[str, Any]:
 def test_run_of_the_relay_is_logged(
     load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
 ) -> None:
-    relay = load("relay", MAX_REMINDERS="3", IDEMPOTENCY_RETENTION="172800")
+    relay = load("relay")
     store, topic = FakeRelayStore(), FakeTopic(rejected={"order-2"})
     store.due, store.deleted, store.old_keys, store.old_outcomes = {0: [1, 2, 3]}, {3}, 4, 5
     monkeypatch.setattr(relay, "store", store)

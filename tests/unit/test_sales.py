@@ -20,7 +20,7 @@ from common.database import DatabaseUnavailable
 from tests.support.fakes import FakeSalesStore, failing
 from tests.support.orders import ORDER
 from tests.support.pipe import Pipe
-from tests.support.variables import VARIABLES
+from tests.support.variables import LOGIN, VARIABLES
 
 QUANTITY = "MessageAttributeProductCnt"
 PRODUCT = "MessageAttributeProductId"
@@ -889,7 +889,7 @@ def test_purchase_and_consumer_import_no_client_they_do_not_need() -> None:
     """Importing boto3 adds about 0.3 s to a cold start."""
     process = subprocess.run(
         [sys.executable, "-c", PURCHASE],
-        env={**VARIABLES, "PYTHONPATH": str(LAMBDAS)},
+        env={**LOGIN, **VARIABLES, "PYTHONPATH": str(LAMBDAS)},
         capture_output=True,
         text=True,
         check=False,

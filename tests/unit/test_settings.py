@@ -375,6 +375,12 @@ def test_settings_become_variables_under_their_own_names() -> None:
     }
 
 
+def test_missing_setting_does_not_become_a_variable() -> None:
+    """A function would read the text `None`, and take it for a value."""
+    with pytest.raises(ValueError, match="environment dev: public_url is None, which no variable"):
+        replace(DEV, public_url=None).variables("overdue_after", "public_url")
+
+
 @pytest.mark.parametrize("function", ["sales", "stock_check", "stock_check_dev"])
 def test_function_is_found_by_its_physical_name(function: str) -> None:
     assert DEV.function_of(DEV.function_name(function)) == function
