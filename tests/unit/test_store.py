@@ -245,19 +245,28 @@ def test_changes_return_the_number_of_rows(store: Store, connection: FakeConnect
 
 
 def test_product_and_order_are_returned_as_text(store: Store, connection: FakeConnection) -> None:
-    connection.results = [[{"product": "{}"}], [{"production_order": "[]"}]]
+    connection.results = [[{"product": "{}", "slots": 1}], [{"production_order": "[]"}]]
     assert store.product("donut") == "{}"
     assert store.order("order-0") == "[]"
     assert [values for _, values in connection.statements] == [("donut",), ("order-0",)]
 
 
-def test_slots_are_asked_for_once_a_product_is_known_to_have_them(
+def test_slots_are_added_up_only_if_the_product_has_any(
     store: Store, connection: FakeConnection
 ) -> None:
-    connection.results = [[{"product": None}], [{"product": "{}"}], [{"product": "{}"}]]
-    assert store.product("donut") == "{}"
-    assert store.product("donut") == "{}"
-    assert ["product_slot" in sql for sql, _ in connection.statements] == [False, True, True]
+    """The fourth statement is the second of a call that finds the product spread over slots."""
+    in_one_row, in_slots = {"product": "{}", "slots": 1}, {"product": "{}", "slots": 16}
+    connection.results = [
+        [in_one_row],
+        [{"product": "{}"}],
+        [{"product": None}],
+        [in_slots],
+        [in_slots],
+    ]
+    for _ in range(4):
+        assert store.product("donut") == "{}"
+    adds_up = ["product_slot" in sql for sql, _ in connection.statements]
+    assert adds_up == [True, False, False, True, True]
     assert {values for _, values in connection.statements} == {("donut",)}
 
 
@@ -292,6 +301,7 @@ UNREPEATABLE = {
 }
 ROW = {
     "product": "{}",
+    "slots": 16,
     "production_order": "{}",
     "added": 0,
     "stock": 1,
