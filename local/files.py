@@ -14,17 +14,17 @@ from pathlib import Path
 _unpacking = threading.Lock()
 
 
-def write_whole(path: Path, text: str, *, mode: int = 0o666) -> None:
-    """Write a file, and create its directory if needed.
+def write_whole(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+    """Write a file, and create its directory if needed. Text is written in UTF-8.
 
-    A concurrent reader sees the old text or the new one.
+    A concurrent reader sees the old content or the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)  # `mode` applies to new files only
     try:
-        with open(temporary, "w", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            file.write(text)
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

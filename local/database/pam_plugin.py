@@ -8,7 +8,6 @@ The plugin is unpacked into `.venv`, which several checkouts may share. Each ser
 its own, beside a program that runs the helper of the checkout that started the server.
 """
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -31,31 +30,25 @@ def install(directory: Path) -> None:
     Debian.
     """
     if not UNPACKED.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
-        _write_bytes(UNPACKED, plugin)
+        write_whole(UNPACKED, plugin)
     if UNPACKED.exists():
-        _write_bytes(directory / PLUGIN, UNPACKED.read_bytes())
-        _write_tool(directory / TOOL)
+        _update(directory / PLUGIN, UNPACKED.read_bytes())
+        _update(directory / TOOL, _tool(), mode=0o755)
 
 
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole. Leave it alone if it has this content: a server may have loaded it."""
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(content)
-    unfinished.rename(path)
+def _update(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file. Leave it alone if it has this content: a server may have loaded it."""
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, content, mode=mode)
 
 
-def _write_tool(path: Path) -> None:
-    """Write the program that the plugin runs.
+def _tool() -> bytes:
+    """Return the program that the plugin runs.
 
     It holds a path that changes when the project is moved.
     """
     tool = shlex.join([sys.executable, "-I", "-S", str(PROJECT / "local/database/pam_helper.py")])
-    script = f"#!/bin/sh\nexec {tool}\n"
-    if not path.exists() or path.read_text() != script:
-        write_whole(path, script, mode=0o755)
+    return f"#!/bin/sh\nexec {tool}\n".encode()
 
 
 def options(directory: Path) -> list[str]:
