@@ -33,19 +33,15 @@ def add_new(directory: Path) -> list[str]:
 
 def repeated_numbers(directory: Path) -> list[str]:
     """Return a sentence for each new file whose number another file has already."""
-    first = {_number(name): name for name, _ in checksums.released(directory)}
+    first = {checksums.number(name): name for name, _ in checksums.released(directory)}
     problems = []
     for path in checksums.new(directory):
-        holder = first.setdefault(_number(path.name), path.name)
+        holder = first.setdefault(checksums.number(path.name), path.name)
         if holder != path.name:
             problems.append(
                 f"{path.name} has the number of {holder}: give it the next free number."
             )
     return problems
-
-
-def _number(name: str) -> str:
-    return name.partition("_")[0]
 
 
 def main() -> None:

@@ -19,6 +19,11 @@ def checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def number(name: str) -> str:
+    """Return the number of a migration file, which has four digits and is compared as text."""
+    return name.partition("_")[0]
+
+
 def released(directory: Path) -> list[tuple[str, str]]:
     """Return the file name and the checksum in each line of SHA256SUMS, malformed ones left out."""
     matches = [LINE.fullmatch(line) for line in _lines(directory)]

@@ -108,20 +108,17 @@ def conflicts(applied: dict[str, str], files: dict[str, str]) -> list[str]:
         *(
             f"{name} was applied to this database, but is missing: restore it."
             for name in sorted(applied.keys() - files.keys() - set(renamed.values()))
-            if number(name) <= max(map(number, files), default="")
+            if checksums.number(name) <= max(map(checksums.number, files), default="")
         ),
         *(
             f"{name} is new, but {max(applied)} was applied to this database already:"
             " give it the next number."
             for name in new
-            if name not in renamed and applied and number(name) <= number(max(applied))
+            if name not in renamed
+            and applied
+            and checksums.number(name) <= checksums.number(max(applied))
         ),
     ]
-
-
-def number(name: str) -> str:
-    """Return the number of a migration file, which has four digits and is compared as text."""
-    return name.partition("_")[0]
 
 
 def applied_checksums(cursor: pymysql.cursors.Cursor) -> dict[str, str]:

@@ -17,7 +17,7 @@ from tests.support.database_shop import DatabaseShop, buy, order_more
 from tests.support.schema import data, schema
 
 LAST = max(path.name for path in migrate.MIGRATIONS.glob("*.sql"))
-RENAMED = f"{migrate.number(LAST)}_renamed.sql"
+RENAMED = f"{checksums.number(LAST)}_renamed.sql"
 RENUMBERED = f"0800_{LAST.partition('_')[2]}"
 
 
