@@ -82,13 +82,12 @@ class Store:
 
         A second statement is sent only if the product has been spread over slots since the last call.
         """
-        if slug in self._in_one_row:
-            row = self._query_one(PRODUCT_IN_ONE_ROW, (slug,), repeatable=True)
-            if row is None or row["product"] is not None:
-                return row["product"] if row else None
+        sql = PRODUCT_IN_ONE_ROW if slug in self._in_one_row else PRODUCT_IN_SLOTS
+        row = self._query_one(sql, (slug,), repeatable=True)
+        if row and row["product"] is None:
             self._in_one_row.remove(slug)
-        row = self._query_one(PRODUCT_IN_SLOTS, (slug,), repeatable=True)
-        if row and row["slots"] == 1:
+            row = self._query_one(PRODUCT_IN_SLOTS, (slug,), repeatable=True)
+        if row and row.get("slots") == 1:
             self._in_one_row.add(slug)
         return row["product"] if row else None
 
