@@ -5,13 +5,13 @@
 
 import json
 import math
-import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.parts.consumer import BATCH
 from bench.report import number
 from migrate.catalogue import MAX_SLOTS
-from operations.cost import PRICES
+from operations.cost import read_prices
 from settings import PROJECT
 
 PAGE = PROJECT / "docs/scale.md"
@@ -20,14 +20,10 @@ RATES = (100, 1_000, 10_000, 100_000)
 """Checkouts a second of one product."""
 SYNC = 0.001
 """Seconds of one sync of the log, as measured with network storage; the benchmark simulates it."""
-CORES = 2
-"""Of the machine that was measured. Buyers and server shared them."""
 REQUEST = 0.02
 """Seconds that a checkout keeps its function and its connection busy on AWS. Assumed."""
 REFUSED = 0.01
 """Share of the checkouts that are out of stock. Assumed; at sell-out it is 1."""
-BATCH = 10
-"""Orders that one execution of the consumer places at a time."""
 API_QUOTA = 10_000
 """Requests a second to all HTTP APIs of an account in Seoul. It can be raised."""
 CONCURRENCY_QUOTA = 1_000
@@ -49,9 +45,16 @@ def measured(part: str, name: str) -> float:
     return float(found)
 
 
+def cores() -> int:
+    """Return the cores of the machine that was measured. Buyers and server shared them."""
+    processor = json.loads(RESULTS.read_text())["machine"]["processor"]
+    return int(processor.partition(" ")[0])
+
+
 def price(name: str) -> float:
     """Return a price in USD per unit."""
-    return float(tomllib.loads(PRICES.read_text())["prices"][name]["usd"])
+    _, prices = read_prices()
+    return prices[name].usd
 
 
 def one_row() -> float:
@@ -72,7 +75,7 @@ def consumer_seconds() -> float:
 
 
 def vcpus(rate: int) -> int:
-    return math.ceil(rate / (sixteen_slots() / CORES))
+    return math.ceil(rate / (sixteen_slots() / cores()))
 
 
 def database_usd(rate: int) -> float:
@@ -89,10 +92,18 @@ def requests_usd(rate: int) -> float:
 def parameters() -> Table:
     yield "parameter", "value", "from"
     yield "one row", f"{number(one_row())} checkouts/s", "measured, 32 buyers, sync of 1 ms"
-    yield "16 slots", f"{number(sixteen_slots())} checkouts/s", "measured, on 2 shared cores"
+    yield (
+        "16 slots",
+        f"{number(sixteen_slots())} checkouts/s",
+        f"measured, on {cores()} shared cores",
+    )
     yield "slots of a product", f"{MAX_SLOTS}", "limit of the catalogue"
     yield "one sync of the log", f"{SYNC * 1000:g} ms", "network storage; simulated"
-    yield "one batch of the consumer", f"{number(consumer_seconds())} s", "measured, 10 orders"
+    yield (
+        "one batch of the consumer",
+        f"{number(consumer_seconds())} s",
+        f"measured, {BATCH} orders",
+    )
     yield "one checkout on AWS", f"{REQUEST * 1000:g} ms", "assumed"
     yield "refused checkouts", f"{REFUSED:.0%}", "assumed"
     yield "HTTP API", f"{API_QUOTA:,} requests/s", "quota of an account, can be raised"
