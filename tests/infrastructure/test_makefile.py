@@ -15,6 +15,7 @@ import pytest
 
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
+from tests.support.documentation import shell_variables
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
@@ -50,11 +51,9 @@ def machine(tmp_path: Path) -> dict[str, str]:
     """Return the variables of a user without AWS credentials, whose home directory is empty."""
     host = {
         name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("AWS_", "MAKE", "MFLAGS"))
+        for name, value in shell_variables().items()
+        if not name.startswith("AWS_") and name not in GIVEN
     }
-    for name in GIVEN:
-        host.pop(name, None)
     home = tmp_path / "home"
     home.mkdir()
     return host | {"HOME": str(home), "AWS_EC2_METADATA_DISABLED": "true"}

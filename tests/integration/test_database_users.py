@@ -1,6 +1,5 @@
 """The database user of each function may do what the function needs, and nothing else."""
 
-import re
 from collections.abc import Callable
 
 import pymysql
@@ -11,7 +10,7 @@ from settings import DATABASE_USERS, PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.documentation import blocks
-from tests.support.grants import GRANTED_TO_NOBODY, GRANTS, readable
+from tests.support.grants import GRANTED_TO_NOBODY, GRANTS, columns_of, readable
 
 
 def all_grants(shop: DatabaseShop, *, suffix: str = "_password") -> dict[str, list[str]]:
@@ -262,19 +261,13 @@ def callable_by(function: str) -> set[str]:
 
 def unreadable_by(shop: DatabaseShop, function: str) -> list[str]:
     """Return a statement per column that the function's user may not read."""
-    readable = {
-        (table, column)
-        for grant in GRANTS[DATABASE_USERS[function]]
-        if (match := re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant))
-        for table in [match[2]]
-        for column in match[1].split(", ")
-    }
+    granted = columns_of(GRANTS[DATABASE_USERS[function]])
     columns = shop.sql(
         "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = %s",
         (NAME,),
     )
-    assert readable < set(columns)
-    return [f"SELECT {column} FROM {table}" for table, column in sorted({*columns} - readable)]
+    assert granted < set(columns)
+    return [f"SELECT {column} FROM {table}" for table, column in sorted({*columns} - granted)]
 
 
 def error_of(cursor: pymysql.cursors.Cursor, statement: str) -> str:

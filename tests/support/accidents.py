@@ -1,6 +1,5 @@
 """What an operator, the passage of time or an accident does to the deployed shop."""
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from contextlib import contextmanager
 import psutil
 
 from settings import PROJECT
+from tests.support import documentation
 from tests.support.deployed_shop import DeployedShop
 
 
@@ -50,9 +50,10 @@ def database_killed(shop: DeployedShop) -> Iterator[None]:
 
 def shell_variables(shop: DeployedShop) -> dict[str, str]:
     """Return the variables of a person's shell in which `make` refers to this cloud."""
-    of_another_make = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")
-    host = {name: value for name, value in os.environ.items() if name not in of_another_make}
-    return host | {"CLOUD_DIRECTORY": str(shop.cloud.directory), "ENV": "local"}
+    return documentation.shell_variables() | {
+        "CLOUD_DIRECTORY": str(shop.cloud.directory),
+        "ENV": "local",
+    }
 
 
 def run(shop: DeployedShop, command: str, *, stdin: str = "") -> str:

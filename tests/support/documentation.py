@@ -46,6 +46,13 @@ def makefile_targets() -> set[str]:
     }
 
 
+def shell_variables() -> dict[str, str]:
+    """Return this process's variables, without those with which a make calls another one."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
+    }
+
+
 @cache
 def works_in(environment: str, target: str) -> bool:
     """Return whether the Makefile accepts the target for this environment.
@@ -58,13 +65,10 @@ def works_in(environment: str, target: str) -> bool:
 
 def _accepts(environment: str, target: str) -> bool:
     """Return whether make would run the target, which it does not run."""
-    variables = {
-        name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))
-    }
     done = subprocess.run(
         ["make", "--dry-run", f"ENV={environment}", target],
         cwd=PROJECT,
-        env=variables,
+        env=shell_variables(),
         capture_output=True,
         check=False,
         timeout=30,

@@ -4,6 +4,7 @@ Tests compare the server's grants with them.
 """
 
 import re
+from collections.abc import Iterable
 
 GRANTS = {
     "shop_sales": [
@@ -33,6 +34,12 @@ GRANTED_TO_NOBODY = {
     "stocktake": "an operator calls it, and says why the stock changed",
 }
 """Procedure → why no function may call it."""
+
+
+def columns_of(grants: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the table and the column of everything that the grants let a user read."""
+    matches = [re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant) for grant in grants]
+    return {(match[2], column) for match in matches if match for column in match[1].split(", ")}
 
 
 def readable(lines: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from common import deadline, failures
 from migrate import checksums, users
 from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
 from tests.support.fakes import FakeSecrets, FakeServer
+from tests.support.grants import columns_of
 
 PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
     SQL SECURITY DEFINER
@@ -57,7 +58,7 @@ def misnumbered(directory: Path) -> list[str]:
     """
     new = {path.name for path in checksums.new(directory)}
     names = {path.name for path in directory.iterdir()} - {checksums.FILE}
-    in_order = sorted(names, key=lambda name: (name.partition("_")[0], name in new, name))
+    in_order = sorted(names, key=lambda name: (checksums.number(name), name in new, name))
     return [
         f"{name} must be called {number:04}_<what_it_does>.sql: every file in"
         " lambdas/migrate/migrations has the next number, and none is left out or used twice"
@@ -212,13 +213,11 @@ def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str
 def test_each_granted_column_is_in_a_migration(
     function: str, grant: str, migrate: ModuleType
 ) -> None:
-    if granted := re.fullmatch(r"SELECT \((.+)\) ON (\w+)", grant):
-        columns, table = granted.groups()
-        for column in columns.split(", "):
-            assert creates_column(migrate.MIGRATIONS, table, column), (
-                f"lambdas/migrate/migrations/ does not create the column {column} of {table}, "
-                f"which {function} may read"
-            )
+    for table, column in sorted(columns_of([grant])):
+        assert creates_column(migrate.MIGRATIONS, table, column), (
+            f"lambdas/migrate/migrations/ does not create the column {column} of {table}, "
+            f"which {function} may read"
+        )
 
 
 def creates_column(directory: Path, table: str, column: str) -> bool:
