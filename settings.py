@@ -150,11 +150,8 @@ class Settings:
 
     False in the local cloud, whose functions get one address for all services from the machine.
     """
-    database_ca_file: str = f"common/rds-ca-{REGION}.pem"
-    """PEM file of the roots that the database's certificate is verified against.
-
-    The path is absolute, or relative to the function's code.
-    """
+    database_ca_file: str = f"/opt/rds-ca-{REGION}.pem"
+    """PEM file of the roots that the database's certificate is verified against, from the layer."""
 
     factory_url: str = "http://project3-factory.coz-devops.click/api/manufactures"
     allow_http_factory: bool

@@ -1,5 +1,6 @@
 """The defaults of every Lambda function, and the layer that all of them import from."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,11 +14,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from settings import Settings, pascal_case
+from settings import REGION, Settings, pascal_case
 from stacks.acknowledgments import acknowledge
 from stacks.log_group import LogGroup
 
 LAMBDAS = Path(__file__).parent.parent / "lambdas"
+CERTIFICATES = LAMBDAS / f"rds-ca-{REGION}.pem"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 WHEELS = LAMBDAS.parent / ".venv/wheels"
 WHEEL_OPTIONS = [
@@ -47,15 +49,15 @@ VPC_POLICY = "service-role/AWSLambdaVPCAccessExecutionRole"
 
 @jsii.implements(cdk.ILocalBundling)
 class PipInstall:
-    """Installs lambdas/requirements.txt from the wheels that `make install` has downloaded.
+    """Fills the layer with the packages in lambdas/requirements.txt and the certificates.
 
-    It needs neither Docker nor a network.
+    It installs the wheels that `make install` has downloaded, without Docker or a network.
     """
 
     def try_bundle(
         self, output_dir: str, *, image: cdk.DockerImage | None = None, **_: object
     ) -> bool:
-        """Install the packages into the layer's directory. Raises ValueError."""
+        """Fill the layer's directory. Raises ValueError."""
         options = [
             *WHEEL_OPTIONS,
             "--isolated",  # without the caller's own settings, which may add an index
@@ -70,17 +72,21 @@ class PipInstall:
         pip = [sys.executable, "-m", "pip", "install"]
         if subprocess.run([*pip, *options], check=False).returncode:
             raise ValueError(WHEELS_MISSING)
+        shutil.copy(CERTIFICATES, output_dir)
         return True
 
 
 class Dependencies(lambda_.LayerVersion):
-    """The packages that functions import, except boto3, which Lambda provides."""
+    """What the functions share: packages, and the certificates of the database's authorities.
+
+    The packages are those that they import, except boto3, which Lambda provides.
+    """
 
     def __init__(self, scope: Construct, id: str) -> None:
         """Create the layer. Raises ValueError if the packages' wheels are missing."""
         code = lambda_.Code.from_asset(
             str(LAMBDAS),
-            exclude=["*", "!requirements.txt"],
+            exclude=["*", "!requirements.txt", f"!{CERTIFICATES.name}"],
             asset_hash_type=cdk.AssetHashType.SOURCE,
             bundling=cdk.BundlingOptions(image=RUNTIME.bundling_image, local=PipInstall()),
         )

@@ -237,7 +237,7 @@ def connect(
         database=name,
         charset="utf8mb4",
         autocommit=True,
-        ssl=sockets.tls_context(config.ca_path),
+        ssl=sockets.tls_context(config.database_ca_file),
         read_timeout=None,
         write_timeout=None,
         init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",

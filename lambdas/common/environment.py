@@ -12,7 +12,6 @@ from inspect import formatannotation
 from typing import TypeVar
 
 T = TypeVar("T")
-CODE = os.path.dirname(os.path.dirname(__file__))
 PARSERS: dict[object, Callable[[str], object]] = {
     str: str,
     str | None: str,
@@ -30,8 +29,7 @@ class Database:
     database_port: int
     database_name: str
     database_ca_file: str
-    """PEM file with the root certificates that the server's certificate is verified against,
-    relative to the function's code."""
+    """PEM file with the root certificates that the server's certificate is verified against."""
     database_secret_arn: str | None = None
     """Secret with `username` and `password`. None: log in as database_user with IAM authentication.
     """
@@ -40,10 +38,6 @@ class Database:
     database_generation: str | None = None
     """Snapshot that the database was restored from. No function uses it: a new value makes
     CloudFormation update the functions, which then connect to the restored instance."""
-
-    @property
-    def ca_path(self) -> str:
-        return os.path.join(CODE, self.database_ca_file)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

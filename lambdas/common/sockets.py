@@ -83,7 +83,7 @@ class _TlsContext(ssl.SSLContext):
 
 
 @functools.cache
-def tls_context(ca_path: str) -> ssl.SSLContext:
+def tls_context(ca_file: str) -> ssl.SSLContext:
     """Return the context that verifies the server's certificate and host name.
 
     The context is cached, because creating one takes up to 19 ms. Verification is strict, by RFC
@@ -91,7 +91,7 @@ def tls_context(ca_path: str) -> ssl.SSLContext:
     """
     context = _TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(ca_path)
+    context.load_verify_locations(ca_file)
     return context
 
 

@@ -9,9 +9,10 @@ from zipfile import ZipFile
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk.assertions import Template
 
 import stacks.function
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, Settings
 from tests.support.assembly import CONTEXT
 
 DEV = ENVIRONMENTS["dev"]
@@ -76,6 +77,34 @@ def test_layer_is_installed_without_a_network(tmp_path: Path) -> None:
     assert {(package.name.lower(), package.version) for package in installed} == set(
         re.findall(r"^([\w-]+)==([\w.]+)", requirements, re.MULTILINE)
     )
+
+
+@pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
+def test_database_certificates_are_in_the_layer(settings: Settings, tmp_path: Path) -> None:
+    """Lambda unpacks the layer into /opt."""
+    stacks.function.PipInstall().try_bundle(str(tmp_path))
+    certificates = tmp_path / Path(settings.database_ca_file).relative_to("/opt")
+    assert certificates.read_text().startswith("-----BEGIN CERTIFICATE-----")
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", stacks.function.CERTIFICATES.name])
+def test_layer_is_replaced_when_its_source_changes(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lambdas = tmp_path / "lambdas"
+    shutil.copytree(stacks.function.LAMBDAS, lambdas)
+    monkeypatch.setattr(stacks.function, "LAMBDAS", lambdas)
+
+    def key() -> str:
+        stack = cdk.Stack(cdk.App(context=CONTEXT), "Stack")
+        stacks.function.Dependencies(stack, "Dependencies")
+        (layer,) = Template.from_stack(stack).find_resources("AWS::Lambda::LayerVersion").values()
+        return str(layer["Properties"]["Content"]["S3Key"])
+
+    before = key()
+    with (lambdas / file).open("a") as changed:
+        changed.write("\n")
+    assert key() != before
 
 
 @pytest.mark.usefixtures("no_network")

@@ -95,12 +95,6 @@ def test_package_holds_the_function_and_common_only(function: str, assembly: Ass
     assert packed == files(LAMBDAS, function, "common")
 
 
-def test_database_certificates_are_in_the_package(assembly: Assembly) -> None:
-    for function in assembly.database_functions():
-        certificates = assembly.asset(function) / assembly.variables(function)["DATABASE_CA_FILE"]
-        assert certificates.read_text().startswith("-----BEGIN CERTIFICATE-----"), function
-
-
 def test_every_function_imports_from_the_one_layer(assembly: Assembly) -> None:
     layer, _ = assembly.one("AWS::Lambda::LayerVersion")
     for name, function in assembly.functions().items():

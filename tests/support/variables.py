@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields, is_dataclass
 import pytest
 
 from common import environment
-from settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, PROJECT, Settings
 
 LOGIN = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -16,7 +16,7 @@ LOGIN = {
     "DATABASE_HOST": "database.test",
     "DATABASE_PORT": "13306",
     "DATABASE_NAME": "shop",
-    "DATABASE_CA_FILE": "common/rds-ca-ap-northeast-2.pem",
+    "DATABASE_CA_FILE": str(PROJECT / "lambdas/rds-ca-ap-northeast-2.pem"),
 }
 """Credentials and a database that do not exist, for tests without either.
 

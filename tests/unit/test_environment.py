@@ -1,7 +1,6 @@
 """Reading the functions' environment variables."""
 
 from dataclasses import make_dataclass
-from pathlib import Path
 
 import pytest
 
@@ -69,11 +68,3 @@ def test_read_rejects_a_type_that_it_cannot_parse(
         monkeypatch.setenv("ENABLED", "False")
     with pytest.raises(TypeError, match=r"Refund\.enabled is not one of str, str \| None, int, "):
         environment.read(refund)
-
-
-def test_ca_file_is_found_from_any_directory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    pem = Path(environment.read(environment.Restock).ca_path).read_text()
-    assert pem.startswith("-----BEGIN CERTIFICATE-----")

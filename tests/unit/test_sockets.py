@@ -45,7 +45,7 @@ def test_tls_takes_over_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets.TlsSocket, "do_handshake", do_handshake)
     with sockets.TcpSocket() as sock:
         sock.until = 7.0
-        context = sockets.tls_context(environment.read(environment.Restock).ca_path)
+        context = sockets.tls_context(environment.read(environment.Restock).database_ca_file)
         assert context.wrap_socket(sock, server_hostname="database.test") is wrapped
         assert sock.wrapped is wrapped
     assert options == {"server_hostname": "database.test", "do_handshake_on_connect": False}
@@ -53,7 +53,7 @@ def test_tls_takes_over_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_verification_is_strict_besides_what_is_the_default() -> None:
-    context = sockets.tls_context(environment.read(environment.Restock).ca_path)
+    context = sockets.tls_context(environment.read(environment.Restock).database_ca_file)
     default = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     assert context.verify_flags == default.verify_flags | ssl.VERIFY_X509_STRICT
 

@@ -20,7 +20,7 @@ from common.sockets import tls_context
 PROJECT = Path(__file__).parents[2]
 HOST = "database.test"
 SHIPPED = x509.load_pem_x509_certificates(
-    (PROJECT / "lambdas/common/rds-ca-ap-northeast-2.pem").read_bytes()
+    (PROJECT / "lambdas/rds-ca-ap-northeast-2.pem").read_bytes()
 )
 
 Extensions = Mapping[x509.ExtensionType, bool]
