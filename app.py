@@ -8,14 +8,14 @@ import sys
 
 import aws_cdk as cdk
 
-from settings import ENVIRONMENTS, GITHUB_STACK_NAME, OVERRIDABLE, PREFIX, PROJECT, REGION, Settings
+from settings import ENVIRONMENTS, GITHUB_STACK_NAME, LAMBDAS, OVERRIDABLE, PREFIX, REGION, Settings
 from stacks.data_stack import DataStack
 from stacks.github_roles_stack import DeploymentRoleStack, GitHubStack
 from stacks.messaging_stack import MessagingStack
 from stacks.monitoring_stack import MonitoringStack
 from stacks.service_stack import ServiceStack
 
-sys.path.append(str(PROJECT / "lambdas"))
+sys.path.append(str(LAMBDAS))
 from migrate import catalogue
 
 

@@ -12,6 +12,9 @@ from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parent
+LAMBDAS = PROJECT / "lambdas"
+LAYER = Path("/opt")
+"""Where Lambda unpacks the functions' layer."""
 REGION = "ap-northeast-2"
 PREFIX = "donut-shop"
 """The beginning of all physical names but those of topics and queues, which the contract gives."""
@@ -150,8 +153,11 @@ class Settings:
 
     False in the local cloud, whose functions get one address for all services from the machine.
     """
-    database_ca_file: str = f"/opt/rds-ca-{REGION}.pem"
-    """PEM file of the roots that the database's certificate is verified against, from the layer."""
+    database_ca_file: str = str(LAYER / f"rds-ca-{REGION}.pem")
+    """PEM file of the roots that the database's certificate is verified against.
+
+    The layer puts each PEM file of lambdas/ into /opt.
+    """
 
     factory_url: str = "http://project3-factory.coz-devops.click/api/manufactures"
     allow_http_factory: bool
@@ -329,6 +335,9 @@ class Settings:
             yield f"factory_url {self.factory_url!r} is not an http or https URL"
         elif factory.scheme == "http" and not self.allow_http_factory:
             yield "factory_url is plain http: set allow_http_factory to allow it"
+        certificates = Path(self.database_ca_file)
+        if certificates.parent == LAYER and not (LAMBDAS / certificates.name).exists():
+            yield f"database_ca_file {self.database_ca_file!r}: lambdas/{certificates.name} is missing"
         if self.public_url is not None and not re.fullmatch(r"https?://\S*[^/\s]", self.public_url):
             yield (
                 f"public_url {self.public_url!r} is not an http or https URL "

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.config import Config
 
 from operations import aws
-from settings import ENVIRONMENTS, PROJECT, Settings
+from settings import ENVIRONMENTS, LAMBDAS, Settings
 
 BACK_SECONDS = 15 * 60
 """How far back the output begins."""
@@ -28,7 +28,7 @@ PLATFORM = ("START ", "END ", "REPORT ")
 
 def log_groups(settings: Settings) -> dict[str, str]:
     """Return the name of each function's log group, with the function's name."""
-    functions = sorted(path.parent.name for path in (PROJECT / "lambdas").glob("*/handler.py"))
+    functions = sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py"))
     return {settings.log_group(function): function for function in functions}
 
 

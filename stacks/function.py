@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import aws_cdk as cdk
 import jsii
@@ -14,12 +13,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from settings import REGION, Settings, pascal_case
+from settings import LAMBDAS, Settings, pascal_case
 from stacks.acknowledgments import acknowledge
 from stacks.log_group import LogGroup
 
-LAMBDAS = Path(__file__).parent.parent / "lambdas"
-CERTIFICATES = LAMBDAS / f"rds-ca-{REGION}.pem"
 RUNTIME = lambda_.Runtime.PYTHON_3_14
 WHEELS = LAMBDAS.parent / ".venv/wheels"
 WHEEL_OPTIONS = [
@@ -72,7 +69,8 @@ class PipInstall:
         pip = [sys.executable, "-m", "pip", "install"]
         if subprocess.run([*pip, *options], check=False).returncode:
             raise ValueError(WHEELS_MISSING)
-        shutil.copy(CERTIFICATES, output_dir)
+        for certificates in LAMBDAS.glob("*.pem"):
+            shutil.copy(certificates, output_dir)
         return True
 
 
@@ -86,7 +84,7 @@ class Dependencies(lambda_.LayerVersion):
         """Create the layer. Raises ValueError if the packages' wheels are missing."""
         code = lambda_.Code.from_asset(
             str(LAMBDAS),
-            exclude=["*", "!requirements.txt", f"!{CERTIFICATES.name}"],
+            exclude=["*", "!requirements.txt", "!*.pem"],
             asset_hash_type=cdk.AssetHashType.SOURCE,
             bundling=cdk.BundlingOptions(image=RUNTIME.bundling_image, local=PipInstall()),
         )

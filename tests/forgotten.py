@@ -440,7 +440,7 @@ SETTING = Kind(
             edit=insert(
                 "lambdas/sales/handler.py",
                 """def refundable(days: int) -> bool:
-    \"\"\"Return whether a purchase of so many days ago is still paid back.\"\"\"
+    \"\"\"Return whether a purchase that many days ago is still paid back.\"\"\"
     return days <= config.refund_days
 
 

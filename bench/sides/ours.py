@@ -9,16 +9,15 @@ import sys
 import uuid
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from bench import events
 from bench.sides import database
 from common import iam_login, messages
+from settings import LAMBDAS
 from tests.support.variables import LOGIN, VARIABLES
 
-LAMBDAS = Path(__file__).parent.parent.parent / "lambdas"
 CLAIMED = 20
 """Orders in one claim of the relay."""
 copies = itertools.count()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import PROJECT
+from settings import LAMBDAS, PROJECT
 
-LAMBDAS = PROJECT / "lambdas"
 READS_REQUESTS = [
     LAMBDAS / "common" / "http_api.py",
     LAMBDAS / "restock" / "handler.py",

@@ -17,7 +17,7 @@ from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
 from operations.preflight import UNRESERVED
 from operations.smoke import METRIC_WITHIN
-from settings import ENVIRONMENTS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
+from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
@@ -47,7 +47,7 @@ def literals(source: Path) -> Iterator[str]:
 MESSAGES = sorted(
     {
         literal.strip("\n")
-        for source in (PROJECT / "lambdas").rglob("*.py")
+        for source in LAMBDAS.rglob("*.py")
         for literal in literals(source)
         if KOREAN.search(literal)
     }
@@ -247,7 +247,7 @@ def test_requester_of_a_created_or_altered_table_is_found() -> None:
 
 
 def test_security_names_every_table_with_a_requester() -> None:
-    migrations = PROJECT / "lambdas" / "migrate" / "migrations"
+    migrations = LAMBDAS / "migrate" / "migrations"
     tables = tables_with_a_requester([path.read_text() for path in migrations.glob("*.sql")])
     assert tables
     for table in tables:

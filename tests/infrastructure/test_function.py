@@ -12,7 +12,7 @@ import pytest
 from aws_cdk.assertions import Template
 
 import stacks.function
-from settings import ENVIRONMENTS, Settings
+from settings import ENVIRONMENTS, LAMBDAS, LAYER, Settings
 from tests.support.assembly import CONTEXT
 
 DEV = ENVIRONMENTS["dev"]
@@ -23,7 +23,7 @@ DEAD = "http://127.0.0.1:9"
 def two_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the resources of a function whose folder has a name of two words."""
     lambdas = tmp_path / "lambdas"
-    shutil.copytree(stacks.function.LAMBDAS, lambdas)
+    shutil.copytree(LAMBDAS, lambdas)
     shutil.copytree(lambdas / "restock", lambdas / "two_words")
     monkeypatch.setattr(stacks.function, "LAMBDAS", lambdas)
     app = cdk.App(context=CONTEXT, outdir=str(tmp_path / "cdk.out"))
@@ -72,7 +72,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_network")
 def test_layer_is_installed_without_a_network(tmp_path: Path) -> None:
     assert stacks.function.PipInstall().try_bundle(str(tmp_path))
-    requirements = (stacks.function.LAMBDAS / "requirements.txt").read_text()
+    requirements = (LAMBDAS / "requirements.txt").read_text()
     installed = distributions(path=[str(tmp_path / "python")])
     assert {(package.name.lower(), package.version) for package in installed} == set(
         re.findall(r"^([\w-]+)==([\w.]+)", requirements, re.MULTILINE)
@@ -81,18 +81,17 @@ def test_layer_is_installed_without_a_network(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("settings", ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_database_certificates_are_in_the_layer(settings: Settings, tmp_path: Path) -> None:
-    """Lambda unpacks the layer into /opt."""
     stacks.function.PipInstall().try_bundle(str(tmp_path))
-    certificates = tmp_path / Path(settings.database_ca_file).relative_to("/opt")
+    certificates = tmp_path / Path(settings.database_ca_file).relative_to(LAYER)
     assert certificates.read_text().startswith("-----BEGIN CERTIFICATE-----")
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", stacks.function.CERTIFICATES.name])
+@pytest.mark.parametrize("file", ["requirements.txt", "rds-ca-ap-northeast-2.pem", "other.pem"])
 def test_layer_is_replaced_when_its_source_changes(
     file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lambdas = tmp_path / "lambdas"
-    shutil.copytree(stacks.function.LAMBDAS, lambdas)
+    shutil.copytree(LAMBDAS, lambdas)
     monkeypatch.setattr(stacks.function, "LAMBDAS", lambdas)
 
     def key() -> str:

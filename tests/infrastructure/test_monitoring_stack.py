@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from settings import ENVIRONMENTS
-from stacks.function import LAMBDAS
+from settings import ENVIRONMENTS, LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.documentation import make_targets, sections, works_in
 

@@ -19,6 +19,7 @@ from settings import (
     DATABASE_PARAMETERS,
     DATABASE_USERS,
     ENVIRONMENTS,
+    LAMBDAS,
     LOG_RETENTION_DAYS,
     PROJECT,
     REGION,
@@ -26,7 +27,6 @@ from settings import (
     Settings,
     pascal_case,
 )
-from stacks.function import LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.variables import LOGIN, set_variables
 

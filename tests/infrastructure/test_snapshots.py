@@ -12,7 +12,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 import stacks.function
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, LAMBDAS
 from tests.support.assembly import Assembly, synth
 
 
@@ -37,7 +37,7 @@ def test_new_code_changes_no_snapshot(
     assembly_of: Callable[[str], Assembly], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = assembly_of("dev")
-    changed = Path(shutil.copytree(stacks.function.LAMBDAS, tmp_path / "lambdas"))
+    changed = Path(shutil.copytree(LAMBDAS, tmp_path / "lambdas"))
     for handler in changed.glob("*/handler.py"):
         handler.write_text(f"{handler.read_text()}\nCHANGED = True\n")
     (changed / "requirements.txt").write_text("pymysql==0.0.0")

@@ -104,6 +104,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         f"the functions may open {DEV.peak_connections() + 80:.0f} connections, too many for t4g.micro: "
         "reserve less, or lower the throttles",
     ),
+    (
+        {"database_ca_file": "/opt/other.pem"},
+        "database_ca_file '/opt/other.pem': lambdas/other.pem is missing",
+    ),
     ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
     (
         {"database": replace(MANAGED, instance_class="m7i.large")},
@@ -134,7 +138,6 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
 
 NO_RULE = {
     "name": "an environment is found by its name, and the CDK rejects an impossible stack name",
-    "database_ca_file": "the migration can't log in without the file, and ends the deployment",
     "dual_stack_sns": "both values make sense",
     "requires_alarm_email": "both values make sense",
     "smoke_test_orders": "both values make sense",
