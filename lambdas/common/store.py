@@ -82,12 +82,13 @@ class Store:
 
         A second statement is sent only if the product has been spread over slots since the last call.
         """
-        sql = PRODUCT_IN_ONE_ROW if slug in self._in_one_row else PRODUCT_IN_SLOTS
+        in_one_row = slug in self._in_one_row
+        sql = PRODUCT_IN_ONE_ROW if in_one_row else PRODUCT_IN_SLOTS
         row = self._query_one(sql, (slug,), repeatable=True)
         if row and row["product"] is None:
             self._in_one_row.remove(slug)
-            row = self._query_one(PRODUCT_IN_SLOTS, (slug,), repeatable=True)
-        if row and row.get("slots") == 1:
+            return self.product(slug)
+        if row and not in_one_row and row["slots"] == 1:
             self._in_one_row.add(slug)
         return row["product"] if row else None
 

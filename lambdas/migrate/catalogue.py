@@ -20,8 +20,8 @@ NAMESPACE = uuid.UUID("16c2288d-3a04-4f9a-9761-6171e8228cb6")
 """A product without a product_id gets the UUID that is made from this one and its slug."""
 MAX_NUMBER = 10**12
 """The highest price and the largest opening stock."""
-CONTROL = ("Cc", "Cs", "Zl", "Zp")
-"""Unicode categories of control characters, lone surrogates and line separators."""
+CONTROL = ("Cc", "Zl", "Zp")
+"""Unicode categories of control characters and line separators."""
 MAX_SLOTS = 64
 SKU = 64
 """The longest SKU, in characters."""

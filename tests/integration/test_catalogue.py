@@ -119,6 +119,14 @@ def test_new_product_is_spread_over_its_slots(
     assert slots_of(shop, bagel) == expected
 
 
+def test_new_product_is_spread_over_two_slots(
+    shop: DatabaseShop, declare: Declare, donut: Product
+) -> None:
+    bagel = replace(BAGEL, slots=2)
+    declare(donut, bagel)
+    assert slots_of(shop, bagel) == [10, 10]
+
+
 def test_new_product_can_be_bought_and_ordered(
     shop: DatabaseShop, store: Functions, declare: Declare, donut: Product, bagel: Product
 ) -> None:
@@ -152,6 +160,41 @@ def test_new_shop_has_the_declared_opening_stock(
 
 
 # --- a changed product
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ((DONUT,), []),
+        ((replace(DONUT, price=1),), ["donut"]),
+        ((replace(DONUT, slots=2),), ["donut"]),
+        ((replace(DONUT, price=1, slots=2),), ["donut"]),
+        ((DONUT, BAGEL), ["bagel"]),
+        ((DONUT, replace(BAGEL, slots=2)), ["bagel"]),
+        ((BAGEL,), ["bagel", "donut"]),
+    ],
+    ids=[
+        "nothing",
+        "an attribute",
+        "the slots",
+        "both",
+        "a new product",
+        "a new one with slots",
+        "one new, one removed",
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_changed_products_are_logged(
+    declared: tuple[Product, ...],
+    expected: list[str],
+    declare: Declare,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    declare(DONUT)
+    caplog.set_level("INFO")
+    declare(*declared)
+    (line,) = [vars(line) for line in caplog.records if line.msg == "migrated"]
+    assert line["changed_products"] == expected
 
 
 def test_changed_product_is_updated_and_keeps_its_stock(
@@ -382,7 +425,10 @@ def test_locked_product_stops_the_catalogue_with_a_sentence(
     with shop.owner() as other, other.cursor() as cursor:
         other.begin()
         cursor.execute(LOCK_STOCK)
-        with pytest.raises(products.Busy, match="deploy again"):
+        with pytest.raises(
+            products.Busy,
+            match=r"^The products are locked by customers, and were not changed: deploy again\.$",
+        ):
             declare(replace(donut, price=1))
         other.rollback()
     assert data(shop) == before

@@ -151,6 +151,8 @@ WRONG = {
     "empty name": ("name", '""', "''", NAME),
     "name with a space around it": ("name", '" bagel"', "' bagel'", NAME),
     "name with a line break": ("name", r'"a\nb"', r"'a\nb'", NAME),
+    "name with a line separator": ("name", r'"a\u2028b"', r"'a\u2028b'", NAME),
+    "name with a paragraph separator": ("name", r'"a\u2029b"', r"'a\u2029b'", NAME),
     "name that is too long": ("name", f'"{201 * "홍"}"', repr(201 * "홍"), NAME),
     "name that is true": ("name", "true", "True", NAME),
     "negative price": ("price", "-1", "-1", AMOUNT),
@@ -180,6 +182,7 @@ def test_wrong_value_is_quoted_with_the_rule(
     [
         ("slug", f'"{64 * "a"}"'),
         ("sku", f'"{64 * "a"}"'),
+        ("name", '"빵"'),
         ("name", f'"{200 * "홍"}"'),
         ("name", '"👩‍🍳 케이크"'),
         ("price", "0"),

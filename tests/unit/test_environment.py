@@ -66,5 +66,8 @@ def test_read_rejects_a_type_that_it_cannot_parse(
     refund = make_dataclass("Refund", [("enabled", type, None)])
     if given:
         monkeypatch.setenv("ENABLED", "False")
-    with pytest.raises(TypeError, match=r"Refund\.enabled is not one of str, str \| None, int, "):
+    with pytest.raises(
+        TypeError, match=r"Refund\.enabled is not one of str, str \| None, int, "
+    ) as rejected:
         environment.read(refund)
+    assert str(rejected.value).endswith(": add it to PARSERS in lambdas/common/environment.py")

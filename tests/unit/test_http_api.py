@@ -1,6 +1,7 @@
 """Every failure of a handler becomes a response, and none puts a client's data into the log."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,11 @@ def call(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
     handler = http_api.endpoint(failing(error))
     response = handler({"body": CANARY, "headers": {"idempotency-key": CANARY}}, None)
     return response["statusCode"], response["headers"], json.loads(response["body"])
+
+
+def test_log_records_leave_out_what_no_line_shows() -> None:
+    record = logging.getLogger().makeRecord("shop", logging.INFO, "", 0, "sold", (), None)
+    assert {record.thread, record.process, record.processName} == {None}
 
 
 def test_bad_request_returns_its_status_and_text() -> None:

@@ -380,8 +380,12 @@ def test_settings_become_variables_under_their_own_names() -> None:
 
 def test_missing_setting_does_not_become_a_variable() -> None:
     """A function would read the text `None`, and take it for a value."""
-    with pytest.raises(ValueError, match="environment dev: public_url is None, which no variable"):
+    with pytest.raises(ValueError, match="environment dev: public_url is None") as rejected:
         replace(DEV, public_url=None).variables("overdue_after", "public_url")
+    assert str(rejected.value).endswith(
+        ", which no variable can hold: give it another value in settings.py,"
+        " or leave it out in stacks/service_stack.py"
+    )
 
 
 @pytest.mark.parametrize("function", ["sales", "stock_check", "stock_check_dev"])
