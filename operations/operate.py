@@ -37,6 +37,10 @@ class Failed(Exception):
     """Why the command failed, in one sentence."""
 
 
+class FunctionFailed(Failed):
+    """The function was executed, and ended without a response."""
+
+
 class Operator:
     """The operator function of an environment, invoked by one person.
 
@@ -69,7 +73,8 @@ class Operator:
             raise
         result = json.load(response["Payload"])
         if "FunctionError" in response:
-            raise Failed(f"the function {name} failed: {result['errorMessage']}: see `make logs`")
+            problem = result["errorMessage"]
+            raise FunctionFailed(f"the function {name} failed: {problem}: see `make logs`")
         if "error" in result:
             raise Failed(result["error"])
         return result["tables"]
@@ -78,6 +83,8 @@ class Operator:
         """Invoke a verb that changes something, once: botocore may repeat the invocation."""
         try:
             return self.invoke(verb, operation_id=str(uuid.uuid4()), **fields)
+        except FunctionFailed as error:
+            raise Failed(f"{error}. {UNKNOWN}") from error
         except HTTPClientError as error:
             raise Failed(f"{aws.sentence(error)}. {UNKNOWN}") from error
 

@@ -15,8 +15,6 @@ from common.database import DatabaseUnavailable, OutcomeUnknown
 from common.store import Store
 from operate import reads
 
-ROWS = 1000
-"""Rows of one table, and orders that are reminded at once."""
 LOGGED = ("operation_id", "order_id", "order_ids", "slug", "count", "amount")
 """The fields of an event that are logged. A reason may contain names."""
 TIMELINE = {
@@ -75,14 +73,14 @@ def as_json(value: object) -> object:
 
 
 def table(title: str, rows: list[dict[str, Any]]) -> Table:
-    """Return a table with at most ROWS rows."""
-    shown = [{name: as_json(value) for name, value in row.items()} for row in rows[:ROWS]]
-    return {"title": title, "rows": shown, "cut": len(rows) > ROWS}
+    """Return a table with at most reads.ROWS rows."""
+    shown = [{name: as_json(value) for name, value in row.items()} for row in rows[: reads.ROWS]]
+    return {"title": title, "rows": shown, "cut": len(rows) > reads.ROWS}
 
 
 def show(queries: Mapping[str, str]) -> list[Table]:
-    """Return the table of each query. One row more than ROWS is read, to know whether to cut."""
-    found = store.read([f"{sql} LIMIT {ROWS + 1}" for sql in queries.values()])
+    """Return the table of each query. One row more than reads.ROWS is read, to know whether to cut."""
+    found = store.read([f"{sql} LIMIT {reads.ROWS + 1}" for sql in queries.values()])
     return [table(title, rows) for title, rows in zip(queries, found, strict=True)]
 
 
@@ -108,8 +106,8 @@ def read_operation_id(event: Event) -> str:
 def remind(event: Event) -> list[Table]:
     """Request the listed orders again, as far as they are stuck."""
     order_ids = event.get("order_ids")
-    if not isinstance(order_ids, list) or not 1 <= len(order_ids) <= ROWS:
-        raise Rejected(f"order_ids must be a list of 1 to {ROWS} order ids")
+    if not isinstance(order_ids, list) or not 1 <= len(order_ids) <= reads.ROWS:
+        raise Rejected(f"order_ids must be a list of 1 to {reads.ROWS} order ids")
     for order_id in order_ids:
         read_identifier(order_id, "each of order_ids", max_length=limits.ORDER_ID)
     reminded = store.remind_stuck(read_operation_id(event), order_ids=order_ids)

@@ -1,5 +1,8 @@
 """What an operator can read, by the title of each table. The handler adds the limit on the rows."""
 
+ROWS = 1000
+"""Rows of one table, and orders that are reminded at once."""
+
 ORDERS = {
     "production orders by status": """
 SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity,

@@ -131,9 +131,7 @@ def test_unknown_environment_is_named(target: str, machine: dict[str, str], fres
             assert name in line, given
 
 
-@pytest.mark.parametrize(
-    "target", ["preflight", "diff", "smoke", "logs", "redrive", *BY_OPERATORS]
-)
+@pytest.mark.parametrize("target", ["preflight", "diff", "smoke", "logs", "redrive", *BY_OPERATORS])
 @pytest.mark.parametrize("given", ["dev,staging", "dev staging"])
 def test_command_for_one_environment_takes_no_list(
     given: str, target: str, machine: dict[str, str], fresh: Path

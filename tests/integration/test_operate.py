@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.store import Store
+from operate import reads
 from tests.support.concurrency import at_once
 from tests.support.database_shop import DatabaseShop, buy, insert_before, order_more
 from tests.support.polling import eventually
@@ -126,9 +127,7 @@ def test_reads_are_of_one_snapshot_and_wait_for_no_lock(shop: DatabaseShop) -> N
 def test_tables_are_cut_and_say_so(
     shop: DatabaseShop, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from operate import handler
-
-    monkeypatch.setattr(handler, "ROWS", 2)
+    monkeypatch.setattr(reads, "ROWS", 2)
     store = shop.store()
     order_ids = [order_more(store, 40) for _ in range(3)]
     make_stuck(shop, *order_ids)
