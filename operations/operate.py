@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from operations import aws, guard, terminal
 from settings import ENVIRONMENTS, Settings
@@ -80,12 +80,16 @@ class Operator:
         return result["tables"]
 
     def change(self, verb: str, **fields: object) -> Sequence[Table]:
-        """Invoke a verb that changes something, once: botocore may repeat the invocation."""
+        """Invoke a verb that changes something, under an id of its own.
+
+        Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
+        Failed.
+        """
         try:
             return self.invoke(verb, operation_id=str(uuid.uuid4()), **fields)
         except FunctionFailed as error:
             raise Failed(f"{error}. {UNKNOWN}") from error
-        except HTTPClientError as error:
+        except (BotoCoreError, ClientError) as error:
             raise Failed(f"{aws.sentence(error)}. {UNKNOWN}") from error
 
 

@@ -1,7 +1,7 @@
 """The shop's statements. Decisions are made in the procedures in lambdas/migrate/procedures.
 
-Each method sends one statement in one round trip, and raises DatabaseUnavailable. If a result does
-not arrive, a repeatable statement is sent again.
+Each method but `read` sends one statement in one round trip. Each raises DatabaseUnavailable. If a
+result does not arrive, a repeatable statement is sent again.
 """
 
 import json

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from common import deadline, environment, failures, limits
-from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.database import DatabaseUnavailable
 from common.store import Store
 from operate import reads
 
@@ -182,8 +182,9 @@ def handler(event: Event, context: object) -> dict[str, Any]:
         return {"error": str(error)}
     except DatabaseUnavailable as error:
         log.error("database unavailable", extra={**who, "reason": str(error)})
-        unknown = isinstance(error, OutcomeUnknown) and "operation_id" in event
-        outcome = ", and it is unknown whether anything has changed" if unknown else ""
+        # Even if nothing has changed now, this invocation may repeat one whose response was lost.
+        unknown = ", and it is unknown whether anything has changed"
+        outcome = unknown if "operation_id" in event else ""
         return {"error": f"the database is unavailable{outcome}: {error}"}
     log.info("operation", extra={**who, **{name: event[name] for name in LOGGED if name in event}})
     return {"tables": tables}

@@ -219,7 +219,7 @@ def test_interrupted_correction_changes_nothing(shop: DatabaseShop, invoke: Invo
     """The id, the entry and the stock change in one transaction."""
     insert_before(shop, "correct_stock", {"UPDATE operation": "SIGNAL SQLSTATE '45000';\n        "})
     response = invoke("adjust", slug="donut", amount=5, reason="a")
-    assert response == {"error": "the database is unavailable: OperationalError 1644"}
+    assert "OperationalError 1644" in response["error"]
     assert shop.stock() == 10
     assert len(entries(shop)) == 1
     assert shop.sql("SELECT * FROM operation") == []
