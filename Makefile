@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY KIND ONLY ORDER ROWS SEED
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -27,8 +27,9 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
-ONE_AT_A_TIME = preflight diff smoke logs redrive
-ON_LOCAL_DATABASE = orders books mysql
+BY_OPERATORS = orders order books remind stocktake adjust
+ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
+ON_LOCAL_DATABASE = mysql
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -47,7 +48,7 @@ ifneq ($(and $(SINGLE_GOAL),$(word 2,$(CHOSEN))),)
 $(error `make $(SINGLE_GOAL)` takes one environment at a time: type ENV=$(firstword $(CHOSEN)) make $(SINGLE_GOAL))
 endif
 ifneq ($(and $(DATABASE_GOAL),$(filter-out local,$(CHOSEN))),)
-$(error `make $(DATABASE_GOAL)` reaches the local database only; that of $(ENV) is private to its VPC: see docs/runbook.md)
+$(error `make $(DATABASE_GOAL)` reaches the local database only; that of $(ENV) is private to its VPC: use `make orders` and others of docs/runbook.md)
 endif
 ifneq ($(and $(filter deploy-github-roles,$(MAKECMDGOALS)),$(if $(GITHUB_REPOSITORY),,none)),)
 $(error GITHUB_REPOSITORY is missing: type ENV=$(ENV) GITHUB_REPOSITORY=owner/name make deploy-github-roles)
@@ -139,13 +140,24 @@ clean: .venv/installed ## Stop the local shop and delete its data
 
 ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 
-.PHONY: logs orders books redrive mysql
+# The deployed function `operate` does the work, on this machine, too.
+OPERATE = $(ON_AWS) operations.operate "$$ENV"
+
+.PHONY: logs $(BY_OPERATORS) redrive mysql
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them
 	@$(ON_AWS) operations.logs "$$ENV"
 orders: .venv/installed ## List production orders by status and age, and those that need attention
-	@$(LOCAL) mysql --table < operations/orders.sql
+	@$(OPERATE) orders
+order: .venv/installed ## ID=... make order: show the timeline of a production order
+	@$(OPERATE) order --id="$$ID"
 books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
-	@$(LOCAL) mysql --table < operations/books.sql
+	@$(OPERATE) books
+remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 answers
+	@$(OPERATE) remind $(if $(filter 1,$(YES)),--yes)
+stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set the stock to what was counted
+	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
+adjust: .venv/installed ## SLUG=donut N=-2 REASON=... make adjust: add to the stock, or take from it
+	@$(OPERATE) adjust --slug="$$SLUG" --n="$$N" --reason="$$REASON"
 redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
 	@$(ON_AWS) operations.redrive "$$ENV"
 mysql: .venv/installed ## Open the MariaDB client on the shop's database

@@ -52,8 +52,8 @@ MAX_CONNECTIONS: Mapping[str, int] = {
     "t4g.large": 340,
 }
 """What RDS's default formula gives for the memory of each instance class, rounded down."""
-SPARE_CONNECTIONS = 10
-"""Connections that are left to people and to the migration."""
+SPARE_CONNECTIONS = 8
+"""Connections that are left to the migration and to further operators."""
 REQUEST_SECONDS = 0.25
 """How long a request holds its connection while the database responds normally.
 
@@ -312,6 +312,7 @@ class Settings:
             for function, throttle in throttles.items()
         }
         unreserved["relay"] = 2  # one run per minute, and one that a deployment has not ended
+        unreserved["operate"] = 2  # two people at once
         reserved = {function: 2 * count for function, count in self.reserved_concurrency.items()}
         return unreserved | reserved
 

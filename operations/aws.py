@@ -62,11 +62,12 @@ def is_about_credentials(error: Exception) -> bool:
 def errors_as_sentences() -> Iterator[None]:
     """Exit with status 1 and one sentence if AWS rejects a request, or if it is not AWS that responds.
 
-    Errors of the operating system, such as a closed pipe, are raised as they are.
+    Errors of the operating system, such as a closed pipe, are raised as they are. Some errors of
+    botocore, such as a read that times out, count as such errors, too, and are not meant.
     """
     try:
         yield
-    except OSError:
-        raise
     except Exception as error:  # a response that is not AWS's can fail anywhere
+        if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
+            raise
         sys.exit(sentence(error))

@@ -117,6 +117,7 @@ WORK = {
     "restock": Work(seconds=0.02, invocations=lambda traffic: traffic.orders),
     "relay": Work(seconds=0.05, invocations=lambda traffic: MINUTES),
     "consumer": Work(seconds=0.5, invocations=lambda traffic: traffic.orders),
+    "operate": Work(seconds=0, invocations=lambda traffic: 0),  # runs when a person invokes it
     "migrate": Work(seconds=0, invocations=lambda traffic: 0),  # runs at deployments only
 }
 """Function → its work. Every function of the templates is here."""

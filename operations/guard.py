@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from operations import aws
+from operations import aws, terminal
 from settings import ENVIRONMENTS, Settings
-
-TERMINAL = "/dev/tty"
 
 
 class Stop(Exception):
@@ -76,20 +74,11 @@ def require_confirmation(settings: Settings) -> None:
     """Ask for the environment's name at the terminal, not on standard input. Raises Stop."""
     name = settings.name
     try:
-        with open(TERMINAL, "w") as prompt, open(TERMINAL) as keyboard:
-            print(
-                f"This destroys {name}. Type its name to continue: ",
-                end="",
-                file=prompt,
-                flush=True,
-            )
-            typed = keyboard.readline().strip()
+        typed = terminal.ask(f"This destroys {name}. Type its name to continue: ")
     except OSError:
         raise Stop(
             f"Nothing was destroyed: {name} is destroyed only from a terminal, where its name is typed."
         ) from None
-    except KeyboardInterrupt:
-        typed = ""
     if typed != name:
         raise Stop("Nothing was destroyed.")
 

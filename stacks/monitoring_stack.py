@@ -111,7 +111,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "OldestUnpublishedOrder",
             "Production orders wait in the outbox: neither sales nor the relay can publish them.",
-            run="logs",
+            run="orders",
             metric=self._relay_metric(service, "oldest_unpublished_seconds"),
             threshold=5 * 60,
         )
@@ -119,7 +119,7 @@ class MonitoringStack(cdk.Stack):
             "StuckOrders",
             f"An order was published {1 + self._settings.max_reminders} times and the factory never "
             "called back, or the order's product was deleted.",
-            run="logs",
+            run="orders",
             metric=self._stuck_orders,
             threshold=1,
         )

@@ -283,12 +283,9 @@ def handler(event: object, context: object) -> None:
         Step(
             line=5,
             name="its alarms' cost in the README",
-            edit=all_of(
-                replace("README.md", "dev 22, ", "dev 23, "),
-                replace("README.md", "staging 60,", "staging 61,"),
-            ),
-            test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[dev]",
-            says="README.md names the cost of an idle month: dev 23",
+            edit=replace("README.md", "prod 119 ", "prod 120 "),
+            test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[prod]",
+            says="README.md names the cost of an idle month: prod 120",
         ),
         Step(
             line=5,

@@ -112,18 +112,21 @@ class Database:
         self._connection: Connection | None = None
         self._secret: dict[str, Any] | None = None
 
-    def run(self, send: Send[T], *, in_doubt: Send[T] | None = None) -> T:
+    def run(
+        self, send: Send[T], *, in_doubt: Send[T] | None = None, within: float | None = None
+    ) -> T:
         """Send a statement and return its result, within the time of the request.
 
         in_doubt: called if the statement was sent but its result did not arrive, on new
         connections, until one of them brings a result or the time is over. If it is None, nothing
-        is called, and the statement may take the time of both attempts.
+        is called, and the statement may take the time of both attempts. within: seconds that the
+        statement may take instead.
 
         Raises OutcomeUnknown if the statement may have been executed, and DatabaseUnavailable if
         it was not.
         """
-        end = deadline.began() + deadline.FIRST_ATTEMPT
-        if in_doubt is None:
+        end = deadline.began() + (within or deadline.FIRST_ATTEMPT)
+        if in_doubt is None and within is None:
             end += deadline.SECOND_ATTEMPT
         try:
             try:

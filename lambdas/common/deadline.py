@@ -20,6 +20,8 @@ SECOND_ATTEMPT = 1.1
 whether it was executed."""
 RESERVE = 0.4
 """Seconds for the function's own work, before and after the database is called."""
+OPERATOR_READ = 25
+"""Seconds for what an operator reads, which may be every purchase that was ever made."""
 
 PUBLISH_START = 1.5
 """Seconds from the request's beginning. Later than that, a new order is left to the relay."""

@@ -60,6 +60,11 @@ class Restock(Database):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
+class Operate(Database):
+    """What the operator function reads."""
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
 class Relay(Database):
     """What the relay reads."""
 

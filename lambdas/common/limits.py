@@ -8,14 +8,17 @@ import re
 PRODUCT_ID = 36
 SLUG = 64
 ORDER_ID = 36
+OPERATION_ID = 36
 CALLBACK_TOKEN = 64
 TEXT = 200
-"""A requester or a factory id, after trimming."""
+"""A requester, a factory id or the reason of a changed stock, after trimming."""
 IDEMPOTENCY_KEY = 255
 BODY_BYTES = 16 * 1024
 """Bytes, after Base64 has been decoded."""
 QUANTITY_DIGITS = 20
 """A quantity that is sent as a string, including leading zeros."""
+PIECES = 1_000_000_000
+"""What an operator may have counted, or add to a stock at once."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 

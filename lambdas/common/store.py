@@ -1,10 +1,12 @@
 """The shop's statements. Decisions are made in the procedures in lambdas/migrate/procedures.
 
-Each method sends one statement in one round trip, and raises DatabaseUnavailable. If a result does
-not arrive, a repeatable statement is sent again.
+Each method but `read` sends one statement in one round trip. Each raises DatabaseUnavailable. If a
+result does not arrive, a repeatable statement is sent again.
 """
 
+import json
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from common import deadline, environment, messages
@@ -45,6 +47,13 @@ class CheckoutResult(NamedTuple):
 class RestockResult(NamedTuple):
     added: bool
     """Whether this callback was the order's first one, which added its quantity."""
+    stock: int
+
+
+class StockCorrection(NamedTuple):
+    changed: bool
+    """False: the stock would have fallen below 0."""
+    stock_before: int
     stock: int
 
 
@@ -261,6 +270,56 @@ class Store:
         )
         assert row, "a SELECT without FROM always returns a row"
         return Backlog(**row)
+
+    def correct_stock(
+        self,
+        operation_id: str,
+        *,
+        slug: str,
+        count: int | None,
+        amount: int | None,
+        reason: str,
+        recorded_by: str,
+    ) -> StockCorrection | None:
+        """Set the stock to what was counted, or add an amount to it, once per operation_id.
+
+        count: None for an adjustment. amount: None for a stocktake. Return the stock before and
+        after, also of a repeated operation, or None if there is no such product.
+        """
+        row = self._query_one(
+            "CALL correct_stock(%s, %s, %s, %s, %s, %s)",
+            (operation_id, slug, count, amount, reason, recorded_by),
+            repeatable=True,
+        )
+        return StockCorrection(**{**row, "changed": bool(row["changed"])}) if row else None
+
+    def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
+        """Request these stuck orders again, once per operation_id, and return their number.
+
+        Those that are not stuck any more are left alone.
+        """
+        values = (operation_id, json.dumps(order_ids))
+        row = self._query_one("CALL remind_stuck(%s, %s)", values, repeatable=True)
+        assert row, "remind_stuck always returns a row"
+        return int(row["reminded"])
+
+    def read(
+        self, sql: Sequence[str], values: tuple[object, ...] = ()
+    ) -> list[list[dict[str, Any]]]:
+        """Return the rows of several queries with the same values, all of them from one snapshot.
+
+        They wait for no lock, and nobody waits for them.
+        """
+
+        def send(connection: Connection) -> list[list[dict[str, Any]]]:
+            connection.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            connection.query("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            limit = f"SET STATEMENT max_statement_time = {deadline.OPERATOR_READ} FOR"
+            found = [connection.query(f"{limit} {query}", values) for query in sql]
+            connection.query("COMMIT")
+            return found
+
+        return self._database.run(send, within=deadline.OPERATOR_READ)
 
     def _query_one(
         self, sql: str, values: tuple[object, ...], *, repeatable: bool

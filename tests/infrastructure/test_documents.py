@@ -15,13 +15,20 @@ from bench import scale
 from common import deadline, limits, messages
 from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
+from operate.reads import ROWS
 from operations.preflight import UNRESERVED
 from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
 from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
-from tests.support.documentation import blocks, make_targets, makefile_targets, sections
+from tests.support.documentation import (
+    blocks,
+    make_targets,
+    makefile_targets,
+    sections,
+    works_in,
+)
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -365,6 +372,24 @@ def test_runbook_has_the_time_until_the_dead_letter_queue(
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
     seconds = sum(ENVIRONMENTS["prod"].retry_delay * 2**count for count in range(receives - 1))
     assert f"in {NUMBERS[receives]} attempts ({seconds // 60} minutes)" in words(RUNBOOK)
+
+
+def test_runbook_holds_no_sql() -> None:
+    """The database of an account has no client: operators use the function `operate`."""
+    assert blocks(RUNBOOK, "sql") == []
+    assert re.findall(r"\b(?:SELECT|INSERT|UPDATE|DELETE|CALL|SHOW)\b|make mysql", RUNBOOK) == []
+
+
+@pytest.mark.parametrize("target", sorted(make_targets(RUNBOOK)))
+def test_commands_of_the_runbook_work_on_an_account(target: str) -> None:
+    assert works_in("prod", target), f"the Makefile rejects `ENV=prod make {target}`"
+
+
+def test_runbook_names_the_function_of_the_operators() -> None:
+    name = ENVIRONMENTS["prod"].function_name("operate")
+    assert f"function:{name}" in RUNBOOK
+    assert f"`{name.removesuffix('prod')}<env>`" in RUNBOOK
+    assert f"more than {ROWS:,} rows is cut" in words(RUNBOOK)
 
 
 def test_runbook_has_the_number_of_publications() -> None:

@@ -40,6 +40,7 @@ Permissions = tuple[dict[str, str], list[str]]
 WITH_IAM: dict[str, Permissions] = {
     "sales": (write_logs("Sales") | log_in("shop_sales") | PUBLISH, [NETWORK]),
     "restock": (write_logs("Restock") | log_in("shop_restock"), [NETWORK]),
+    "operate": (write_logs("Operate") | log_in("shop_operate"), [NETWORK]),
     "relay": (write_logs("Relay") | log_in("shop_relay") | PUBLISH, [NETWORK]),
     "migrate": (write_logs("Migrate") | read("Database"), [NETWORK]),
     "consumer": (write_logs("Consumer") | CONSUME, []),
@@ -47,9 +48,11 @@ WITH_IAM: dict[str, Permissions] = {
 WITH_SECRET: dict[str, Permissions] = {
     "sales": (write_logs("Sales") | read("SalesSecret") | PUBLISH, [NETWORK]),
     "restock": (write_logs("Restock") | read("RestockSecret"), [NETWORK]),
+    "operate": (write_logs("Operate") | read("OperateSecret"), [NETWORK]),
     "relay": (write_logs("Relay") | read("RelaySecret") | PUBLISH, [NETWORK]),
     "migrate": (
-        write_logs("Migrate") | read("Database, RelaySecret, RestockSecret, SalesSecret"),
+        write_logs("Migrate")
+        | read("Database, OperateSecret, RelaySecret, RestockSecret, SalesSecret"),
         [NETWORK],
     ),
     "consumer": (write_logs("Consumer") | CONSUME, []),

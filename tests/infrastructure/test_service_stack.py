@@ -15,6 +15,7 @@ from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from common import deadline, environment
 from migrate.handler import MIGRATION_SECONDS
+from operations import operate
 from settings import (
     DATABASE_PARAMETERS,
     DATABASE_USERS,
@@ -48,6 +49,8 @@ MEMORY_MIB = {"sales": 1024, "relay": 1024, "migrate": 512}
 The share of a processor grows with the memory. With 256 MiB, the first publication of a cold
 function took 2.5 s, longer than a checkout waits for it; with 1,024 MiB it took 0.6 s.
 """
+INVOKED_BY_PEOPLE = {"operate"}
+"""Functions that operators' commands invoke, with IAM only."""
 GATEWAY_TIMEOUT = 30
 """The limit of an HTTP API, in seconds."""
 
@@ -127,6 +130,7 @@ def test_timeouts_nest(assembly: Assembly) -> None:
         assert 5 < timeout[name] < GATEWAY_TIMEOUT, name
     assert timeout["sales"] == timeout["restock"]
     assert timeout["relay"] < 60
+    assert deadline.OPERATOR_READ + 10 <= timeout["operate"] < operate.PATIENT.read_timeout
     _, migration = assembly.one("Custom::Trigger")
     assert timeout["migrate"] == MIGRATION_SECONDS + 60
     assert timeout["migrate"] + 60 == int(migration["Timeout"]) / 1000
@@ -230,6 +234,7 @@ LOGINS: dict[str, dict[str, dict[str, str]]] = {
     "iam": {
         "sales": {"DATABASE_USER": "shop_sales"},
         "restock": {"DATABASE_USER": "shop_restock"},
+        "operate": {"DATABASE_USER": "shop_operate"},
         "relay": {"DATABASE_USER": "shop_relay"},
         "migrate": {"DATABASE_SECRET_ARN": "Database"},
         "consumer": {},
@@ -237,10 +242,11 @@ LOGINS: dict[str, dict[str, dict[str, str]]] = {
     "secret": {
         "sales": {"DATABASE_SECRET_ARN": "SalesSecret"},
         "restock": {"DATABASE_SECRET_ARN": "RestockSecret"},
+        "operate": {"DATABASE_SECRET_ARN": "OperateSecret"},
         "relay": {"DATABASE_SECRET_ARN": "RelaySecret"},
         "migrate": {
             "DATABASE_SECRET_ARN": "Database",
-            "USER_SECRET_ARNS": "SalesSecret,RestockSecret,RelaySecret",
+            "USER_SECRET_ARNS": "SalesSecret,RestockSecret,OperateSecret,RelaySecret",
         },
         "consumer": {},
     },
@@ -451,11 +457,19 @@ def test_each_function_is_invoked(assembly: Assembly) -> None:
         *(assembly.function_at(target["Arn"]) for _, rule in rules for target in rule["Targets"]),
         *triggered,
     }
-    for name in assembly.functions():
+    assert invoked.isdisjoint(INVOKED_BY_PEOPLE)
+    for name in assembly.functions().keys() - INVOKED_BY_PEOPLE:
         assert name in invoked, (
             f"nothing invokes {name}: add a route, a rule or an event source in "
             "stacks/service_stack.py"
         )
+
+
+def test_no_policy_of_a_function_lets_anybody_else_invoke_it(assembly: Assembly) -> None:
+    """A resource's policy could let in another account or service, whatever IAM says."""
+    for id, permission in assembly.each("AWS::Lambda::Permission"):
+        assert assembly.function_at(permission["FunctionName"]) not in INVOKED_BY_PEOPLE, id
+    assert not assembly.resources("AWS::Lambda::Url")
 
 
 def test_consumer_reports_the_messages_that_failed(assembly: Assembly) -> None:

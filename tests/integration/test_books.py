@@ -1,12 +1,10 @@
 """The books of a product: stock = entries - purchases + arrivals, by the database alone."""
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
-from settings import PROJECT
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
 from tests.support.polling import eventually
 
@@ -31,24 +29,6 @@ def test_books_have_purchases_arrivals_and_stocktakes(shop: DatabaseShop) -> Non
     assert shop.lines() == [
         line(entries=-7, purchases=3, arrivals=50, expected=40, stock=40, difference=0)
     ]
-
-
-def test_stocktake_is_an_entry_with_its_reason(shop: DatabaseShop) -> None:
-    shop.sql("CALL stocktake('donut', 4, '쥐가 먹었다', '홍길동')")
-    assert shop.sql(
-        "SELECT kind, amount, reason, recorded_by FROM stock_entry ORDER BY stock_entry_id"
-    ) == [
-        ("opening", 10, "new in the catalogue", "migrate"),
-        ("stocktake", -6, "쥐가 먹었다", "홍길동"),
-    ]
-
-
-def test_stocktake_of_the_runbook_sets_the_stock(shop: DatabaseShop) -> None:
-    runbook = (PROJECT / "docs" / "runbook.md").read_text()
-    (statement,) = re.findall(r"`(CALL stocktake\(.+?\));`", runbook)
-    shop.sql(statement)
-    assert shop.stock() == 12
-    shop.assert_balanced()
 
 
 @pytest.mark.parametrize(

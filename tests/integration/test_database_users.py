@@ -209,6 +209,7 @@ FORBIDDEN_TO_ALL = [
     "INSERT INTO stock_entry (product_id, kind, amount, reason, recorded_by, recorded_at)"
     " VALUES ('x', 'reset', 1, 'x', 'x', NOW())",
     "SELECT * FROM stock_entry",
+    "DELETE FROM operation",
     "INSERT INTO purchase (product_id, quantity, requester, purchased_at) VALUES ('x', 1, 'x', NOW())",
     "UPDATE production_order SET status = 'arrived'",
     "DELETE FROM production_order",

@@ -13,6 +13,7 @@ WIDTHS = {
     "callback_token": limits.CALLBACK_TOKEN,
     "factory_id": limits.TEXT,
     "requester": limits.TEXT,
+    "operation_id": limits.OPERATION_ID,
     "idempotency_key": limits.IDEMPOTENCY_KEY,
     "sku": catalogue.SKU,
     "name": limits.TEXT,

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from operations import guard, logs, preflight, redrive, smoke
+from operations import guard, logs, operate, preflight, redrive, smoke
 from tests.support.serving import QuietHandler, serving
 
 COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "guard": (guard.main, ["deploy", "dev"]),
     "logs": (logs.main, ["dev"]),
+    "operate": (operate.main, ["dev", "orders"]),
     "preflight": (preflight.main, ["dev"]),
     "redrive": (redrive.main, ["dev"]),
     "smoke": (smoke.main, ["prod"]),
@@ -98,7 +99,7 @@ def test_response_not_from_aws_is_reported_in_one_sentence(
     assert "credentials that work" not in line, "they may well work"
 
 
-@pytest.mark.parametrize("command", ["guard", "logs", "preflight", "redrive"])
+@pytest.mark.parametrize("command", ["guard", "logs", "operate", "preflight", "redrive"])
 def test_unreachable_aws_is_not_blamed_on_the_credentials(
     command: str,
     not_aws: NotAws,

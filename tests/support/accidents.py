@@ -56,7 +56,7 @@ def shell_variables(shop: DeployedShop) -> dict[str, str]:
     }
 
 
-def run(shop: DeployedShop, command: str, *, stdin: str = "") -> str:
+def run(shop: DeployedShop, command: str) -> str:
     """Run a command in the project's root, and return what it prints.
 
     Fails if the command fails.
@@ -65,7 +65,7 @@ def run(shop: DeployedShop, command: str, *, stdin: str = "") -> str:
         ["bash", "-c", command],
         cwd=PROJECT,
         env=shell_variables(shop),
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,

@@ -7,7 +7,7 @@ import pymysql
 
 from local.database.mariadb import MariaDb
 from migrate.catalogue import Product
-from settings import PROJECT
+from operate import reads
 
 NAME = "shop"
 """The name of the schema."""
@@ -17,6 +17,7 @@ TABLES = (
     "idempotency_key",
     "checkout_outcome",
     "stock_entry",
+    "operation",
     "product_slot",
 )
 """The tables that hold nothing before the shop has been used, except for opening entries."""
@@ -27,7 +28,7 @@ TOTAL_STOCK = (
 """A product's stock in all of its slots, as an SQL expression."""
 LOCK_STOCK = "SELECT * FROM product LEFT JOIN product_slot USING (product_id) FOR UPDATE"
 """Locks each product in all of its slots, so that every purchase waits."""
-BOOKS = (PROJECT / "operations/books.sql").read_text()
+(BOOKS,) = reads.BOOKS.values()
 
 
 def owner(server: MariaDb) -> pymysql.Connection:
@@ -98,7 +99,7 @@ class Books:
 
     def set_stock(self, stock: int, *, slug: str = "donut") -> None:
         """Set the stock, and record the difference in the books as a stocktake."""
-        self.sql("CALL stocktake(%s, %s, 'a test', 'a test')", (slug, stock))
+        self.sql("CALL correct_stock(UUID(), %s, %s, NULL, 'a test', 'a test')", (slug, stock))
 
     def slots(self) -> int:
         """Return how many slots the donuts are spread over."""

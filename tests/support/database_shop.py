@@ -39,6 +39,7 @@ Inside a procedure it shows the procedure's definer, `admin`.
 
 
 CALLED_BY_RESTOCK = ("restock",)
+CALLED_BY_OPERATE = ("correct_stock", "remind_stuck", "read")
 CALLED_BY_RELAY = (
     "claim_orders",
     "mark_stuck",
@@ -47,7 +48,7 @@ CALLED_BY_RELAY = (
     "purge_checkout_outcomes",
     "backlog",
 )
-"""The methods of the store that `restock` and `relay` call."""
+"""The methods of the store that `restock`, `operate` and `relay` call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,17 +89,18 @@ class DatabaseShop(Books):
 
 
 class Functions(Store):
-    """A store for all functions. What `restock` and `relay` call uses their own logins."""
+    """A store for all functions. What other functions than `sales` call uses their own logins."""
 
     def __init__(self, login: environment.Database) -> None:
         super().__init__(login)
-        restock, relay = (
-            Store(replace(login, database_secret_arn=name)) for name in ("restock", "relay")
-        )
-        for name in CALLED_BY_RESTOCK:
-            setattr(self, name, getattr(restock, name))
-        for name in CALLED_BY_RELAY:
-            setattr(self, name, getattr(relay, name))
+        for function, names in (
+            ("restock", CALLED_BY_RESTOCK),
+            ("operate", CALLED_BY_OPERATE),
+            ("relay", CALLED_BY_RELAY),
+        ):
+            store = Store(replace(login, database_secret_arn=function))
+            for name in names:
+                setattr(self, name, getattr(store, name))
 
 
 def create_database(server: MariaDb) -> None:

@@ -6,7 +6,7 @@ tests/unit/test_fakes.py compares the signature of every public method with the 
 import inspect
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
@@ -22,7 +22,7 @@ from requests.adapters import HTTPAdapter
 from common import deadline, environment, messages
 from common.database import Connection, OutcomeUnknown, Send
 from common.server_clock import ServerClock
-from common.store import Backlog, CheckoutResult, Claim, RestockResult, Store
+from common.store import Backlog, CheckoutResult, Claim, RestockResult, StockCorrection, Store
 from settings import REGION
 from tests.support.orders import ORDER
 
@@ -120,6 +120,60 @@ class FakeRestockStore:
         added, self.arrived = not self.arrived, True
         self.stock += ORDER.quantity * added
         return RestockResult(added=added, stock=self.stock)
+
+
+@dataclass
+class FakeOperateStore:
+    """Stands in for the store of the operator function.
+
+    results: what the next `read` returns. stock: of the only product, the donut. error: raised by
+    every call. calls: the arguments of each call that changes something, with its id.
+    """
+
+    results: list[list[dict[str, Any]]] = field(default_factory=list)
+    stock: int = 10
+    error: Exception | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    queries: list[str] = field(default_factory=list)
+
+    def correct_stock(
+        self,
+        operation_id: str,
+        *,
+        slug: str,
+        count: int | None,
+        amount: int | None,
+        reason: str,
+        recorded_by: str,
+    ) -> StockCorrection | None:
+        arguments = locals()
+        del arguments["self"]
+        self._record(arguments)
+        if slug != "donut":
+            return None
+        before = self.stock
+        stock = count if count is not None else before + (amount or 0)
+        if stock < 0:
+            return StockCorrection(changed=False, stock_before=before, stock=before)
+        self.stock = stock
+        return StockCorrection(changed=True, stock_before=before, stock=stock)
+
+    def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
+        self._record({"operation_id": operation_id, "order_ids": order_ids})
+        return len(order_ids)
+
+    def read(
+        self, sql: Sequence[str], values: tuple[object, ...] = ()
+    ) -> list[list[dict[str, Any]]]:
+        if self.error:
+            raise self.error
+        self.queries += sql
+        return self.results or [[] for _ in sql]
+
+    def _record(self, arguments: dict[str, Any]) -> None:
+        if self.error:
+            raise self.error
+        self.calls.append(arguments)
 
 
 @dataclass
@@ -327,7 +381,9 @@ class FakeDatabase:
     connection: FakeConnection = field(default_factory=FakeConnection)
     lost: bool = False
 
-    def run(self, send: Send[T], *, in_doubt: Send[T] | None = None) -> T:
+    def run(
+        self, send: Send[T], *, in_doubt: Send[T] | None = None, within: float | None = None
+    ) -> T:
         connection = cast(Connection, self.connection)
         if not self.lost:
             return send(connection)

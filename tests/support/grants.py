@@ -18,6 +18,16 @@ GRANTS = {
     "shop_restock": [
         "EXECUTE ON PROCEDURE restock",
     ],
+    "shop_operate": [
+        "EXECUTE ON PROCEDURE correct_stock",
+        "EXECUTE ON PROCEDURE remind_stuck",
+        "SELECT (amount, product_id) ON stock_entry",
+        "SELECT (arrived_at, attempts, next_attempt_at, order_id, product_id, publications, published_at,"
+        " quantity, requested_at, status) ON production_order",
+        "SELECT (product_id, quantity) ON purchase",
+        "SELECT (product_id, slug, stock) ON product",
+        "SELECT (product_id, stock) ON product_slot",
+    ],
     "shop_relay": [
         "EXECUTE ON PROCEDURE claim_orders",
         "EXECUTE ON PROCEDURE mark_orphans",
@@ -31,7 +41,6 @@ GRANTS = {
 """User → its grants on the schema `shop`. Each user also has USAGE, which lets it log in over TLS."""
 GRANTED_TO_NOBODY = {
     "change_stock": "other procedures and the migration call it, in their own transactions",
-    "stocktake": "an operator calls it, and says why the stock changed",
 }
 """Procedure → why no function may call it."""
 

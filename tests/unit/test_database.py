@@ -359,6 +359,15 @@ def test_statement_without_doubt_has_the_time_of_both_attempts(
     assert server.connections[0].until == end
 
 
+def test_statement_may_take_longer_than_a_request(
+    functions_database: Database, server: FakeServer, clock: FakeClock
+) -> None:
+    with deadline.request():
+        clock.now += 1
+        functions_database.run(returns(1), within=25)
+    assert server.connections[0].until == 100 + 25
+
+
 def test_statement_in_doubt_leaves_time_for_a_second_attempt(
     functions_database: Database, server: FakeServer, clock: FakeClock
 ) -> None:

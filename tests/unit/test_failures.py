@@ -31,6 +31,8 @@ QUOTING: dict[str, Exception] = {
     "KeyError": KeyError(CANARY),
 }
 EVENT = {
+    "verb": "orders",
+    "claimed_by": "arn:aws:iam::000000000000:root",
     "Records": [
         {
             "messageId": "m",
@@ -60,6 +62,14 @@ def failing_consumer(
     patch.setattr(messages, "parse", failing(error))
     patch.setattr(consumer, "postpone", failing(error))
     return consumer
+
+
+def failing_operator(
+    load: Callable[..., ModuleType], patch: pytest.MonkeyPatch, error: Exception
+) -> ModuleType:
+    operate = load("operate")
+    patch.setattr(operate, "store", failing_store(error))
+    return operate
 
 
 def failing_migration(
@@ -92,7 +102,9 @@ def text_that_lambda_logs(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("name", QUOTING)
-@pytest.mark.parametrize("function", [failing_relay, failing_consumer, failing_migration])
+@pytest.mark.parametrize(
+    "function", [failing_relay, failing_consumer, failing_operator, failing_migration]
+)
 def test_handler_raises_no_customer_data(
     function: Callable[..., ModuleType],
     name: str,

@@ -14,6 +14,7 @@ from tests.support import fakes
 ORIGINALS: dict[type, type | ModuleType] = {
     fakes.FakeSalesStore: Store,
     fakes.FakeRestockStore: Store,
+    fakes.FakeOperateStore: Store,
     fakes.FakeRelayStore: Store,
     fakes.FakeTopic: messages,
     fakes.FakeConnection: Connection,

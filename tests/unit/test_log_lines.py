@@ -11,6 +11,7 @@ import pytest
 from common import aws, http_api, messages
 from common.database import DatabaseUnavailable
 from tests.support.fakes import (
+    FakeOperateStore,
     FakeRelayStore,
     FakeRestockStore,
     FakeSalesStore,
@@ -147,6 +148,33 @@ def test_run_of_the_relay_is_logged(
         ("relay.handler", "INFO", "published", {"order_id": "order-1"}),
         ("relay.handler", "ERROR", "not published", rejected),
         ("relay.handler", "INFO", "relay", totals),
+    ]
+
+
+def test_operation_is_logged_with_who_claims_to_ask(
+    load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    """The reason is not logged: it may contain names."""
+    operate = load("operate")
+    monkeypatch.setattr(operate, "store", FakeOperateStore())
+    who = {"verb": "adjust", "claimed_by": "arn:aws:iam::000000000000:user/kim"}
+    fields = {"operation_id": "an-id", "slug": "donut", "amount": -2}
+    operate.handler({**who, **fields, "reason": "홍길동 dropped two"}, None)
+    operate.handler({**who, **fields, "reason": ""}, None)
+    monkeypatch.setattr(
+        operate, "store", FakeOperateStore(error=DatabaseUnavailable("OperationalError 2003"))
+    )
+    operate.handler({**who, **fields, "reason": "a"}, None)
+    rejected = {"reason": "reason must be 1 to 200 printable characters"}
+    assert lines() == [
+        ("operate.handler", "INFO", "operation", {**who, **fields}),
+        ("operate.handler", "WARNING", "operation rejected", {**who, **rejected}),
+        (
+            "operate.handler",
+            "ERROR",
+            "database unavailable",
+            {**who, "reason": "OperationalError 2003"},
+        ),
     ]
 
 

@@ -87,7 +87,7 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "reserved_concurrency names baker, consumer, not a function with a database",
     ),
     (
-        {"reserved_concurrency": reservations(15)},
+        {"reserved_concurrency": reservations(16)},
         "the functions may open 40 connections, too many for t4g.micro: reserve less, or lower the throttles",
     ),
     (
@@ -336,7 +336,8 @@ def test_peak_of_connections_fits_the_database(environment: Settings) -> None:
         expected = 2 * reserved[function] if function in reserved else admitted
         assert concurrency[function] == expected, function
     assert concurrency["relay"] == 2 * reserved.get("relay", 1), "one run per minute"
-    connections = 10 + sum(concurrency.values())  # 10: people and the migration
+    assert concurrency["operate"] == 2, "two people at once"
+    connections = 8 + sum(concurrency.values())  # 8: the migration and further operators
     assert connections == environment.peak_connections()
     assert connections < MAX_CONNECTIONS[environment.database.instance_class]
 

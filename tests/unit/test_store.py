@@ -331,3 +331,44 @@ def test_lost_unrepeatable_statement_is_not_sent_again(
     with pytest.raises(OutcomeUnknown):
         send(store)
     assert len(connection.statements) == 1
+
+
+# --- operators ---
+
+
+def test_reads_are_bounded_and_in_one_transaction(store: Store, connection: FakeConnection) -> None:
+    rows = [{"status": "stuck"}]
+    connection.results = [[], [], rows, [], []]
+    assert store.read(["SELECT 1", "SELECT 2"], ("a",)) == [rows, []]
+    assert connection.statements == [
+        ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", ()),
+        ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", ()),
+        ("SET STATEMENT max_statement_time = 25 FOR SELECT 1", ("a",)),
+        ("SET STATEMENT max_statement_time = 25 FOR SELECT 2", ("a",)),
+        ("COMMIT", ()),
+    ]
+
+
+def test_lost_result_of_a_correction_is_asked_for_again(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    """The procedure changes nothing again for the same id."""
+    database.lost = True
+    row = {"changed": 1, "stock_before": 10, "stock": 4}
+    connection.results = [[row], [row]]
+    correction = store.correct_stock(
+        "an-id", slug="donut", count=4, amount=None, reason="a", recorded_by="b"
+    )
+    assert correction == (True, 10, 4)
+    call = ("CALL correct_stock(%s, %s, %s, %s, %s, %s)", ("an-id", "donut", 4, None, "a", "b"))
+    assert connection.statements == [call, call]
+
+
+def test_lost_result_of_a_reminder_is_asked_for_again(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
+    database.lost = True
+    connection.results = [[{"reminded": 2}], [{"reminded": 2}]]
+    assert store.remind_stuck("an-id", order_ids=["a", "b"]) == 2
+    call = ("CALL remind_stuck(%s, %s)", ("an-id", '["a", "b"]'))
+    assert connection.statements == [call, call]

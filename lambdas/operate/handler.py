@@ -1,0 +1,190 @@
+"""Do what an operator's command asks for. VERBS lists what there is; IAM decides who may invoke this.
+
+An event has a `verb`, the verb's own fields, and `claimed_by`: the caller's ARN, as the command
+says. A verb that changes something has an `operation_id`, and is done once per id.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from common import deadline, environment, failures, limits
+from common.database import DatabaseUnavailable
+from common.store import Store
+from operate import reads
+
+LOGGED = ("operation_id", "order_id", "order_ids", "slug", "count", "amount")
+"""The fields of an event that are logged. A reason may contain names."""
+TIMELINE = {
+    "requested_at": "requested",
+    "published_at": "published for the last time",
+    "arrived_at": "arrived",
+    "next_attempt_at": "due to be published or reminded, or marked as stuck",
+}
+"""Each time of an order, with what happened then or is going to happen."""
+log = logging.getLogger(__name__)
+config = environment.read(environment.Operate)
+store = Store(config)
+
+Event = dict[str, Any]
+Table = dict[str, Any]
+"""A `title`, the `rows`, each a dict by column, and whether there are more: `cut`."""
+
+
+class Rejected(Exception):
+    """A command that can't be executed. The text is what the operator reads."""
+
+
+def read_text(event: Event, name: str) -> str:
+    """Return a field, trimmed. Raises Rejected."""
+    value = event.get(name)
+    text = value.strip() if isinstance(value, str) else ""
+    if not 1 <= len(text) <= limits.TEXT or not text.isprintable():
+        raise Rejected(f"{name} must be 1 to {limits.TEXT} printable characters")
+    return text
+
+
+def read_identifier(value: object, name: str, *, max_length: int) -> str:
+    """Return a value that has the form of an id or a slug. Raises Rejected."""
+    if not isinstance(value, str) or not limits.is_identifier(value, max_length=max_length):
+        raise Rejected(
+            f"{name} must be 1 to {max_length} ASCII letters, digits, hyphens and underscores"
+        )
+    return value
+
+
+def read_pieces(event: Event, name: str, *, least: int) -> int:
+    """Return a number of pieces. Raises Rejected."""
+    value = event.get(name)
+    if type(value) is not int or not least <= value <= limits.PIECES:
+        raise Rejected(f"{name} must be an integer from {least} to {limits.PIECES}")
+    return value
+
+
+def as_json(value: object) -> object:
+    """Return a value of the database as JSON has it. Times are in UTC."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, datetime):
+        return f"{value.isoformat(timespec='milliseconds')}Z"
+    return value
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> Table:
+    """Return a table with at most reads.ROWS rows."""
+    shown = [{name: as_json(value) for name, value in row.items()} for row in rows[: reads.ROWS]]
+    return {"title": title, "rows": shown, "cut": len(rows) > reads.ROWS}
+
+
+def show(queries: Mapping[str, str]) -> list[Table]:
+    """Return the table of each query. One row more than reads.ROWS is read, to know whether to cut."""
+    found = store.read([f"{sql} LIMIT {reads.ROWS + 1}" for sql in queries.values()])
+    return [table(title, rows) for title, rows in zip(queries, found, strict=True)]
+
+
+def show_order(event: Event) -> list[Table]:
+    """Return an order, and its times in their order."""
+    order_id = read_identifier(event.get("order_id"), "order_id", max_length=limits.ORDER_ID)
+    (rows,) = store.read(list(reads.ORDER.values()), (order_id,))
+    if not rows:
+        raise Rejected(f"there is no order {order_id}")
+    (order,) = rows
+    times = {what: order.pop(column) for column, what in TIMELINE.items()}
+    timeline = [{"at": at, "what": what} for what, at in times.items() if at is not None]
+    timeline.sort(key=lambda line: line["at"])
+    return [table("order", [order]), table("timeline", timeline)]
+
+
+def read_operation_id(event: Event) -> str:
+    """Return the id of an operation that changes something. Raises Rejected."""
+    value = event.get("operation_id")
+    return read_identifier(value, "operation_id", max_length=limits.OPERATION_ID)
+
+
+def remind(event: Event) -> list[Table]:
+    """Request the listed orders again, as far as they are stuck."""
+    order_ids = event.get("order_ids")
+    if not isinstance(order_ids, list) or not 1 <= len(order_ids) <= reads.ROWS:
+        raise Rejected(f"order_ids must be a list of 1 to {reads.ROWS} order ids")
+    for order_id in order_ids:
+        read_identifier(order_id, "each of order_ids", max_length=limits.ORDER_ID)
+    reminded = store.remind_stuck(read_operation_id(event), order_ids=order_ids)
+    return [table("reminded", [{"orders": reminded}])]
+
+
+def take_stock(event: Event) -> list[Table]:
+    """Set a product's stock to what was counted."""
+    return correct_stock(event, count=read_pieces(event, "count", least=0))
+
+
+def adjust(event: Event) -> list[Table]:
+    """Add pieces to a product's stock, or take some from it."""
+    amount = read_pieces(event, "amount", least=-limits.PIECES)
+    if amount == 0:
+        raise Rejected("amount must not be 0")
+    return correct_stock(event, amount=amount)
+
+
+def correct_stock(
+    event: Event, *, count: int | None = None, amount: int | None = None
+) -> list[Table]:
+    """Set a product's stock to the count or add the amount, and return the stock before and after."""
+    slug = read_identifier(event.get("slug"), "slug", max_length=limits.SLUG)
+    correction = store.correct_stock(
+        read_operation_id(event),
+        slug=slug,
+        count=count,
+        amount=amount,
+        reason=read_text(event, "reason"),
+        recorded_by=event["claimed_by"][-limits.TEXT :],  # the end of an ARN names the person
+    )
+    if correction is None:
+        raise Rejected(f"there is no product {slug}")
+    before, stock = correction.stock_before, correction.stock
+    if not correction.changed:
+        raise Rejected(f"nothing was booked: the stock of {slug} is {stock}, too few for {amount}")
+    booked = {"slug": slug, "stock_before": before, "booked": stock - before, "stock": stock}
+    return [table("booked", [booked])]
+
+
+VERBS: dict[str, Callable[[Event], list[Table]]] = {
+    "orders": lambda event: show(reads.ORDERS),
+    "order": show_order,
+    "books": lambda event: show(reads.BOOKS),
+    "stuck": lambda event: show(reads.STUCK),
+    "remind": remind,
+    "stocktake": take_stock,
+    "adjust": adjust,
+}
+
+
+def execute(event: Event) -> list[Table]:
+    """Execute the event's verb. Raises Rejected and DatabaseUnavailable."""
+    verb, claimed_by = event.get("verb"), event.get("claimed_by")
+    if not isinstance(claimed_by, str) or not claimed_by:
+        raise Rejected("claimed_by is missing")
+    if not isinstance(verb, str) or verb not in VERBS:
+        raise Rejected(f"verb must be one of {', '.join(VERBS)}")
+    with deadline.request():
+        return VERBS[verb](event)
+
+
+@failures.guarded()
+def handler(event: Event, context: object) -> dict[str, Any]:
+    """Return the tables of the verb, or a sentence that says why there are none. Raises Failed."""
+    who = {"verb": event.get("verb"), "claimed_by": event.get("claimed_by")}
+    try:
+        tables = execute(event)
+    except Rejected as error:
+        log.warning("operation rejected", extra={**who, "reason": str(error)})
+        return {"error": str(error)}
+    except DatabaseUnavailable as error:
+        log.error("database unavailable", extra={**who, "reason": str(error)})
+        # Even if nothing has changed now, this invocation may repeat one whose response was lost.
+        unknown = ", and it is unknown whether anything has changed"
+        outcome = unknown if "operation_id" in event else ""
+        return {"error": f"the database is unavailable{outcome}: {error}"}
+    log.info("operation", extra={**who, **{name: event[name] for name in LOGGED if name in event}})
+    return {"tables": tables}

@@ -1,0 +1,201 @@
+"""Let the deployed operator function show orders and books, remind the factory, or correct a stock.
+
+It is invoked with the caller's credentials, on an account as on this machine.
+"""
+
+import argparse
+import json
+import re
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from operations import aws, guard, terminal
+from settings import ENVIRONMENTS, Settings
+
+PATIENT = Config(connect_timeout=5, read_timeout=40, retries={"total_max_attempts": 3})
+"""It waits longer than the function may take. A repeated invocation has the id of the first."""
+USAGE = {
+    "order": "type ID=... make order, with the id of a production order",
+    "stocktake": "type SLUG=donut COUNT=12 REASON='...' make stocktake, with what was counted",
+    "adjust": "type SLUG=donut N=-2 REASON='...' make adjust; N has a sign, + or -",
+}
+UNKNOWN = (
+    "It is unknown whether anything has changed: compare `make books` and `make orders` with what"
+    " you expect before you repeat the command."
+)
+
+Table = Mapping[str, Any]
+"""A `title`, the `rows`, each a dict by column, and whether there are more: `cut`."""
+
+
+class Failed(Exception):
+    """Why the command failed, in one sentence."""
+
+
+class FunctionFailed(Failed):
+    """The function was executed, and ended without a response."""
+
+
+class Operator:
+    """The operator function of an environment, invoked by one person.
+
+    claimed_by: the person's ARN, which the function logs.
+    """
+
+    def __init__(self, client: Any, settings: Settings, *, claimed_by: str) -> None:
+        self._client = client
+        self._settings = settings
+        self._claimed_by = claimed_by
+
+    def invoke(self, verb: str, **fields: object) -> Sequence[Table]:
+        """Return what the function returns for the verb. Raises Failed, and botocore's errors."""
+        settings = self._settings
+        name = settings.function_name("operate")
+        event = {"verb": verb, "claimed_by": self._claimed_by, **fields}
+        try:
+            response = self._client.invoke(FunctionName=name, Payload=json.dumps(event))
+        except ClientError as error:
+            match error.response["Error"].get("Code"):
+                case "AccessDeniedException":
+                    raise Failed(
+                        f"{self._claimed_by} may not do this: allow lambda:InvokeFunction on the"
+                        f" function {name}"
+                    ) from error
+                case "ResourceNotFoundException":
+                    raise Failed(
+                        f"{settings.name} has no function {name}: deploy it first"
+                    ) from error
+            raise
+        result = json.load(response["Payload"])
+        if "FunctionError" in response:
+            problem = result["errorMessage"]
+            raise FunctionFailed(f"the function {name} failed: {problem}: see `make logs`")
+        if "error" in result:
+            raise Failed(result["error"])
+        return result["tables"]
+
+    def change(self, verb: str, **fields: object) -> Sequence[Table]:
+        """Invoke a verb that changes something, under an id of its own.
+
+        Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
+        Failed.
+        """
+        try:
+            return self.invoke(verb, operation_id=str(uuid.uuid4()), **fields)
+        except FunctionFailed as error:
+            raise Failed(f"{error}. {UNKNOWN}") from error
+        except (BotoCoreError, ClientError) as error:
+            raise Failed(f"{aws.sentence(error)}. {UNKNOWN}") from error
+
+
+def render(table: Table) -> str:
+    """Return a table as text, with aligned columns."""
+    rows = table["rows"]
+    if not rows:
+        return f"{table['title']}: none"
+    texts = [
+        [*rows[0]],
+        *(["-" if value is None else str(value) for value in row.values()] for row in rows),
+    ]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    lines = [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+        for row in texts
+    ]
+    if table["cut"]:
+        lines.append(f"... cut at {len(rows):,} rows: there are more")
+    return "\n".join([f"{table['title']}:", *lines])
+
+
+def show(tables: Sequence[Table]) -> None:
+    print("\n\n".join(map(render, tables)))
+
+
+def remind(operator: Operator, *, yes: bool) -> None:
+    """Show the stuck orders, ask, and remind the factory of exactly these. Raises Failed.
+
+    yes: do not ask.
+    """
+    stuck = operator.invoke("stuck")
+    show(stuck)
+    order_ids = [row["order_id"] for table in stuck for row in table["rows"]]
+    if not order_ids:
+        return
+    if not yes:
+        question = f"Remind the factory of {len(order_ids)} order(s)? Type yes to continue: "
+        try:
+            answer = terminal.ask(question)
+        except OSError:
+            raise Failed(
+                "Nothing was done: there is no terminal to ask at; YES=1 answers"
+            ) from None
+        if answer != "yes":
+            raise Failed("Nothing was done.")
+    show(operator.change("remind", order_ids=order_ids))
+
+
+def run(operator: Operator, arguments: argparse.Namespace) -> None:
+    """Execute the command and print what it returns. Raises Failed, and botocore's errors."""
+    match arguments.verb:
+        case "orders" | "books" as verb:
+            show(operator.invoke(verb))
+        case "order":
+            show(operator.invoke("order", order_id=arguments.id))
+        case "remind":
+            remind(operator, yes=arguments.yes)
+        case "stocktake":
+            fields = {"slug": arguments.slug, "reason": arguments.reason}
+            show(operator.change("stocktake", count=int(arguments.count), **fields))
+        case "adjust":
+            fields = {"slug": arguments.slug, "reason": arguments.reason}
+            show(operator.change("adjust", amount=int(arguments.n), **fields))
+
+
+def require_values(arguments: argparse.Namespace) -> None:
+    """Raise Failed unless the command has the values that it needs."""
+    complete = {
+        "order": arguments.id,
+        "stocktake": re.fullmatch("[0-9]{1,18}", arguments.count)
+        and arguments.slug
+        and arguments.reason,
+        "adjust": re.fullmatch("[+-][0-9]{1,18}", arguments.n)
+        and arguments.slug
+        and arguments.reason,
+    }
+    if not complete.get(arguments.verb, True):
+        raise Failed(USAGE[arguments.verb])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.operate", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("environment", choices=ENVIRONMENTS)
+    parser.add_argument(
+        "verb", choices=["orders", "order", "books", "remind", "stocktake", "adjust"]
+    )
+    parser.add_argument("--id", default="", help="of a production order")
+    parser.add_argument("--slug", default="", help="of a product")
+    parser.add_argument("--count", default="", help="how many pieces were counted")
+    parser.add_argument("--n", default="", help="pieces to add, such as +3, or to take, such as -3")
+    parser.add_argument("--reason", default="", help="why the stock is corrected")
+    parser.add_argument("--yes", action="store_true", help="do not ask before reminding")
+    arguments = parser.parse_args()
+    settings = ENVIRONMENTS[arguments.environment]
+    with aws.errors_as_sentences():
+        try:
+            require_values(arguments)
+            _, claimed_by = guard.require_credentials()
+            client = aws.client("lambda", config=PATIENT)
+            run(Operator(client, settings, claimed_by=claimed_by), arguments)
+        except (Failed, guard.Stop) as reason:
+            sys.exit(str(reason))
+
+
+if __name__ == "__main__":
+    main()
