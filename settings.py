@@ -177,6 +177,8 @@ class Settings:
     """Number of reminders that an overdue order gets before it is marked stuck."""
     idempotency_retention: int = 48 * 3600
     """Least time for which an Idempotency-Key is remembered; the contract promises 24 hours."""
+    requester_retention: int = 90 * 24 * 3600
+    """Time after which a requester's name is blanked: from a purchase, or from an order's arrival."""
     retry_delay: int = 90
     """Delay before the consumer tries to place an order again after its first failure.
 
@@ -360,6 +362,8 @@ class Settings:
             yield "consumer_concurrency must be between 2 and 1000, as Lambda requires for a queue"
         if self.idempotency_retention < 24 * 3600:
             yield "idempotency_retention must be at least 24 hours, as the contract promises"
+        if self.requester_retention < 24 * 3600:
+            yield "requester_retention must be at least 24 hours, longer than any transaction"
         if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
             names = ", ".join(sorted(unknown))
             yield f"reserved_concurrency names {names}, not a function with a database"

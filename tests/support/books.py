@@ -18,6 +18,7 @@ TABLES = (
     "checkout_outcome",
     "stock_entry",
     "product_slot",
+    "blanking_progress",
 )
 """The tables that hold nothing before the shop has been used, except for opening entries."""
 TOTAL_STOCK = (

@@ -19,6 +19,8 @@ GRANTS = {
         "EXECUTE ON PROCEDURE restock",
     ],
     "shop_relay": [
+        "EXECUTE ON PROCEDURE blank_orders",
+        "EXECUTE ON PROCEDURE blank_purchases",
         "EXECUTE ON PROCEDURE claim_orders",
         "EXECUTE ON PROCEDURE mark_orphans",
         "EXECUTE ON PROCEDURE mark_published",

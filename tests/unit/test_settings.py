@@ -83,6 +83,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "idempotency_retention must be at least 24 hours, as the contract promises",
     ),
     (
+        {"requester_retention": 24 * 3600 - 1},
+        "requester_retention must be at least 24 hours, longer than any transaction",
+    ),
+    (
         {"reserved_concurrency": {"sales": 1, "consumer": 1, "baker": 1}},
         "reserved_concurrency names baker, consumer, not a function with a database",
     ),
@@ -205,6 +209,7 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
+        {"requester_retention": 24 * 3600},
         {"reserved_concurrency": reservations(14)},
         {"alarm_email": "ops@shop.test"},
         {"database": MANAGED},

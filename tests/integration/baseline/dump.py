@@ -61,6 +61,7 @@ def trade(shop: DatabaseShop) -> None:
     order_more(store, 100, order_id="claimed", callback_token=TOKEN, publish_within=0)
     claim = store.claim_orders("a-claim", publications=0, newest=True, limit=10, lease=60)
     assert [order.order_id for order in claim.orders] == ["claimed"]
+    store.blank_purchases(retention=24 * 3600, limit=10)
     with shop.login("sales") as connection, connection.cursor() as cursor:
         cursor.execute("CALL cancel_checkout('cancelled')")
 
