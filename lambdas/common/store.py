@@ -237,29 +237,29 @@ class Store:
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
         """Delete at most `limit` keys older than `retention` seconds. Return the number."""
-        return self._in_old_rows("purge_idempotency_keys", retention, limit)["purged"]
+        return self._in_old_rows("CALL purge_idempotency_keys(%s, %s)", retention, limit)["purged"]
 
     def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
         """Delete at most `limit` outcomes older than `retention` seconds. Return the number."""
-        return self._in_old_rows("purge_checkout_outcomes", retention, limit)["purged"]
+        return self._in_old_rows("CALL purge_checkout_outcomes(%s, %s)", retention, limit)["purged"]
 
     def blank_purchases(self, *, retention: int, limit: int) -> int:
         """Blank the requester in at most `limit` purchases older than `retention` seconds.
 
         Return the number.
         """
-        return self._in_old_rows("blank_purchases", retention, limit)["blanked"]
+        return self._in_old_rows("CALL blank_purchases(%s, %s)", retention, limit)["blanked"]
 
     def blank_orders(self, *, retention: int, limit: int) -> int:
         """Blank the requester in at most `limit` orders that arrived `retention` seconds ago.
 
         Return the number.
         """
-        return self._in_old_rows("blank_orders", retention, limit)["blanked"]
+        return self._in_old_rows("CALL blank_orders(%s, %s)", retention, limit)["blanked"]
 
-    def _in_old_rows(self, procedure: str, retention: int, limit: int) -> dict[str, int]:
+    def _in_old_rows(self, sql: str, retention: int, limit: int) -> dict[str, int]:
         """Call a procedure that changes old rows, and return its row, which says how many."""
-        row = self._query_one(f"CALL {procedure}(%s, %s)", (retention, limit), repeatable=True)
+        row = self._query_one(sql, (retention, limit), repeatable=True)
         assert row, "these procedures always return a row"
         return row
 
