@@ -8,7 +8,17 @@ import sys
 
 import aws_cdk as cdk
 
-from settings import ENVIRONMENTS, GITHUB_STACK_NAME, LAMBDAS, OVERRIDABLE, PREFIX, REGION, Settings
+from settings import (
+    APP_TAG,
+    ENVIRONMENT_TAG,
+    ENVIRONMENTS,
+    GITHUB_STACK_NAME,
+    LAMBDAS,
+    OVERRIDABLE,
+    PREFIX,
+    REGION,
+    Settings,
+)
 from stacks.data_stack import DataStack
 from stacks.github_roles_stack import DeploymentRoleStack, GitHubStack
 from stacks.messaging_stack import MessagingStack
@@ -65,8 +75,8 @@ def add_stacks(app: cdk.App, settings: Settings) -> None:
 
 def tag(stack: cdk.Stack, *, environment: str) -> None:
     """Tag the stack and all its resources, so that the bill can be split by environment."""
-    cdk.Tags.of(stack).add("app", PREFIX)
-    cdk.Tags.of(stack).add("environment", environment)
+    cdk.Tags.of(stack).add(APP_TAG, PREFIX)
+    cdk.Tags.of(stack).add(ENVIRONMENT_TAG, environment)
 
 
 def add_github_roles(app: cdk.App, repository: str) -> None:
@@ -83,7 +93,7 @@ def add_github_roles(app: cdk.App, repository: str) -> None:
         provider_arn=app.node.try_get_context("github_oidc_provider_arn") or None,
         env=env,
     )
-    cdk.Tags.of(github).add("app", PREFIX)
+    cdk.Tags.of(github).add(APP_TAG, PREFIX)
     for settings in chosen_environments(app):
         stack = DeploymentRoleStack(
             app, settings.stack_name("github"), settings=settings, github=github, env=env

@@ -3,6 +3,7 @@
 The CDK is not imported here, so that local tools and operators' commands can use this module too.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ DIFF_ROLE_NAME = f"{PREFIX}-diff"
 GITHUB_STACK_NAME = f"{PREFIX}-github"
 """The stack of what GitHub's jobs for all environments of an account share."""
 
+APP_TAG, ENVIRONMENT_TAG = "app", "environment"
+"""The tags of all resources, by which the bill tells costs apart once they are activated in Billing."""
+
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
     "collation_server": "utf8mb4_unicode_ci",
@@ -30,11 +34,18 @@ DATABASE_PARAMETERS: Mapping[str, str] = {
     "innodb_lock_wait_timeout": "2",
     "wait_timeout": "3600",
     "require_secure_transport": "1",
+    "slow_query_log": "1",
+    "long_query_time": "1",
+    "log_output": "FILE",
+    "log_slow_disabled_statements": "call,sp",
 }
 """The database's parameter group; times are in seconds.
 
-RDS's own defaults are latin1 and REPEATABLE READ.
+RDS's own defaults are latin1 and REPEATABLE READ. The slow-query log leaves out calls of procedures
+and what these execute: it would quote their parameters, among them names and callback tokens.
 """
+DATABASE_LOGS = ("error", "slowquery")
+"""The logs that RDS sends to CloudWatch, as RDS calls them."""
 
 DATABASE_USERS_FILE = PROJECT / "lambdas/migrate/database_users.json"
 DATABASE_USERS: Mapping[str, str] = {
@@ -89,6 +100,8 @@ class ManagedDatabase:
 
     instance_class: str
     storage_gib: int = 20
+    max_storage_gib: int = 100
+    """RDS adds storage, up to this much, when less than a tenth of it is free."""
     multi_az: bool = False
     backup_days: int = 7
     deletion_protection: bool = False
@@ -99,6 +112,12 @@ class ManagedDatabase:
     """
     login: Login = "iam"
     """How functions log in: with IAM tokens, or with a password each, kept in Secrets Manager."""
+    named: bool = True
+    """Whether the instance has a name of ours, so that its log groups exist before it does.
+
+    False for an instance that release 1.0 created: the name would replace it by an empty one. Its
+    logs stay in RDS.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +196,8 @@ class Settings:
     """Number of reminders that an overdue order gets before it is marked stuck."""
     idempotency_retention: int = 48 * 3600
     """Least time for which an Idempotency-Key is remembered; the contract promises 24 hours."""
+    requester_retention: int = 90 * 24 * 3600
+    """Time after which a requester's name is blanked: from a purchase, or from an order's arrival."""
     retry_delay: int = 90
     """Delay before the consumer tries to place an order again after its first failure.
 
@@ -195,6 +216,8 @@ class Settings:
     """A limit of the factory's own, so that a rush of customers can't block its callbacks."""
     alarm_email: str | None = None
     """The address that alarms are sent to; its owner has to confirm the subscription."""
+    monthly_budget: int
+    """USD that the environment's resources may cost per month before an alarm is sent."""
     requires_alarm_email: bool = False
     """Whether `make deploy` requires an `alarm_email`; synthesis works without one."""
     smoke_test_orders: bool = True
@@ -249,6 +272,22 @@ class Settings:
     def alarm_name(self, alarm: str) -> str:
         """Return the name of an alarm. alarm: its construct id, also its heading in the runbook."""
         return f"{PREFIX}-{self.name}-{alarm}"
+
+    @property
+    def database_instance(self) -> str | None:
+        """Return the name of the database's instance, or None if CloudFormation chooses it.
+
+        It depends on the snapshot: a restored instance is created while the old one still exists.
+        """
+        if not (isinstance(self.database, ManagedDatabase) and self.database.named):
+            return None
+        if self.snapshot is None:
+            return self.shop_name
+        return f"{self.shop_name}-{hashlib.sha256(self.snapshot.encode()).hexdigest()[:8]}"
+
+    def database_log_group(self, log: str) -> str:
+        """Return the name of the log group that RDS writes to. log: one of DATABASE_LOGS."""
+        return f"/aws/rds/instance/{self.database_instance}/{log}"
 
     @property
     def shop_name(self) -> str:
@@ -361,11 +400,15 @@ class Settings:
             yield "consumer_concurrency must be between 2 and 1000, as Lambda requires for a queue"
         if self.idempotency_retention < 24 * 3600:
             yield "idempotency_retention must be at least 24 hours, as the contract promises"
+        if self.requester_retention < 24 * 3600:
+            yield "requester_retention must be at least 24 hours, longer than any transaction"
         if unknown := self.reserved_concurrency.keys() - DATABASE_USERS.keys():
             names = ", ".join(sorted(unknown))
             yield f"reserved_concurrency names {names}, not a function with a database"
         if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
             yield f"alarm_email {self.alarm_email!r} is not an e-mail address"
+        if self.monthly_budget < 1:
+            yield "monthly_budget must be at least 1 USD"
         if self.log_retention_days not in LOG_RETENTION_DAYS:
             periods = ", ".join(map(str, LOG_RETENTION_DAYS))
             yield f"log_retention_days {self.log_retention_days} is not one of {periods}"
@@ -391,6 +434,8 @@ class Settings:
         if database.login not in get_args(Login):
             logins = ", ".join(get_args(Login))
             yield f"the database's login {database.login!r} is not one of {logins}"
+        if database.max_storage_gib < database.storage_gib * 1.26:
+            yield "max_storage_gib must be at least 26 % more than storage_gib, as RDS advises"
         if not 1 <= database.backup_days <= 35:
             yield "backup_days must be between 1 and 35"
 
@@ -405,6 +450,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         Settings(
             name="local",
             database=ManagedDatabase(instance_class="t4g.micro", backup_days=1, login="secret"),
+            monthly_budget=40,
             endpoint_zones=0,
             dual_stack_sns=False,
             allow_http_factory=True,
@@ -421,6 +467,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         Settings(
             name="dev",
             database=ManagedDatabase(instance_class="t4g.micro", backup_days=1),
+            monthly_budget=40,
             endpoint_zones=0,
             allow_http_factory=True,
             throttle=SMALL_THROTTLE,
@@ -431,6 +478,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
         Settings(
             name="staging",
             database=ManagedDatabase(instance_class="t4g.small"),
+            monthly_budget=100,
             allow_http_factory=True,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),
@@ -439,6 +487,7 @@ ENVIRONMENTS: Mapping[str, Settings] = {
             database=ManagedDatabase(
                 instance_class="t4g.small", multi_az=True, backup_days=35, deletion_protection=True
             ),
+            monthly_budget=180,
             allow_http_factory=True,
             endpoint_zones=2,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},

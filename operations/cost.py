@@ -25,6 +25,7 @@ FREE = frozenset(
         "AWS::ApiGatewayV2::Integration",
         "AWS::ApiGatewayV2::Route",
         "AWS::ApiGatewayV2::Stage",
+        "AWS::Budgets::Budget",  # only budgets with actions are billed
         "AWS::EC2::EgressOnlyInternetGateway",
         "AWS::EC2::FlowLog",  # billed by log volume, and hardly any traffic is rejected
         "AWS::EC2::Route",
@@ -48,6 +49,7 @@ FREE = frozenset(
         "AWS::Logs::LogGroup",  # billed by volume
         "AWS::RDS::DBParameterGroup",
         "AWS::RDS::DBSubnetGroup",
+        "AWS::RDS::EventSubscription",
         "AWS::SNS::Subscription",
         "AWS::SNS::Topic",  # billed per request
         "AWS::SNS::TopicPolicy",

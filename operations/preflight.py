@@ -8,7 +8,16 @@ from botocore.exceptions import ClientError
 
 from operations import aws
 from operations.guard import Stop, require_alarm_address, require_credentials
-from settings import ENVIRONMENTS, GITHUB_STACK_NAME, REGION, ManagedDatabase, Settings
+from settings import (
+    APP_TAG,
+    DATABASE_PARAMETERS,
+    ENVIRONMENT_TAG,
+    ENVIRONMENTS,
+    GITHUB_STACK_NAME,
+    REGION,
+    ManagedDatabase,
+    Settings,
+)
 
 BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
 BOOTSTRAP_VERSION = 8
@@ -21,6 +30,9 @@ FREE_PLAN_BACKUP_DAYS = 1
 FREE_PLAN_SIZE = "micro"
 ENGINE, ENGINE_VERSION, STORAGE_TYPE = "mariadb", "10.11.19", "gp3"
 """As in the data stack; a test compares them with its template."""
+PARAMETER_FAMILY = f"{ENGINE}{ENGINE_VERSION.rpartition('.')[0]}"
+BILLING_REGION = "us-east-1"
+"""The only region with an endpoint of the Cost Explorer API."""
 VPC_QUOTA = "L-F678F1CE"
 """The quota `VPCs per Region`."""
 RDS_ROLE = "AWSServiceRoleForRDS"
@@ -169,12 +181,16 @@ def vpcs(client: Client, settings: Settings) -> str:
 
 
 def database(client: Client, settings: Settings) -> str:
-    """Check that RDS offers the instance class and engine version in the zones of the settings."""
+    """Check that RDS offers the instance class and engine version in the zones of the settings.
+
+    Also check that it lets the parameters be set.
+    """
     managed = settings.database
     if not isinstance(managed, ManagedDatabase):
         return "an existing one"
     wanted = f"db.{managed.instance_class} with {ENGINE} {ENGINE_VERSION} on {STORAGE_TYPE}"
-    paginator = client("rds").get_paginator("describe_orderable_db_instance_options")
+    rds = client("rds")
+    paginator = rds.get_paginator("describe_orderable_db_instance_options")
     request = {
         "Engine": ENGINE,
         "EngineVersion": ENGINE_VERSION,
@@ -204,7 +220,25 @@ def database(client: Client, settings: Settings) -> str:
             f"{wanted}: RDS does not offer it in {', '.join(absent)}: choose other availability_zones or another "
             "instance_class in the settings"
         )
+    if fixed := sorted(DATABASE_PARAMETERS.keys() - _modifiable_parameters(rds)):
+        raise Missing(
+            f"RDS does not let {', '.join(fixed)} be set in the family {PARAMETER_FAMILY}: "
+            "change DATABASE_PARAMETERS in settings.py"
+        )
     return wanted
+
+
+def _modifiable_parameters(rds: Any) -> set[str]:
+    """Return the names of the parameters that a parameter group may set."""
+    pages = rds.get_paginator("describe_engine_default_parameters").paginate(
+        DBParameterGroupFamily=PARAMETER_FAMILY
+    )
+    return {
+        parameter["ParameterName"]
+        for page in pages
+        for parameter in page["EngineDefaults"]["Parameters"]
+        if parameter["IsModifiable"]
+    }
 
 
 def service_linked_role(client: Client, settings: Settings) -> str:
@@ -281,6 +315,31 @@ def alarms(client: Client, settings: Settings) -> str:
     return f"to {settings.alarm_email}" if settings.alarm_email else "to nobody"
 
 
+def cost_tags(client: Client, settings: Settings) -> str:
+    """Check that the bill tells costs apart by the resources' tags, which the budget counts by.
+
+    A tag can be activated about a day after the first resource has it. In an organization only the
+    account that pays may activate tags, or ask about them.
+    """
+    wanted = [APP_TAG, ENVIRONMENT_TAG]
+    remedy = (
+        f"activate the tags {' and '.join(wanted)} in the Billing console, under Cost allocation "
+        "tags, of the account that pays; AWS lists a tag there about a day after a deployment. "
+        "Until then the budget counts nothing"
+    )
+    try:
+        found = client("ce", region=BILLING_REGION).list_cost_allocation_tags(
+            TagKeys=wanted, Type="UserDefined", Status="Active"
+        )["CostAllocationTags"]
+    except ClientError as error:
+        if "linked account" not in aws.sentence(error).lower():
+            raise
+        raise Note(f"another account pays, which this one can't ask: {remedy}") from None
+    if {tag["TagKey"] for tag in found} != set(wanted):
+        raise Note(remedy)
+    return " and ".join(wanted)
+
+
 def _code(error: ClientError) -> str:
     return str(error.response["Error"]["Code"])
 
@@ -296,6 +355,7 @@ CHECKS = {
     "service-linked role": service_linked_role,
     "GitHub": github,
     "alarms": alarms,
+    "cost tags": cost_tags,
 }
 """Each check returns what it found, or raises Missing, Note or one of botocore's errors."""
 

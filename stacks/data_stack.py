@@ -14,6 +14,7 @@ from aws_cdk import aws_sns as sns
 from constructs import Construct
 
 from settings import (
+    DATABASE_LOGS,
     DATABASE_PARAMETERS,
     DATABASE_USERS,
     DATABASE_USERS_FILE,
@@ -25,6 +26,7 @@ from settings import (
 )
 from stacks.acknowledgments import acknowledge
 from stacks.function import Function, Network
+from stacks.log_group import LogGroup
 
 DATABASE_NAME = "shop"
 DATABASE_PORT = 13306
@@ -249,9 +251,11 @@ class DataStack(cdk.Stack):
             )
 
     def _create_instance(self, managed: ManagedDatabase, network: Network) -> rds.DatabaseInstance:
+        name = self._settings.database_instance
         database = rds.DatabaseInstance(
             self,
             "Database",
+            instance_identifier=name,
             engine=ENGINE,
             instance_type=ec2.InstanceType(managed.instance_class),
             vpc=network.vpc,
@@ -265,7 +269,9 @@ class DataStack(cdk.Stack):
             parameter_group=rds.ParameterGroup(
                 self, "Parameters", engine=ENGINE, parameters=dict(DATABASE_PARAMETERS)
             ),
+            cloudwatch_logs_exports=list(DATABASE_LOGS) if name else None,
             allocated_storage=managed.storage_gib,
+            max_allocated_storage=managed.max_storage_gib,
             storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
             multi_az=managed.multi_az,
@@ -276,6 +282,8 @@ class DataStack(cdk.Stack):
             if self._settings.retain_data
             else cdk.RemovalPolicy.DESTROY,
         )
+        if name:
+            self._add_log_groups(database)
         database.connections.allow_default_port_from(network.security_group)
         if managed.snapshot:
             self._restore(database, managed.snapshot)
@@ -290,6 +298,17 @@ class DataStack(cdk.Stack):
                 "outside production, an environment is created and deleted freely",
             )
         return database
+
+    def _add_log_groups(self, database: rds.DatabaseInstance) -> None:
+        """Create the groups before the instance, which would create them without a retention."""
+        for log in DATABASE_LOGS:
+            group = LogGroup(
+                self,
+                f"DatabaseLogs{pascal_case(log)}",
+                name=self._settings.database_log_group(log),
+                retention_days=self._settings.log_retention_days,
+            )
+            database.node.add_dependency(group)
 
     def _restore(self, database: rds.DatabaseInstance, snapshot: str) -> None:
         """Create the instance from a snapshot."""

@@ -1,18 +1,20 @@
-"""The alarms, the topic that they go to, and the dashboard.
+"""The alarms, RDS's events and the budget, the topic that they go to, and the dashboard.
 
-docs/runbook.md has a section for each alarm.
+docs/runbook.md has a section for each alarm, for the events and for the budget.
 """
 
 import aws_cdk as cdk
+from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_rds as rds
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from settings import MAX_CONNECTIONS, Settings
+from settings import ENVIRONMENT_TAG, MAX_CONNECTIONS, Settings
 from stacks.data_stack import DataStack, Instance
 from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
@@ -39,6 +41,28 @@ SLOW_SECONDS = 3
 CPU_PERCENT = 80
 FREE_STORAGE_PERCENT = 10
 CONNECTIONS_PERCENT = 80
+OPS_PUBLISHERS = {
+    "AllowCloudWatch": "cloudwatch.amazonaws.com",
+    "AllowRdsEvents": "events.rds.amazonaws.com",
+    "AllowBudgets": "budgets.amazonaws.com",
+}
+"""Who may publish to the topic Ops, by the id of the policy's statement."""
+DATABASE_EVENTS = [
+    "availability",
+    "deletion",
+    "failover",
+    "failure",
+    "low storage",
+    "maintenance",
+    "notification",
+    "recovery",
+]
+"""The categories of RDS's events that operators are told of.
+
+`backup` and `configuration change` are left out: there is a backup each day, and RDS renews the
+master user's password each week.
+"""
+BUDGET_PERCENT = 80
 
 
 class MonitoringStack(cdk.Stack):
@@ -64,26 +88,29 @@ class MonitoringStack(cdk.Stack):
         self._alarm_on_functions(service)
         if data.database.instance:
             self._alarm_on_database(data.database.instance)
+            self._add_database_events(data.database.instance)
+        self._add_budget()
         self._add_dashboard(messaging, service)
 
     def _add_ops_topic(self, email: str | None) -> sns.Topic:
         """Add the topic that alarms are published to.
 
-        `enforce_ssl` adds a policy that only denies, which replaces the default policy. Without a
-        statement of its own CloudWatch could not publish, and no alarm would reach the topic.
+        `enforce_ssl` adds a policy that only denies, which replaces the default policy. Without
+        statements of their own the services could not publish, and no alarm would reach the topic.
         """
         topic = sns.Topic(
             self, "Ops", topic_name=self._settings.topic_name("donut_shop_ops"), enforce_ssl=True
         )
-        topic.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="AllowCloudWatch",
-                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
-                actions=["sns:Publish"],
-                resources=[topic.topic_arn],
-                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+        for sid, service in OPS_PUBLISHERS.items():
+            topic.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid=sid,
+                    principals=[iam.ServicePrincipal(service)],
+                    actions=["sns:Publish"],
+                    resources=[topic.topic_arn],
+                    conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+                )
             )
-        )
         if email:
             topic.add_subscription(subscriptions.EmailSubscription(email))
         return topic
@@ -212,6 +239,52 @@ class MonitoringStack(cdk.Stack):
                 MAX_CONNECTIONS[instance.settings.instance_class] * CONNECTIONS_PERCENT // 100
             ),
         )
+
+    def _add_database_events(self, instance: Instance) -> None:
+        events = rds.CfnEventSubscription(
+            self,
+            "DatabaseEvents",
+            sns_topic_arn=self._ops.topic_arn,
+            source_type="db-instance",
+            source_ids=[instance.construct.instance_identifier],
+            event_categories=DATABASE_EVENTS,
+        )
+        events.node.add_dependency(self._ops)  # RDS checks at once whether it may publish
+
+    def _add_budget(self) -> None:
+        """Add the budget of what is tagged with the environment.
+
+        It has no name: a budget whose alarms change is replaced, and a name can't be used twice.
+        """
+        budget = budgets.CfnBudget(
+            self,
+            "Budget",
+            budget=budgets.CfnBudget.BudgetDataProperty(
+                budget_type="COST",
+                time_unit="MONTHLY",
+                budget_limit=budgets.CfnBudget.SpendProperty(
+                    amount=self._settings.monthly_budget, unit="USD"
+                ),
+                cost_filters={"TagKeyValue": [f"user:{ENVIRONMENT_TAG}${self._settings.name}"]},
+            ),
+            notifications_with_subscribers=[
+                budgets.CfnBudget.NotificationWithSubscribersProperty(
+                    notification=budgets.CfnBudget.NotificationProperty(
+                        notification_type=kind,
+                        comparison_operator="GREATER_THAN",
+                        threshold=percent,
+                        threshold_type="PERCENTAGE",
+                    ),
+                    subscribers=[
+                        budgets.CfnBudget.SubscriberProperty(
+                            subscription_type="SNS", address=self._ops.topic_arn
+                        )
+                    ],
+                )
+                for kind, percent in (("ACTUAL", BUDGET_PERCENT), ("FORECASTED", 100))
+            ],
+        )
+        budget.node.add_dependency(self._ops)  # Budgets checks at once whether it may publish
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
         """Return the highest value per minute of a field in the relay's closing log line."""

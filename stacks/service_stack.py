@@ -174,7 +174,10 @@ class ServiceStack(cdk.Stack):
             variables={
                 **self._publisher_variables(),
                 **self._settings.variables(
-                    "overdue_after", "max_reminders", "idempotency_retention"
+                    "overdue_after",
+                    "max_reminders",
+                    "idempotency_retention",
+                    "requester_retention",
                 ),
             },
             timeout=55,

@@ -867,6 +867,7 @@ ENVIRONMENT = Kind(
                 """        Settings(
             name="qa",
             database=ManagedDatabase(instance_class="t4g.small"),
+            monthly_budget=100,
             allow_http_factory=True,
             reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),

@@ -75,6 +75,8 @@ class Relay(Database):
     """How many reminders an overdue order gets before it is stuck."""
     idempotency_retention: int
     """Seconds for which an Idempotency-Key is kept at least."""
+    requester_retention: int
+    """Seconds after which the requester of a purchase or of an arrived order is blanked."""
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

@@ -247,16 +247,31 @@ class Store:
 
     def purge_idempotency_keys(self, *, retention: int, limit: int) -> int:
         """Delete at most `limit` keys older than `retention` seconds. Return the number."""
-        return self._purge("CALL purge_idempotency_keys(%s, %s)", retention, limit)
+        return self._in_old_rows("CALL purge_idempotency_keys(%s, %s)", retention, limit)["purged"]
 
     def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
         """Delete at most `limit` outcomes older than `retention` seconds. Return the number."""
-        return self._purge("CALL purge_checkout_outcomes(%s, %s)", retention, limit)
+        return self._in_old_rows("CALL purge_checkout_outcomes(%s, %s)", retention, limit)["purged"]
 
-    def _purge(self, sql: str, retention: int, limit: int) -> int:
+    def blank_purchases(self, *, retention: int, limit: int) -> int:
+        """Blank the requester in at most `limit` purchases older than `retention` seconds.
+
+        Return the number.
+        """
+        return self._in_old_rows("CALL blank_purchases(%s, %s)", retention, limit)["blanked"]
+
+    def blank_orders(self, *, retention: int, limit: int) -> int:
+        """Blank the requester in at most `limit` orders that arrived `retention` seconds ago.
+
+        Return the number.
+        """
+        return self._in_old_rows("CALL blank_orders(%s, %s)", retention, limit)["blanked"]
+
+    def _in_old_rows(self, sql: str, retention: int, limit: int) -> dict[str, int]:
+        """Call a procedure that changes old rows, and return its row, which says how many."""
         row = self._query_one(sql, (retention, limit), repeatable=True)
-        assert row, "a purge always returns a row"
-        return int(row["purged"])
+        assert row, "these procedures always return a row"
+        return row
 
     def backlog(self) -> Backlog:
         """Return how long the oldest order has been unpublished, and how many are stuck."""

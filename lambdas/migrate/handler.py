@@ -225,6 +225,7 @@ def handler(event: object, context: object) -> None:
         config, user=master["username"], password=master["password"], name=None, until=until
     )
     with connection, connection.cursor() as cursor:
+        cursor.execute("SET SESSION slow_query_log = OFF")  # it would quote passwords
         cursor.execute("SELECT GET_LOCK('migrate', %s)", (LOCK_SECONDS,))
         if cursor.fetchone() != (1,):
             raise MigrationFailed(f"another migration has held the lock for {LOCK_SECONDS} s")

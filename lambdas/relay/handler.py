@@ -1,4 +1,7 @@
-"""Each minute, mark stuck production orders, publish due ones, delete old keys and outcomes."""
+"""Each minute, mark stuck production orders, publish due ones, and purge what is old.
+
+Old keys and outcomes are deleted. The requesters of old purchases and orders are blanked.
+"""
 
 import logging
 import time
@@ -119,7 +122,7 @@ def in_portions(change: Callable[..., int], *, until: float, **arguments: int) -
 
 @failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Mark stuck orders, publish due ones, delete old rows, and log what was done.
+    """Mark stuck orders, publish due ones, purge what is old, and log what was done.
 
     Raises DatabaseUnavailable and Failed.
     """
@@ -139,6 +142,10 @@ def handler(event: object, context: Any) -> None:
     purged_keys = in_portions(
         store.purge_idempotency_keys, retention=config.idempotency_retention, until=purge_until
     )
+    blanked = sum(
+        in_portions(blank, retention=config.requester_retention, until=purge_until)
+        for blank in (store.blank_purchases, store.blank_orders)
+    )
     backlog = store.backlog()
     log.info(
         "relay",
@@ -148,6 +155,7 @@ def handler(event: object, context: Any) -> None:
             "marked_stuck": progress.stuck,
             "purged": purged_keys,
             "purged_outcomes": purged_outcomes,
+            "blanked": blanked,
             "oldest_unpublished_seconds": backlog.oldest_unpublished_seconds,
             "stuck": backlog.stuck,
         },

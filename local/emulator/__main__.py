@@ -33,9 +33,11 @@ from local.emulator.expectations import expect, expect_pinned_version, expect_pr
 DEFAULT_DATABASE = "shop"
 FUNCTION_SESSION_SECONDS = 365 * 24 * 3600
 RECORDED_ONLY = (
+    "AWS::Budgets::Budget",
     "AWS::EC2::EgressOnlyInternetGateway",
     "AWS::EC2::FlowLog",
     "AWS::EC2::VPCCidrBlock",
+    "AWS::RDS::EventSubscription",
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 """Numbers from Linux's headers.

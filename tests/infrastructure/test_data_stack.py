@@ -85,6 +85,53 @@ def test_backups_are_kept_as_long_as_the_settings_say(assembly: Assembly) -> Non
     assert database["BackupRetentionPeriod"] == managed.backup_days
 
 
+def test_logs_of_the_database_have_groups_before_it_writes(assembly: Assembly) -> None:
+    (database,) = assembly.resources("AWS::RDS::DBInstance").values()
+    name = database["Properties"]["DBInstanceIdentifier"]
+    assert name == f"donut-shop-{assembly.name}"
+    assert database["Properties"]["EnableCloudwatchLogsExports"] == ["error", "slowquery"]
+    groups = {
+        group["LogGroupName"]: id
+        for id, group in assembly.each("AWS::Logs::LogGroup")
+        if "LogGroupName" in group
+    }
+    for log in ("error", "slowquery"):
+        assert groups[f"/aws/rds/instance/{name}/{log}"] in database["DependsOn"], log
+
+
+def test_restored_instance_has_a_name_and_log_groups_of_its_own(tmp_path: Path) -> None:
+    """CloudFormation creates it while the old one still exists."""
+    dev = ENVIRONMENTS["dev"]
+    assert isinstance(dev.database, ManagedDatabase)
+    names = set()
+    for snapshot in (None, "rds:first", "rds:second"):
+        restored = replace(dev, database=replace(dev.database, snapshot=snapshot))
+        assembly = synth(restored, tmp_path / str(snapshot).replace(":", "-"))
+        _, database = assembly.one("AWS::RDS::DBInstance")
+        names.add(database["DBInstanceIdentifier"])
+        groups = {group.get("LogGroupName") for _, group in assembly.each("AWS::Logs::LogGroup")}
+        assert f"/aws/rds/instance/{database['DBInstanceIdentifier']}/error" in groups
+    assert len(names) == 3
+
+
+def test_instance_of_the_first_release_keeps_its_name(tmp_path: Path) -> None:
+    dev = ENVIRONMENTS["dev"]
+    assert isinstance(dev.database, ManagedDatabase)
+    assembly = synth(replace(dev, database=replace(dev.database, named=False)), tmp_path)
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    assert "DBInstanceIdentifier" not in database
+    assert "EnableCloudwatchLogsExports" not in database
+    groups = [group.get("LogGroupName", "") for _, group in assembly.each("AWS::Logs::LogGroup")]
+    assert not [name for name in groups if name.startswith("/aws/rds/")]
+
+
+def test_storage_grows_by_itself_up_to_the_setting(assembly: Assembly) -> None:
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    managed = assembly.settings.database
+    assert isinstance(managed, ManagedDatabase)
+    assert database["MaxAllocatedStorage"] == managed.max_storage_gib
+
+
 def test_removed_database_leaves_a_snapshot_if_data_is_retained(assembly: Assembly) -> None:
     (database,) = assembly.resources("AWS::RDS::DBInstance").values()
     expected = "Snapshot" if assembly.settings.retain_data else "Delete"

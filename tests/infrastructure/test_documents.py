@@ -229,6 +229,12 @@ def test_security_says_how_long_messages_are_kept(assembly: Assembly, prefix: st
     assert re.search(rf"`{name}` \| {days} days at most", SECURITY), f"{name}: {days} days"
 
 
+def test_documents_say_how_long_a_name_is_kept() -> None:
+    (days,) = {each.requester_retention / (24 * 3600) for each in ENVIRONMENTS.values()}
+    assert f"`requester_retention`, a setting, {days:.0f} days" in SECURITY
+    assert f"blanked in the database {days:.0f} days after a purchase" in words(CONTRACT)
+
+
 def tables_with_a_requester(statements: list[str]) -> set[str]:
     """Return the tables that the statements create with a requester, or add one to."""
     changed = [

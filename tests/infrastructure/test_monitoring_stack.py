@@ -119,17 +119,74 @@ def test_each_function_has_its_alarms(assembly: Assembly) -> None:
         assert ("Throttles", name) in alarms, name
 
 
-def test_cloudwatch_may_publish_alarms(assembly: Assembly) -> None:
-    """Without this statement the policy only denies, and no alarm reaches the topic."""
+def test_services_of_this_account_may_publish_alarms(assembly: Assembly) -> None:
+    """Without these statements the policy only denies, and no alarm reaches the topic."""
     topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
     _, policy = assembly.one("AWS::SNS::TopicPolicy", "Ops")
     assert [assembly.origin(protected) for protected in policy["Topics"]] == [topic]
     statements = policy["PolicyDocument"]["Statement"]
-    (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
-    assert allowed["Action"] == "sns:Publish"
-    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    allowed = {
+        statement["Principal"]["Service"]: statement
+        for statement in statements
+        if statement["Effect"] == "Allow"
+    }
+    assert sorted(allowed) == [
+        "budgets.amazonaws.com",
+        "cloudwatch.amazonaws.com",
+        "events.rds.amazonaws.com",
+    ]
     account = {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
-    assert allowed["Condition"] == {"StringEquals": account}
+    for service, statement in allowed.items():
+        assert statement["Action"] == "sns:Publish", service
+        assert statement["Condition"] == {"StringEquals": account}, service
+
+
+def test_topic_of_the_alarms_is_not_encrypted(assembly: Assembly) -> None:
+    """None of the services may use AWS's own key, and RDS sends no event to a topic that has it."""
+    _, topic = assembly.one("AWS::SNS::Topic", "Ops")
+    assert "KmsMasterKeyId" not in topic
+
+
+def policy_of_ops(assembly: Assembly) -> str:
+    id, _ = assembly.one("AWS::SNS::TopicPolicy", "Ops")
+    return id
+
+
+def test_events_of_the_database_reach_the_operators(assembly: Assembly) -> None:
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    database, _ = assembly.one("AWS::RDS::DBInstance")
+    (events,) = assembly.resources("AWS::RDS::EventSubscription").values()
+    properties = events["Properties"]
+    assert assembly.origin(properties["SnsTopicArn"]) == topic
+    assert [assembly.origin(source) for source in properties["SourceIds"]] == [database]
+    assert properties["SourceType"] == "db-instance"
+    assert {"failure", "failover", "low storage"} <= set(properties["EventCategories"])
+    assert policy_of_ops(assembly) in events["DependsOn"], "RDS may not publish yet"
+
+
+def test_budget_counts_the_environment_and_reaches_the_operators(assembly: Assembly) -> None:
+    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
+    (budget,) = assembly.resources("AWS::Budgets::Budget").values()
+    limit = budget["Properties"]["Budget"]
+    assert limit["BudgetLimit"] == {"Amount": assembly.settings.monthly_budget, "Unit": "USD"}
+    assert limit["CostFilters"] == {"TagKeyValue": [f"user:environment${assembly.name}"]}
+    assert "BudgetName" not in limit, "a budget with a name can't be replaced"
+    kinds = set()
+    for notification in budget["Properties"]["NotificationsWithSubscribers"]:
+        kinds.add(notification["Notification"]["NotificationType"])
+        (subscriber,) = notification["Subscribers"]
+        assert subscriber["SubscriptionType"] == "SNS"
+        assert assembly.origin(subscriber["Address"]) == topic
+    assert kinds == {"ACTUAL", "FORECASTED"}
+    assert policy_of_ops(assembly) in budget["DependsOn"], "Budgets may not publish yet"
+
+
+def test_costs_can_be_told_apart_by_tags(assembly: Assembly) -> None:
+    """The budget counts by one of them."""
+    _, database = assembly.one("AWS::RDS::DBInstance")
+    tags = {tag["Key"]: tag["Value"] for tag in database["Tags"]}
+    assert tags["app"] == "donut-shop"
+    assert tags["environment"] == assembly.name
 
 
 def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:

@@ -13,6 +13,9 @@ ROWS = 1_000_000
 """In each table that grows."""
 LIMIT = 20
 """Rows in one portion of the relay's work."""
+DAY, YEAR = 86_400, 365 * 86_400
+BLANKED = 100_000
+"""Rows of each table whose names were blanked before."""
 
 
 @pytest.fixture
@@ -43,6 +46,8 @@ def rows_read(shop: DatabaseShop) -> dict[str, int]:
 @pytest.mark.usefixtures("counting", "undurable")
 def test_request_reads_a_few_rows_of_a_million(shop: DatabaseShop) -> None:
     fill(shop, ROWS)
+    for procedure in ("blank_purchases", "blank_orders"):
+        shop.sql(f"CALL {procedure}({DAY}, {BLANKED})")
     store = shop.store()
     buy(store, 1, idempotency_key="used")
     order_id, arriving = order_more(store, 1000, publish_within=0), order_more(store, 1000)
@@ -60,6 +65,10 @@ def test_request_reads_a_few_rows_of_a_million(shop: DatabaseShop) -> None:
         "mark_orphans": lambda: store.mark_orphans(publications=0, newest=False, limit=LIMIT),
         "purge of keys": lambda: store.purge_idempotency_keys(retention=86_400, limit=LIMIT),
         "purge of outcomes": lambda: store.purge_checkout_outcomes(retention=300, limit=LIMIT),
+        "names in purchases": lambda: store.blank_purchases(retention=DAY, limit=LIMIT // 4),
+        "names in orders": lambda: store.blank_orders(retention=DAY, limit=LIMIT // 2),
+        "no old name in purchases": lambda: store.blank_purchases(retention=YEAR, limit=LIMIT // 2),
+        "no old name in orders": lambda: store.blank_orders(retention=YEAR, limit=LIMIT),
         "backlog": store.backlog,
     }
     for name, send in requests.items():

@@ -11,6 +11,7 @@ import pytest
 from operations import cost
 from operations.cost import HOURS, IDLE, MILLION, MINUTES, WORK, Price, Traffic
 from settings import DATABASE_USERS, ENVIRONMENTS, PROJECT, ManagedDatabase
+from stacks.monitoring_stack import BUDGET_PERCENT
 from tests.support.assembly import Assembly, synth
 
 DEV = ENVIRONMENTS["dev"]
@@ -209,3 +210,14 @@ def test_assembly_without_the_environment_is_rejected(tmp_path: Path) -> None:
 def test_resources_are_read_from_the_environments_own_templates(assembly: Assembly) -> None:
     read = cost.resources_of(assembly.directory, assembly.settings)
     assert len(read) == len(resources(assembly))
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENTS if name != "local"])
+def test_idle_environment_stays_below_the_alarm_of_its_budget(
+    name: str, assembly_of: Callable[[str], Assembly]
+) -> None:
+    """At list prices, because the allowance may be used by something else."""
+    settings = ENVIRONMENTS[name]
+    _, prices = cost.read_prices()
+    idle = cost.usage(resources(assembly_of(name)), IDLE, settings)
+    assert cost.cost(idle, prices, free=False) < settings.monthly_budget * BUDGET_PERCENT / 100

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +33,15 @@ from operations.preflight import (
     VPC_QUOTA,
     preflight,
 )
-from settings import ENVIRONMENTS, PROJECT, REGION, ExistingDatabase, ManagedDatabase, Settings
+from settings import (
+    DATABASE_PARAMETERS,
+    ENVIRONMENTS,
+    PROJECT,
+    REGION,
+    ExistingDatabase,
+    ManagedDatabase,
+    Settings,
+)
 from tests.support.assembly import Assembly, synth
 
 DEV, PROD = ENVIRONMENTS["dev"], replace(ENVIRONMENTS["prod"], alarm_email="ops@shop.test")
@@ -54,6 +62,8 @@ class Account:
 
     held: reservations of deployed functions. options: what RDS offers; None: no such engine version.
     github_stack: the status of each resource of the GitHub stack; None: no such stack.
+    parameters: name → whether RDS lets it be set. cost_tags: those that are active; None: another
+    account pays.
     broken: service → function that returns its client instead.
     """
 
@@ -65,6 +75,8 @@ class Account:
         self.options: list[dict[str, Any]] | None = [offer(*DEV.availability_zones)]
         self.vpc_quota = 5
         self.github_stack: dict[str, str] | None = None
+        self.parameters = dict.fromkeys(DATABASE_PARAMETERS, True)
+        self.cost_tags: list[str] | None = ["app", "environment"]
         self.asked: list[tuple[str, str]] = []
         self.calls: set[str] = set()
         self.broken: dict[str, Callable[[], Any]] = {}
@@ -102,6 +114,8 @@ class Account:
             self._rds(stubber)
         elif service == "cloudformation":
             self._cloudformation(stubber)
+        elif service == "ce":
+            self._cost_explorer(stubber)
         elif service == "service-quotas":
             stubber.add_response(
                 "get_service_quota",
@@ -144,6 +158,23 @@ class Account:
             stubber.add_client_error(operation, "InvalidParameterCombination", sentence)
         else:
             stubber.add_response(operation, {"OrderableDBInstanceOptions": self.options})
+        stubber.add_response(
+            "describe_engine_default_parameters",
+            engine_defaults(self.parameters),
+            {"DBParameterGroupFamily": "mariadb10.11"},
+        )
+
+    def _cost_explorer(self, stubber: Stubber) -> None:
+        operation = "list_cost_allocation_tags"
+        if self.cost_tags is None:
+            sentence = "Linked account doesn't have access to cost allocation tags."
+            stubber.add_client_error(operation, "AccessDeniedException", sentence)
+            return
+        tags = [
+            {"TagKey": key, "Type": "UserDefined", "Status": "Active"} for key in self.cost_tags
+        ]
+        asked = {"TagKeys": ["app", "environment"], "Type": "UserDefined", "Status": "Active"}
+        stubber.add_response(operation, {"CostAllocationTags": tags}, asked)
 
     def _cloudformation(self, stubber: Stubber) -> None:
         operation, stack = "describe_stack_resources", {"StackName": "donut-shop-github"}
@@ -162,6 +193,15 @@ class Account:
             for id, status in self.github_stack.items()
         ]
         stubber.add_response(operation, {"StackResources": resources}, stack)
+
+
+def engine_defaults(parameters: Mapping[str, bool]) -> dict[str, Any]:
+    """Return RDS's response. parameters: name → whether it may be set."""
+    listed = [
+        {"ParameterName": name, "IsModifiable": modifiable}
+        for name, modifiable in parameters.items()
+    ]
+    return {"EngineDefaults": {"Parameters": listed}}
 
 
 def offer(*zones: str, **others: Any) -> dict[str, Any]:
@@ -267,6 +307,7 @@ CHECKS_OF = {
     "rds": ["database"],
     "iam": ["service-linked role", "GitHub"],
     "cloudformation": ["GitHub"],
+    "ce": ["cost tags"],
 }
 FAILURES: dict[str, tuple[Callable[[], Any], str]] = {
     "access denied": (
@@ -489,17 +530,19 @@ def test_request_to_rds_names_engine_version_and_class(account: Account) -> None
 
     class Rds:
         def get_paginator(self, operation: str) -> Any:
-            assert operation == "describe_orderable_db_instance_options"
+            self.operation = operation
             return self
 
         def paginate(self, **parameters: Any) -> list[dict[str, Any]]:
+            if self.operation == "describe_engine_default_parameters":
+                return [engine_defaults({name: True}) for name in DATABASE_PARAMETERS]
             asked.append(parameters)
             return [
                 {"OrderableDBInstanceOptions": [offer(zone)]} for zone in DEV.availability_zones
             ]
 
     account.broken["rds"] = Rds
-    assert preflight(account.client, DEV), "the zones are on two pages"
+    assert preflight(account.client, DEV), "the zones and the parameters are on several pages"
     assert asked == [
         {
             "Engine": ENGINE,
@@ -508,6 +551,18 @@ def test_request_to_rds_names_engine_version_and_class(account: Account) -> None
             "Vpc": True,
         }
     ]
+
+
+@pytest.mark.parametrize("lacking", ["unknown", "fixed"])
+def test_parameter_that_cannot_be_set_is_named(
+    lacking: str, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if lacking == "fixed":
+        account.parameters["log_slow_disabled_statements"] = False
+    else:
+        del account.parameters["log_slow_disabled_statements"]
+    line = only_missing(account, DEV, capsys)
+    assert line.startswith("RDS does not let log_slow_disabled_statements be set")
 
 
 def test_missing_service_linked_role_names_the_command(
@@ -554,6 +609,23 @@ def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFix
 
 
 # --- the synthesized templates ---
+
+
+@pytest.mark.parametrize("active", [[], ["app"], None], ids=["none", "one", "another account"])
+def test_cost_tags_that_are_not_active_are_noted(
+    active: list[str] | None, account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They can't be active before the first deployment, so nothing is missing."""
+    account.cost_tags = active
+    assert preflight(account.client, DEV)
+    (line,) = problems(capsys)
+    assert line.startswith("NOTE     cost tags: ")
+    assert "activate the tags app and environment in the Billing console" in line
+
+
+def test_cost_tags_are_read_in_their_only_region(account: Account) -> None:
+    preflight(account.client, DEV)
+    assert ("ce", "us-east-1") in account.asked
 
 
 def test_bootstrap_version_is_what_the_assembly_needs(assembly: Assembly) -> None:

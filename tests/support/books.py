@@ -19,6 +19,7 @@ TABLES = (
     "stock_entry",
     "operation",
     "product_slot",
+    "blanking_progress",
 )
 """The tables that hold nothing before the shop has been used, except for opening entries."""
 TOTAL_STOCK = (

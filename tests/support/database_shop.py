@@ -46,6 +46,8 @@ CALLED_BY_RELAY = (
     "mark_orphans",
     "purge_idempotency_keys",
     "purge_checkout_outcomes",
+    "blank_purchases",
+    "blank_orders",
     "backlog",
 )
 """The methods of the store that `restock`, `operate` and `relay` call."""

@@ -194,9 +194,9 @@ class FakeRelayStore:
     """Stands in for the store of the relay.
 
     due: the numbers of the due orders, oldest first, by how often they were published. deleted: the
-    orders whose product was deleted. overdue, old_keys, old_outcomes: how many rows there are to
-    mark as stuck or to delete. leases: when each claim ends, on the clock. portions: how many rows
-    each call changed, by their kind.
+    orders whose product was deleted. overdue, old_keys, old_outcomes, old_purchases, old_orders: how
+    many rows there are to mark as stuck, to delete or to blank. leases: when each claim ends, on the
+    clock. portions: how many rows each call changed, by their kind.
     """
 
     clock: FakeClock = field(default_factory=FakeClock)
@@ -205,6 +205,8 @@ class FakeRelayStore:
     overdue: int = 0
     old_keys: int = 0
     old_outcomes: int = 0
+    old_purchases: int = 0
+    old_orders: int = 0
     leases: dict[str, float] = field(default_factory=dict)
     published: list[str] = field(default_factory=list)
     arguments: dict[str, int] = field(default_factory=dict)
@@ -249,6 +251,14 @@ class FakeRelayStore:
     def purge_checkout_outcomes(self, *, retention: int, limit: int) -> int:
         self.arguments["outcomes' retention"] = retention
         return self._portion("old_outcomes", limit)
+
+    def blank_purchases(self, *, retention: int, limit: int) -> int:
+        self.arguments["purchases' retention"] = retention
+        return self._portion("old_purchases", limit)
+
+    def blank_orders(self, *, retention: int, limit: int) -> int:
+        self.arguments["orders' retention"] = retention
+        return self._portion("old_orders", limit)
 
     def _portion(self, kind: str, limit: int) -> int:
         portion = min(limit, getattr(self, kind))

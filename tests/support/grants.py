@@ -29,6 +29,8 @@ GRANTS = {
         "SELECT (product_id, stock) ON product_slot",
     ],
     "shop_relay": [
+        "EXECUTE ON PROCEDURE blank_orders",
+        "EXECUTE ON PROCEDURE blank_purchases",
         "EXECUTE ON PROCEDURE claim_orders",
         "EXECUTE ON PROCEDURE mark_orphans",
         "EXECUTE ON PROCEDURE mark_published",

@@ -5,11 +5,13 @@ from tests.support.database_shop import DatabaseShop
 DONUT = "(SELECT product_id FROM product WHERE slug = 'donut')"
 HISTORY = (
     "INSERT INTO purchase (product_id, quantity, requester, purchased_at, unit_price)"
-    f" SELECT {DONUT}, 1, '홍길동', UTC_TIMESTAMP(6) - INTERVAL seq SECOND, 19900 FROM {{rows}}",
+    f" SELECT {DONUT}, 1, '홍길동', UTC_TIMESTAMP(6) - INTERVAL {{count}} - seq SECOND, 19900"
+    " FROM {rows}",
     "INSERT INTO production_order (order_id, callback_token, product_id, factory_id, quantity,"
     " requester, status, requested_at, published_at, arrived_at, publications)"
     f" SELECT CONCAT(LPAD(HEX(seq), 8, '0'), '-old'), 'token', {DONUT}, 'FF-500293', 1, '홍길동',"
-    " 'arrived', UTC_TIMESTAMP(6) - INTERVAL seq SECOND, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), 1"
+    " 'arrived', UTC_TIMESTAMP(6) - INTERVAL seq SECOND, UTC_TIMESTAMP(6),"
+    " UTC_TIMESTAMP(6) - INTERVAL seq SECOND, 1"
     " FROM {rows}",
     "INSERT INTO idempotency_key (idempotency_key, request_hash, purchased, stock, order_id,"
     " created_at)"
@@ -26,7 +28,7 @@ def fill(shop: DatabaseShop, rows: int) -> None:
     """Add this many rows to each table, without waiting for syncs."""
     shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 0")
     for statement in HISTORY:
-        shop.sql(statement.format(rows=f"seq_1_to_{rows}"))
+        shop.sql(statement.format(rows=f"seq_1_to_{rows}", count=rows))
     tables = "purchase, production_order, idempotency_key, checkout_outcome"
     shop.sql(f"ANALYZE TABLE {tables}")
     shop.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")

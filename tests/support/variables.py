@@ -29,6 +29,7 @@ STATED = {
     "OVERDUE_AFTER": "900",
     "MAX_REMINDERS": "3",
     "IDEMPOTENCY_RETENTION": "172800",
+    "REQUESTER_RETENTION": "7776000",
     "FACTORY_URL": "http://factory.test/api/manufactures",
     "FACTORY_DEADLINE": "13",
     "PUBLIC_URL": "https://shop.test",

@@ -141,6 +141,7 @@ def test_run_of_the_relay_is_logged(
         "marked_stuck": 1,
         "purged": 4,
         "purged_outcomes": 5,
+        "blanked": 0,
         "oldest_unpublished_seconds": 7,
         "stuck": 2,
     }

@@ -11,7 +11,7 @@ from tests.support.fakes import FakeClock, FakeRelayStore, FakeTopic
 
 TIMEOUT = 55
 """Seconds. The function's own."""
-RETENTION = 48 * 3600
+KEY_RETENTION, REQUESTER_RETENTION = 48 * 3600, 90 * 86_400
 """Seconds."""
 
 
@@ -45,7 +45,8 @@ def relay(
         STOCK_EMPTY_TOPIC_ARN="the-topic",
         OVERDUE_AFTER="900",
         MAX_REMINDERS="3",
-        IDEMPOTENCY_RETENTION=str(RETENTION),
+        IDEMPOTENCY_RETENTION=str(KEY_RETENTION),
+        REQUESTER_RETENTION=str(REQUESTER_RETENTION),
     )
     monkeypatch.setattr(module, "store", store)
     monkeypatch.setattr(module, "time", clock)
@@ -86,8 +87,10 @@ def test_run_uses_the_configured_topic_and_times(
     assert store.arguments == {
         "max_publications": 1 + 3,
         "overdue_after": 900,
-        "keys' retention": RETENTION,
+        "keys' retention": KEY_RETENTION,
         "outcomes' retention": 600,
+        "purchases' retention": REQUESTER_RETENTION,
+        "orders' retention": REQUESTER_RETENTION,
     }
 
 
@@ -181,17 +184,21 @@ def test_last_log_line_counts_all_portions(
     caplog.set_level("INFO")
     store.due, store.deleted = {0: list(range(30))}, set(range(30))
     store.overdue, store.old_keys, store.old_outcomes = 1500, 2500, 1200
+    store.old_purchases, store.old_orders = 3500, 1700
     run(relay)
     line = vars(caplog.records[-1])
     assert line["marked_stuck"] == 1500 + 30
     assert line["purged"] == 2500
     assert line["purged_outcomes"] == 1200
+    assert line["blanked"] == 3500 + 1700
 
 
-# --- marking and deleting ---
+# --- marking, deleting and blanking ---
 
 
-@pytest.mark.parametrize("kind", ["overdue", "old_keys", "old_outcomes"])
+@pytest.mark.parametrize(
+    "kind", ["overdue", "old_keys", "old_outcomes", "old_purchases", "old_orders"]
+)
 def test_rows_are_changed_in_portions(kind: str, relay: ModuleType, store: FakeRelayStore) -> None:
     setattr(store, kind, 2 * relay.PORTION + 5)
     run(relay)
@@ -268,9 +275,12 @@ def test_topic_that_hangs_leaves_time_for_purging(
 
     monkeypatch.setattr(messages, "publish", hang)
     store.due, store.old_keys, store.old_outcomes = {0: list(range(1000))}, 5, 6
+    store.old_purchases, store.old_orders = 7, 8
     run(relay)
     assert store.portions["old_keys"] == [5]
     assert store.portions["old_outcomes"] == [6]
+    assert store.portions["old_purchases"] == [7]
+    assert store.portions["old_orders"] == [8]
     assert clock.now < TIMEOUT - relay.PURGE_RESERVE
 
 
@@ -291,6 +301,7 @@ def test_run_changes_nothing_when_its_time_is_nearly_over(
     missing: int, relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
 ) -> None:
     store.due, store.overdue, store.old_keys, store.old_outcomes = {0: [1]}, 5, 5, 5
+    store.old_purchases, store.old_orders = 5, 5
     run(relay, remaining=relay.PURGE_RESERVE - missing)
     assert store.leases == {}
     assert topic.tried == []
@@ -309,6 +320,7 @@ def test_last_log_line_has_the_metrics(
     caplog.set_level("INFO")
     store.due, store.deleted, topic.rejected = {0: [0, 1, 2, 3]}, {3}, {"order-1"}
     store.overdue, store.old_keys, store.old_outcomes = 5, 4, 6
+    store.old_purchases, store.old_orders = 8, 1
     run(relay)
     metrics = {
         "published": 2,
@@ -316,6 +328,7 @@ def test_last_log_line_has_the_metrics(
         "marked_stuck": 6,
         "purged": 4,
         "purged_outcomes": 6,
+        "blanked": 9,
         "oldest_unpublished_seconds": 7,
         "stuck": 2,
     }

@@ -83,6 +83,10 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "idempotency_retention must be at least 24 hours, as the contract promises",
     ),
     (
+        {"requester_retention": 24 * 3600 - 1},
+        "requester_retention must be at least 24 hours, longer than any transaction",
+    ),
+    (
         {"reserved_concurrency": {"sales": 1, "consumer": 1, "baker": 1}},
         "reserved_concurrency names baker, consumer, not a function with a database",
     ),
@@ -112,6 +116,11 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     (
         {"database": replace(MANAGED, instance_class="m7i.large")},
         "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
+    ),
+    ({"monthly_budget": 0}, "monthly_budget must be at least 1 USD"),
+    (
+        {"database": replace(MANAGED, storage_gib=100, max_storage_gib=125)},
+        "max_storage_gib must be at least 26 % more than storage_gib, as RDS advises",
     ),
     ({"database": replace(MANAGED, backup_days=0)}, "backup_days must be between 1 and 35"),
     ({"database": replace(MANAGED, backup_days=36)}, "backup_days must be between 1 and 35"),
@@ -205,6 +214,9 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"max_quantity": 1_000_000},
         {"endpoint_zones": 2},
         {"idempotency_retention": 24 * 3600},
+        {"requester_retention": 24 * 3600},
+        {"monthly_budget": 1},
+        {"database": replace(MANAGED, storage_gib=100, max_storage_gib=126)},
         {"reserved_concurrency": reservations(14)},
         {"alarm_email": "ops@shop.test"},
         {"database": MANAGED},

@@ -231,16 +231,21 @@ def test_claim_counts_orders_without_a_product_as_stuck(
 
 
 def test_changes_return_the_number_of_rows(store: Store, connection: FakeConnection) -> None:
-    connection.results = [[{"marked": 1}], [{"marked": 2}], [{"purged": 3}], [{"purged": 4}]]
+    counts = [{"marked": 1}, {"marked": 2}, {"purged": 3}, {"purged": 4}]
+    connection.results = [[row] for row in [*counts, {"blanked": 5}, {"blanked": 6}]]
     assert store.mark_stuck(max_publications=4, limit=10) == 1
     assert store.mark_orphans(publications=1, newest=False, limit=20) == 2
     assert store.purge_idempotency_keys(retention=60, limit=30) == 3
     assert store.purge_checkout_outcomes(retention=70, limit=40) == 4
+    assert store.blank_purchases(retention=80, limit=50) == 5
+    assert store.blank_orders(retention=90, limit=60) == 6
     assert connection.statements == [
         ("CALL mark_stuck(%s, %s)", (4, 10)),
         ("CALL mark_orphans(%s, %s, %s)", (1, False, 20)),
         ("CALL purge_idempotency_keys(%s, %s)", (60, 30)),
         ("CALL purge_checkout_outcomes(%s, %s)", (70, 40)),
+        ("CALL blank_purchases(%s, %s)", (80, 50)),
+        ("CALL blank_orders(%s, %s)", (90, 60)),
     ]
 
 
@@ -289,6 +294,8 @@ REPEATABLE = {
     "restock": lambda store: store.restock("order-0", slug="donut", callback_token="token"),
     "purge_idempotency_keys": lambda store: store.purge_idempotency_keys(retention=60, limit=1),
     "purge_checkout_outcomes": lambda store: store.purge_checkout_outcomes(retention=60, limit=1),
+    "blank_purchases": lambda store: store.blank_purchases(retention=60, limit=1),
+    "blank_orders": lambda store: store.blank_orders(retention=60, limit=1),
     "backlog": lambda store: store.backlog(),
 }
 UNREPEATABLE = {
@@ -306,6 +313,7 @@ ROW = {
     "added": 0,
     "stock": 1,
     "purged": 0,
+    "blanked": 0,
     "marked": 0,
 }
 

@@ -64,6 +64,7 @@ def trade(shop: DatabaseShop) -> None:
     store.correct_stock(
         "counted", slug="donut", count=9, amount=None, reason="a count", recorded_by="홍길동"
     )
+    store.blank_purchases(retention=24 * 3600, limit=10)
     with shop.login("sales") as connection, connection.cursor() as cursor:
         cursor.execute("CALL cancel_checkout('cancelled')")
 
