@@ -386,8 +386,9 @@ def test_runbook_holds_no_sql() -> None:
     assert re.findall(r"\b(?:SELECT|INSERT|UPDATE|DELETE|CALL|SHOW)\b|make mysql", RUNBOOK) == []
 
 
-@pytest.mark.parametrize("target", sorted(make_targets(RUNBOOK)))
+@pytest.mark.parametrize("target", sorted(make_targets(RUNBOOK) - {"cost"}))
 def test_commands_of_the_runbook_work_on_an_account(target: str) -> None:
+    """`make cost` prints all environments, whatever ENV is."""
     assert works_in("prod", target), f"the Makefile rejects `ENV=prod make {target}`"
 
 
