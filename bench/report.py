@@ -101,12 +101,16 @@ def section(part: dict[str, Any]) -> list[str]:
         "| figure | median | quartiles | goal | |",
         "|---|---|---|---|---|",
     ]
-    for given in part["figures"]:
-        figure = Figure(**{**given, "value": Quartiles(**given["value"])})
+    for figure in figures(part):
         lines.append("| " + " | ".join(cells(figure, mark)) + " |")
     if mark:
         lines += ["", "† There was no C compiler: the disk was synced, whose time wanders."]
     return lines
+
+
+def figures(part: dict[str, Any]) -> list[Figure]:
+    """Return the figures of a part of results.json."""
+    return [Figure(**given | {"value": Quartiles(**given["value"])}) for given in part["figures"]]
 
 
 def cells(figure: Figure, mark: str) -> list[str]:
