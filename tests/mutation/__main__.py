@@ -31,7 +31,9 @@ MORE_TESTS = {
     "lambdas/common/sockets.py": ["tests/integration/test_connection.py"],
     "lambdas/common/store.py": [
         "tests/integration/test_checkout.py",
+        "tests/integration/test_operate.py",
         "tests/integration/test_outbox.py",
+        "tests/integration/test_requesters.py",
         "tests/integration/test_restock.py",
     ],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
@@ -44,6 +46,8 @@ MORE_TESTS = {
         "tests/integration/test_catalogue.py",
         "tests/integration/test_upgrade.py",
     ],
+    "lambdas/operate/handler.py": ["tests/integration/test_operate.py"],
+    "lambdas/operate/reads.py": ["tests/integration/test_operate.py"],
     "lambdas/migrate/users.py": ["tests/integration/test_database_users.py"],
 }
 """Tests of what the unit tests can't check: templates, sockets and a database server's results."""
