@@ -146,6 +146,9 @@ def handler(event: object, context: Any) -> None:
         in_portions(blank, retention=config.requester_retention, until=purge_until)
         for blank in (store.blank_purchases, store.blank_orders)
     )
+    if time.monotonic() < purge_until:
+        for slug, stock in store.stocks().items():
+            log.info("stock", extra={"slug": slug, "stock": stock})
     backlog = store.backlog()
     log.info(
         "relay",
@@ -157,6 +160,7 @@ def handler(event: object, context: Any) -> None:
             "purged_outcomes": purged_outcomes,
             "blanked": blanked,
             "oldest_unpublished_seconds": backlog.oldest_unpublished_seconds,
+            "unpublished": backlog.unpublished,
             "stuck": backlog.stuck,
         },
     )
