@@ -1,4 +1,4 @@
-"""Each minute, mark stuck production orders, publish due ones, and purge what is old.
+"""Each minute, mark stuck production orders, publish due ones, purge what is old, and log the stock.
 
 Old keys and outcomes are deleted. The requesters of old purchases and orders are blanked.
 """
@@ -122,7 +122,7 @@ def in_portions(change: Callable[..., int], *, until: float, **arguments: int) -
 
 @failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Mark stuck orders, publish due ones, purge what is old, and log what was done.
+    """Mark stuck orders, publish due ones, purge what is old, and log the stock and what was done.
 
     Raises DatabaseUnavailable and Failed.
     """
@@ -146,7 +146,9 @@ def handler(event: object, context: Any) -> None:
         in_portions(blank, retention=config.requester_retention, until=purge_until)
         for blank in (store.blank_purchases, store.blank_orders)
     )
-    if time.monotonic() < purge_until:
+    if (
+        time.monotonic() < purge_until
+    ):  # the last log line has the metrics of alarms: it matters more
         for slug, stock in store.stocks().items():
             log.info("stock", extra={"slug": slug, "stock": stock})
     backlog = store.backlog()
