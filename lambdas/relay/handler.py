@@ -146,9 +146,8 @@ def handler(event: object, context: Any) -> None:
         in_portions(blank, retention=config.requester_retention, until=purge_until)
         for blank in (store.blank_purchases, store.blank_orders)
     )
-    if (
-        time.monotonic() < purge_until
-    ):  # the last log line has the metrics of alarms: it matters more
+    # When time is short, the last log line is more important: alarms depend on it.
+    if time.monotonic() < purge_until:
         for slug, stock in store.stocks().items():
             log.info("stock", extra={"slug": slug, "stock": stock})
     backlog = store.backlog()
