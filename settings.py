@@ -216,6 +216,8 @@ class Settings:
     """A limit of the factory's own, so that a rush of customers can't block its callbacks."""
     alarm_email: str | None = None
     """The address that alarms are sent to; its owner has to confirm the subscription."""
+    runbook_url: str | None = None
+    """Where docs/runbook.md can be read in a browser, for the dashboard's link."""
     monthly_budget: int
     """USD that the environment's resources may cost per month before an alarm is sent."""
     requires_alarm_email: bool = False
@@ -407,6 +409,8 @@ class Settings:
             yield f"reserved_concurrency names {names}, not a function with a database"
         if self.alarm_email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+", self.alarm_email):
             yield f"alarm_email {self.alarm_email!r} is not an e-mail address"
+        if self.runbook_url is not None and not re.fullmatch(r"https://[^\s()]+", self.runbook_url):
+            yield f"runbook_url {self.runbook_url!r} is not an https address"
         if self.monthly_budget < 1:
             yield "monthly_budget must be at least 1 USD"
         if self.log_retention_days not in LOG_RETENTION_DAYS:

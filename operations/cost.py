@@ -65,6 +65,8 @@ LOG_LINE = 400 / 1e9
 """GB of one log line; assumed."""
 LOG_LINES = 3
 """Lines per invocation: the function's own, `platform.start` and `platform.report`."""
+STOCK_LINES = MINUTES
+"""Lines in which the relay logs the stock each minute, of one product; assumed."""
 LONG_POLLS = 5 * 3 * MINUTES
 """Receives per month: Lambda polls a queue with five connections, for 20 seconds each."""
 
@@ -194,7 +196,8 @@ def usage_from_traffic(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Us
             "HTTP API requests": requests,
             "SNS requests": traffic.orders,
             "SQS requests": LONG_POLLS + 3 * traffic.orders,
-            "CloudWatch logs": LOG_LINE * (LOG_LINES * sum(invocations.values()) + requests),
+            "CloudWatch logs": LOG_LINE
+            * (LOG_LINES * sum(invocations.values()) + STOCK_LINES + requests),
         }
     )
 

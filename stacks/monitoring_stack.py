@@ -8,20 +8,18 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from settings import ENVIRONMENT_TAG, MAX_CONNECTIONS, Settings
+from stacks.dashboard import Dashboard
 from stacks.data_stack import DataStack, Instance
-from stacks.function import Function
+from stacks.log_metrics import FIVE_MINUTES, MINUTE, LogMetrics
 from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
 
-MINUTE = cdk.Duration.minutes(1)
-FIVE_MINUTES = cdk.Duration.minutes(5)
 GIB = 1024**3
 AT_LEAST = cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD
 BELOW = cloudwatch.ComparisonOperator.LESS_THAN_THRESHOLD
@@ -82,7 +80,8 @@ class MonitoringStack(cdk.Stack):
         super().__init__(scope, id, env=env, description="Donut shop: alarms and dashboard")
         self._settings = settings
         self._ops = self._add_ops_topic(settings.alarm_email)
-        self._stuck_orders = self._relay_metric(service, "stuck")
+        self._metrics = LogMetrics(self, settings=settings, service=service)
+        self._alarms: list[cloudwatch.Alarm] = []
         self._alarm_on_orders(messaging, service)
         self._alarm_on_api(service)
         self._alarm_on_functions(service)
@@ -90,7 +89,16 @@ class MonitoringStack(cdk.Stack):
             self._alarm_on_database(data.database.instance)
             self._add_database_events(data.database.instance)
         self._add_budget()
-        self._add_dashboard(messaging, service)
+        Dashboard(
+            self,
+            "Dashboard",
+            settings=settings,
+            data=data,
+            messaging=messaging,
+            service=service,
+            metrics=self._metrics,
+            alarms=self._alarms,
+        )
 
     def _add_ops_topic(self, email: str | None) -> sns.Topic:
         """Add the topic that alarms are published to.
@@ -139,7 +147,7 @@ class MonitoringStack(cdk.Stack):
             "OldestUnpublishedOrder",
             "Production orders wait in the outbox: neither sales nor the relay can publish them.",
             run="orders",
-            metric=self._relay_metric(service, "oldest_unpublished_seconds"),
+            metric=self._metrics.oldest_unpublished_seconds,
             threshold=5 * 60,
         )
         self._alarm(
@@ -147,7 +155,7 @@ class MonitoringStack(cdk.Stack):
             f"An order was published {1 + self._settings.max_reminders} times and the factory never "
             "called back, or the order's product was deleted.",
             run="orders",
-            metric=self._stuck_orders,
+            metric=self._metrics.stuck,
             threshold=1,
         )
         self._alarm(
@@ -286,38 +294,6 @@ class MonitoringStack(cdk.Stack):
         )
         budget.node.add_dependency(self._ops)  # Budgets checks at once whether it may publish
 
-    def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
-        """Return the highest value per minute of a field in the relay's closing log line."""
-        return self._log_metric(
-            service.relay, field, {"message": "relay"}, value=f"$.{field}"
-        ).with_(statistic="Maximum", period=MINUTE)
-
-    def _log_metric(
-        self, function: Function, name: str, fields: dict[str, str | bool], *, value: str = "1"
-    ) -> cloudwatch.Metric:
-        """Add a metric that is made from the log lines with these fields.
-
-        value: what each line adds to the metric, a number or a field such as `$.stuck`.
-        """
-        pattern = logs.FilterPattern.all(
-            *(
-                logs.FilterPattern.boolean_value(f"$.{field}", expected)
-                if isinstance(expected, bool)
-                else logs.FilterPattern.string_value(f"$.{field}", "=", expected)
-                for field, expected in fields.items()
-            )
-        )
-        metric_filter = logs.MetricFilter(
-            self,
-            f"{function.node.id}_{name}",
-            log_group=function.log_group,
-            filter_pattern=pattern,
-            metric_namespace=self._settings.metric_namespace,
-            metric_name=name,
-            metric_value=value,
-        )
-        return metric_filter.metric(statistic="Sum", period=FIVE_MINUTES)
-
     def _alarm(
         self,
         id: str,
@@ -349,58 +325,4 @@ class MonitoringStack(cdk.Stack):
         )
         alarm.add_alarm_action(actions.SnsAction(self._ops))
         alarm.add_ok_action(actions.SnsAction(self._ops))
-
-    def _add_dashboard(self, messaging: MessagingStack, service: ServiceStack) -> None:
-        """Add the dashboard, with an order's steps from left to right in its first row."""
-        sold = self._log_metric(service.sales, "sold", {"message": "checkout", "outcome": "sold"})
-        out_of_stock = self._log_metric(
-            service.sales, "out_of_stock", {"message": "checkout", "outcome": "out_of_stock"}
-        )
-        published = [
-            self._log_metric(function, f"published_by_{function.folder}", {"message": "published"})
-            for function in (service.sales, service.relay)
-        ]
-        placed = self._log_metric(service.consumer, "placed", {"message": "placed"})
-        arrived = self._log_metric(
-            service.restock, "arrived", {"message": "restock", "added": True}
-        )
-        queue, dlq = messaging.stock_queue, messaging.stock_dlq
-        steps: list[tuple[str, list[cloudwatch.IMetric]]] = [
-            ("Sold", [sold]),
-            ("Out of stock", [out_of_stock]),
-            ("Published", [*published]),
-            (
-                "Waiting",
-                [
-                    queue.metric_approximate_number_of_messages_visible(),
-                    dlq.metric_approximate_number_of_messages_visible(),
-                ],
-            ),
-            ("Placed at the factory", [placed]),
-            ("Arrived", [arrived]),
-            ("Stuck", [self._stuck_orders.with_(period=FIVE_MINUTES)]),
-        ]
-        dashboard = cloudwatch.Dashboard(self, "Dashboard", dashboard_name=self._settings.shop_name)
-        dashboard.add_widgets(
-            *(
-                cloudwatch.GraphWidget(title=title, left=metrics, width=24 // len(steps))
-                for title, metrics in steps
-            )
-        )
-        dashboard.add_widgets(
-            cloudwatch.GraphWidget(
-                title="API",
-                left=[
-                    service.api.metric_count(),
-                    service.api.metric_client_error(),
-                    service.api.metric_server_error(),
-                ],
-                right=[service.api.metric_latency(statistic="p99")],
-                width=12,
-            ),
-            cloudwatch.GraphWidget(
-                title="Function errors",
-                left=[function.metric_errors() for function in service.functions],
-                width=12,
-            ),
-        )
+        self._alarms.append(alarm)

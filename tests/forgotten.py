@@ -490,9 +490,7 @@ ALARM = Kind(
         Mistake(
             line=1,
             name="no function logs the metric's line",
-            edit=replace(
-                "stacks/monitoring_stack.py", '{"message": "placed"}', '{"message": "put"}'
-            ),
+            edit=replace("stacks/log_metrics.py", '{"message": "placed"}', '{"message": "put"}'),
             test="tests/infrastructure/test_monitoring_stack.py"
             "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
             says="lambdas/consumer does not log 'put'",

@@ -48,6 +48,8 @@ class RestockResult(NamedTuple):
     added: bool
     """Whether this callback was the order's first one, which added its quantity."""
     stock: int
+    lead_time_seconds: int
+    """Seconds from the order's request to its arrival."""
 
 
 class StockCorrection(NamedTuple):
@@ -74,6 +76,8 @@ class Backlog(NamedTuple):
 
     oldest_unpublished_seconds: int
     """Age of the oldest order that was never published; 0 if there is none."""
+    unpublished: int
+    """Number of orders that were never published."""
     stuck: int
     """Number of stuck orders."""
 
@@ -206,7 +210,13 @@ class Store:
         row = self._query_one(
             "CALL restock(%s, %s, %s)", (order_id, slug, callback_token), repeatable=True
         )
-        return RestockResult(added=bool(row["added"]), stock=row["stock"]) if row else None
+        if row is None:
+            return None
+        return RestockResult(
+            added=bool(row["added"]),
+            stock=row["stock"],
+            lead_time_seconds=row["lead_time_seconds"],
+        )
 
     def claim_orders(
         self, claim: str, *, publications: int, newest: bool, limit: int, lease: int
@@ -274,17 +284,27 @@ class Store:
         return row
 
     def backlog(self) -> Backlog:
-        """Return how long the oldest order has been unpublished, and how many are stuck."""
+        """Return how old the oldest unpublished order is, and how many are unpublished or stuck."""
         row = self._query_one(
             "SELECT COALESCE(TIMESTAMPDIFF(SECOND,"
             " (SELECT MIN(requested_at) FROM production_order WHERE status = 'requested'),"
             " UTC_TIMESTAMP(6)), 0) AS oldest_unpublished_seconds,"
+            " (SELECT COUNT(*) FROM production_order WHERE status = 'requested') AS unpublished,"
             " (SELECT COUNT(*) FROM production_order WHERE status = 'stuck') AS stuck",
             (),
             repeatable=True,
         )
         assert row, "a SELECT without FROM always returns a row"
         return Backlog(**row)
+
+    def stocks(self) -> dict[str, int]:
+        """Return the stock of each product in the catalogue, by slug."""
+        rows = self._query(
+            f"SELECT slug, stock{SLOTS} AS stock FROM product WHERE in_catalogue ORDER BY slug",
+            (),
+            repeatable=True,
+        )
+        return {row["slug"]: int(row["stock"]) for row in rows}
 
     def correct_stock(
         self,

@@ -1,4 +1,4 @@
-"""Each minute, mark stuck production orders, publish due ones, and purge what is old.
+"""Each minute, mark stuck production orders, publish due ones, purge what is old, and log the stock.
 
 Old keys and outcomes are deleted. The requesters of old purchases and orders are blanked.
 """
@@ -122,7 +122,7 @@ def in_portions(change: Callable[..., int], *, until: float, **arguments: int) -
 
 @failures.guarded(DatabaseUnavailable)
 def handler(event: object, context: Any) -> None:
-    """Mark stuck orders, publish due ones, purge what is old, and log what was done.
+    """Mark stuck orders, publish due ones, purge what is old, and log the stock and what was done.
 
     Raises DatabaseUnavailable and Failed.
     """
@@ -146,6 +146,10 @@ def handler(event: object, context: Any) -> None:
         in_portions(blank, retention=config.requester_retention, until=purge_until)
         for blank in (store.blank_purchases, store.blank_orders)
     )
+    # When time is short, the last log line is more important: alarms depend on it.
+    if time.monotonic() < purge_until:
+        for slug, stock in store.stocks().items():
+            log.info("stock", extra={"slug": slug, "stock": stock})
     backlog = store.backlog()
     log.info(
         "relay",
@@ -157,6 +161,7 @@ def handler(event: object, context: Any) -> None:
             "purged_outcomes": purged_outcomes,
             "blanked": blanked,
             "oldest_unpublished_seconds": backlog.oldest_unpublished_seconds,
+            "unpublished": backlog.unpublished,
             "stuck": backlog.stuck,
         },
     )

@@ -31,7 +31,15 @@ def handler(event: http_api.Event) -> http_api.Response:
     if result is None:
         log.warning("callback rejected")
         return http_api.response(403, {"message": "입고 권한이 없습니다"})
-    log.info("restock", extra={"order_id": order_id, "added": result.added, "stock": result.stock})
+    log.info(
+        "restock",
+        extra={
+            "order_id": order_id,
+            "added": result.added,
+            "stock": result.stock,
+            "lead_time_seconds": result.lead_time_seconds,
+        },
+    )
     return http_api.response(
         200, {"message": f"입고 완료! 남은 재고: {result.stock}", "stock": result.stock}
     )

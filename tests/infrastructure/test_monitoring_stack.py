@@ -1,6 +1,5 @@
 """The alarms, the metrics that they watch, and their sections in the runbook."""
 
-import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from settings import ENVIRONMENTS, LAMBDAS
+from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.documentation import make_targets, sections, works_in
+from tests.support.log_lines import logged_fields
 
 
 def test_alarms_reach_the_operators(assembly: Assembly) -> None:
@@ -244,30 +244,6 @@ def test_alarm_fires_if_the_relay_does_not_run(assembly: Assembly) -> None:
     assert alarm["TreatMissingData"] == "breaching"
 
 
-def logged_fields(function: str) -> dict[str, set[str]]:
-    """Return the messages that a function's handler logs, each with the names of its fields."""
-    fields: dict[str, set[str]] = {}
-    tree = ast.parse((LAMBDAS / function / "handler.py").read_text())
-    for call in ast.walk(tree):
-        match call:
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id="log")),
-                args=[ast.Constant(value=str(message)), *_],
-                keywords=keywords,
-            ):
-                fields.setdefault(message, set()).update(_extra(keywords))
-    return fields
-
-
-def _extra(keywords: list[ast.keyword]) -> Iterator[str]:
-    """Yield the keys of the dictionary that is given as `extra`."""
-    for keyword in keywords:
-        if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict):
-            for key in keyword.value.keys:
-                if isinstance(key, ast.Constant):
-                    yield str(key.value)
-
-
 def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) -> None:
     functions = {
         assembly.origin(function["LoggingConfig"]["LogGroup"]): name
@@ -312,7 +288,7 @@ def test_metrics_of_the_shop_that_alarms_watch_are_made(assembly: Assembly) -> N
     for name, metric in watched:
         assert metric in made, (
             f"the alarm {name} watches {metric!r}, which nothing produces: make it from a log line "
-            "with _log_metric in stacks/monitoring_stack.py"
+            "in stacks/log_metrics.py"
         )
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from stacks.dashboard import CONSOLE
 from tests.support.assembly import Assembly
 
 
@@ -36,9 +37,16 @@ def test_templates_contain_no_account(assembly: Assembly) -> None:
 
 
 def test_templates_contain_no_url_but_those_of_the_settings(assembly: Assembly) -> None:
-    urls = {text for text in leaves(assembly.templates) if re.search(r"://|amazonaws\.com/", text)}
+    """The dashboard also links to the console of the region."""
+    urls = {
+        word
+        for text in leaves(assembly.templates)
+        for word in re.split(r"[\s()]+", text)
+        if re.search(r"://|amazonaws\.com/", word)
+    }
     settings = assembly.settings
-    assert urls == {settings.factory_url, settings.sns_endpoint} - {None}
+    console = f"{CONSOLE}#logsV2:logs-insights"
+    assert urls == {settings.factory_url, settings.sns_endpoint, console} - {None}
 
 
 def test_templates_contain_no_password(assembly: Assembly) -> None:

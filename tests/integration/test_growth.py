@@ -70,6 +70,7 @@ def test_request_reads_a_few_rows_of_a_million(shop: DatabaseShop) -> None:
         "no old name in purchases": lambda: store.blank_purchases(retention=YEAR, limit=LIMIT // 2),
         "no old name in orders": lambda: store.blank_orders(retention=YEAR, limit=LIMIT),
         "backlog": store.backlog,
+        "stocks": store.stocks,
     }
     for name, send in requests.items():
         shop.sql("FLUSH TABLE_STATISTICS")

@@ -264,6 +264,22 @@ def test_backlog_is_as_old_as_its_oldest_unpublished_order(shop: DatabaseShop) -
     assert 500 <= store.backlog().oldest_unpublished_seconds < 510
 
 
+def test_backlog_counts_unpublished_orders(shop: DatabaseShop) -> None:
+    store = shop.store()
+    assert store.backlog().unpublished == 0
+    published, *_ = [order_more(store, 25) for _ in range(3)]
+    store.mark_published(published, overdue_after=900)
+    assert store.backlog().unpublished == 2
+
+
+def test_stocks_are_those_of_the_catalogue(shop: DatabaseShop) -> None:
+    """A product that is spread over slots has their total."""
+    shop.add_product("bagel", product_id="bagel-id", stock=5)
+    shop.add_product("removed", product_id="removed-id", stock=7)
+    shop.sql("UPDATE product SET in_catalogue = FALSE WHERE slug = 'removed'")
+    assert shop.store().stocks() == {"bagel": 5, "donut": 10}
+
+
 def test_purge_deletes_only_old_keys_up_to_its_limit(shop: DatabaseShop) -> None:
     store = shop.store()
     for key in ("old 1", "old 2", "old 3", "young"):

@@ -31,6 +31,16 @@ def test_callback_marks_only_its_own_order(shop: DatabaseShop) -> None:
     }
 
 
+def test_lead_time_ends_with_the_arrival(shop: DatabaseShop) -> None:
+    """A repeated callback returns the same, however late it is."""
+    store = shop.store()
+    order_id = order_more(store, 25)
+    shop.sql("UPDATE production_order SET requested_at = requested_at - INTERVAL 500 SECOND")
+    assert 500 <= arrive(store, order_id).lead_time_seconds < 510
+    shop.sql("UPDATE production_order SET arrived_at = requested_at + INTERVAL 70 SECOND")
+    assert arrive(store, order_id).lead_time_seconds == 70
+
+
 def test_callback_adds_stock_to_its_own_product(shop: DatabaseShop) -> None:
     shop.add_product("bagel", product_id="bagel-id", stock=5)
     store = shop.store()

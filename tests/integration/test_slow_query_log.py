@@ -28,10 +28,13 @@ def slots() -> int:
 
 @pytest.fixture
 def log(server: MariaDb) -> Iterator[Path]:
-    """Let every statement be slow, and return the path of the log."""
-    sql(server, "SET GLOBAL long_query_time = 0")
+    """Let every statement be slow, and return the path of a log without those of other tests."""
     ((directory, name),) = sql(server, "SELECT @@datadir, @@slow_query_log_file")
-    yield Path(directory) / name
+    log = Path(directory) / name
+    log.unlink(missing_ok=True)
+    sql(server, "FLUSH SLOW LOGS")
+    sql(server, "SET GLOBAL long_query_time = 0")
+    yield log
     sql(server, f"SET GLOBAL long_query_time = {DATABASE_PARAMETERS['long_query_time']}")
 
 

@@ -49,6 +49,7 @@ CALLED_BY_RELAY = (
     "blank_purchases",
     "blank_orders",
     "backlog",
+    "stocks",
 )
 """The methods of the store that `restock`, `operate` and `relay` call."""
 

@@ -119,7 +119,7 @@ class FakeRestockStore:
             return None
         added, self.arrived = not self.arrived, True
         self.stock += ORDER.quantity * added
-        return RestockResult(added=added, stock=self.stock)
+        return RestockResult(added=added, stock=self.stock, lead_time_seconds=60)
 
 
 @dataclass
@@ -267,7 +267,10 @@ class FakeRelayStore:
         return portion
 
     def backlog(self) -> Backlog:
-        return Backlog(oldest_unpublished_seconds=7, stuck=2)
+        return Backlog(oldest_unpublished_seconds=7, unpublished=3, stuck=2)
+
+    def stocks(self) -> dict[str, int]:
+        return {"bagel": 0, "donut": 10}
 
 
 @dataclass

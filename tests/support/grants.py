@@ -37,6 +37,8 @@ GRANTS = {
         "EXECUTE ON PROCEDURE mark_stuck",
         "EXECUTE ON PROCEDURE purge_checkout_outcomes",
         "EXECUTE ON PROCEDURE purge_idempotency_keys",
+        "SELECT (in_catalogue, product_id, slug, stock) ON product",
+        "SELECT (product_id, stock) ON product_slot",
         "SELECT (requested_at, status) ON production_order",
     ],
 }

@@ -111,7 +111,12 @@ def test_callback_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: 
     monkeypatch.setattr(restock, "store", FakeRestockStore(stock=3))
     restock.handler(callback(token=ORDER.callback_token), None)
     restock.handler(callback(token="forged"), None)
-    fields = {"order_id": ORDER.order_id, "added": True, "stock": 3 + ORDER.quantity}
+    fields = {
+        "order_id": ORDER.order_id,
+        "added": True,
+        "stock": 3 + ORDER.quantity,
+        "lead_time_seconds": 60,
+    }
     assert lines() == [
         ("restock.handler", "INFO", "restock", fields),
         ("restock.handler", "WARNING", "callback rejected", {}),
@@ -143,11 +148,14 @@ def test_run_of_the_relay_is_logged(
         "purged_outcomes": 5,
         "blanked": 0,
         "oldest_unpublished_seconds": 7,
+        "unpublished": 3,
         "stuck": 2,
     }
     assert lines() == [
         ("relay.handler", "INFO", "published", {"order_id": "order-1"}),
         ("relay.handler", "ERROR", "not published", rejected),
+        ("relay.handler", "INFO", "stock", {"slug": "bagel", "stock": 0}),
+        ("relay.handler", "INFO", "stock", {"slug": "donut", "stock": 10}),
         ("relay.handler", "INFO", "relay", totals),
     ]
 

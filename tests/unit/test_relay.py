@@ -330,11 +330,22 @@ def test_last_log_line_has_the_metrics(
         "purged_outcomes": 6,
         "blanked": 9,
         "oldest_unpublished_seconds": 7,
+        "unpublished": 3,
         "stuck": 2,
     }
     line = vars(caplog.records[-1])
     assert line["msg"] == "relay"
     assert {name: line[name] for name in metrics} == metrics
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_stock_is_not_logged_when_time_is_nearly_over(
+    missing: int, relay: ModuleType, topic: FakeTopic, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading it would leave too little time for the last log line."""
+    caplog.set_level("INFO")
+    run(relay, remaining=relay.PURGE_RESERVE - missing)
+    assert [record.msg for record in caplog.records] == ["relay"]
 
 
 def test_log_has_the_orders_but_neither_requester_nor_token(

@@ -113,6 +113,11 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         "database_ca_file '/opt/other.pem': lambdas/other.pem is missing",
     ),
     ({"alarm_email": "nobody"}, "alarm_email 'nobody' is not an e-mail address"),
+    ({"runbook_url": "docs/runbook.md"}, "runbook_url 'docs/runbook.md' is not an https address"),
+    (
+        {"runbook_url": "https://docs.test/a) b"},
+        "runbook_url 'https://docs.test/a) b' is not an https address",
+    ),
     (
         {"database": replace(MANAGED, instance_class="m7i.large")},
         "instance_class 'm7i.large' is not one of t4g.micro, t4g.small, t4g.medium, t4g.large",
@@ -219,6 +224,7 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"database": replace(MANAGED, storage_gib=100, max_storage_gib=126)},
         {"reserved_concurrency": reservations(14)},
         {"alarm_email": "ops@shop.test"},
+        {"runbook_url": "https://docs.test/shop/runbook.md"},
         {"database": MANAGED},
         {"database": EXISTING},
     ],

@@ -1,5 +1,6 @@
 """The store's statements, and what it makes of their results."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -199,11 +200,12 @@ def test_lost_checkout_that_succeeded_is_not_cancelled(
 def test_restock_returns_whether_it_added_the_quantity(
     store: Store, connection: FakeConnection
 ) -> None:
-    connection.results = [[{"added": 1, "stock": 15}]]
+    connection.results = [[{"added": 1, "stock": 15, "lead_time_seconds": 60}]]
     result = store.restock("order-0", slug="donut", callback_token="token")
     assert result
     assert result.added is True
     assert result.stock == 15
+    assert result.lead_time_seconds == 60
     assert connection.statements == [
         ("CALL restock(%s, %s, %s)", ("order-0", "donut", "token")),
     ]
@@ -282,10 +284,17 @@ def test_missing_product_and_order_are_none(store: Store, connection: FakeConnec
 
 
 def test_backlog_is_returned(store: Store, connection: FakeConnection) -> None:
-    connection.results = [[{"oldest_unpublished_seconds": 7, "stuck": 2}]]
+    connection.results = [[BACKLOG]]
     backlog = store.backlog()
     assert backlog.oldest_unpublished_seconds == 7
+    assert backlog.unpublished == 3
     assert backlog.stuck == 2
+
+
+def test_stocks_are_returned_as_integers(store: Store, connection: FakeConnection) -> None:
+    """The sum over slots is a DECIMAL, which JSON does not have."""
+    connection.results = [[{"slug": "donut", "stock": Decimal(10)}]]
+    assert [(slug, type(stock)) for slug, stock in store.stocks().items()] == [("donut", int)]
 
 
 REPEATABLE = {
@@ -297,6 +306,7 @@ REPEATABLE = {
     "blank_purchases": lambda store: store.blank_purchases(retention=60, limit=1),
     "blank_orders": lambda store: store.blank_orders(retention=60, limit=1),
     "backlog": lambda store: store.backlog(),
+    "stocks": lambda store: store.stocks(),
 }
 UNREPEATABLE = {
     "mark_published": lambda store: store.mark_published("order-0", overdue_after=900),
@@ -306,12 +316,15 @@ UNREPEATABLE = {
     "mark_stuck": lambda store: store.mark_stuck(max_publications=4, limit=10),
     "mark_orphans": lambda store: store.mark_orphans(publications=0, newest=False, limit=10),
 }
+BACKLOG = {"oldest_unpublished_seconds": 7, "unpublished": 3, "stuck": 2}
 ROW = {
     "product": "{}",
+    "slug": "donut",
     "slots": 16,
     "production_order": "{}",
     "added": 0,
     "stock": 1,
+    "lead_time_seconds": 60,
     "purged": 0,
     "blanked": 0,
     "marked": 0,
@@ -323,7 +336,7 @@ def test_lost_repeatable_statement_is_sent_again(
     name: str, store: Store, database: FakeDatabase, connection: FakeConnection
 ) -> None:
     database.lost = True
-    row = {"oldest_unpublished_seconds": 0, "stuck": 0} if name == "backlog" else ROW
+    row = BACKLOG if name == "backlog" else ROW
     connection.results = [[row], [row]]
     REPEATABLE[name](store)
     first, second = connection.statements

@@ -1,7 +1,8 @@
 -- Record the arrival of an order: the first call adds the order's quantity to the stock, later calls add nothing.
 -- The token must be the order's own, and the slug its product's. Otherwise nothing changes.
 -- Hashes of the tokens are compared, so that the time of the comparison reveals nothing about the token.
--- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the first), stock.
+-- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the first), stock,
+-- lead_time_seconds (from the order's request to its arrival).
 CREATE OR REPLACE PROCEDURE restock(
     IN p_order_id       CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin,
     IN p_slug           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
@@ -41,5 +42,7 @@ restock: BEGIN
     END IF;
     COMMIT;
 
-    SELECT v_added AS added, v_stock AS stock;
+    SELECT v_added AS added, v_stock AS stock,
+           TIMESTAMPDIFF(SECOND, requested_at, arrived_at) AS lead_time_seconds
+    FROM production_order WHERE order_id = p_order_id;
 END
