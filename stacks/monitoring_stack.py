@@ -1,4 +1,4 @@
-"""The alarms, RDS's events and the budget, the topic that they go to, and the dashboard.
+"""The alarms, RDS's events and the budget, their topic, the saved queries and the dashboard.
 
 docs/runbook.md has a section for each alarm, for the events and for the budget.
 """
@@ -14,7 +14,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from settings import ENVIRONMENT_TAG, MAX_CONNECTIONS, Settings
+from settings import ENVIRONMENT_TAG, LOG_QUERIES, MAX_CONNECTIONS, Settings
 from stacks.data_stack import DataStack, Instance
 from stacks.function import Function
 from stacks.messaging_stack import MessagingStack
@@ -90,6 +90,7 @@ class MonitoringStack(cdk.Stack):
             self._alarm_on_database(data.database.instance)
             self._add_database_events(data.database.instance)
         self._add_budget()
+        self._save_queries(service)
         self._add_dashboard(messaging, service)
 
     def _add_ops_topic(self, email: str | None) -> sns.Topic:
@@ -285,6 +286,19 @@ class MonitoringStack(cdk.Stack):
             ],
         )
         budget.node.add_dependency(self._ops)  # Budgets checks at once whether it may publish
+
+    def _save_queries(self, service: ServiceStack) -> None:
+        """Save the queries of the functions' logs for the console."""
+        for name, query in LOG_QUERIES.items():
+            logs.CfnQueryDefinition(
+                self,
+                f"{name.title().replace(' ', '')}Query",
+                name=self._settings.query_name(name),
+                query_string=query,
+                log_group_names=[
+                    self._settings.log_group(function.folder) for function in service.functions
+                ],
+            )
 
     def _relay_metric(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
         """Return the highest value per minute of a field in the relay's closing log line."""
