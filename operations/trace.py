@@ -8,6 +8,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,8 @@ POLL_SECONDS = 1
 UNFINISHED = ("Scheduled", "Running", "Unknown")
 MAX_LINES = 10_000
 """What a query returns at most, by its own text."""
+SHOWN_ELSEWHERE = {"order_id", "queued_at"}
+"""Fields that each line would repeat."""
 USAGE = "type ORDER=... make trace, with the id of a production order"
 
 
@@ -75,6 +78,12 @@ def queued(lines: Sequence[LogLine]) -> list[LogLine]:
     ]
 
 
+def shortened(line: LogLine) -> LogLine:
+    """Return the line without what others show."""
+    fields = {name: value for name, value in line.fields.items() if name not in SHOWN_ELSEWHERE}
+    return replace(line, fields=fields)
+
+
 def recorded(tables: Sequence[operate.Table]) -> list[LogLine]:
     """Return a line for each time in the order's row."""
     return [
@@ -110,7 +119,7 @@ def trace(operator: operate.Operator, logs: Any, settings: Settings, order_id: s
             print(operate.render(table), end="\n\n")
     # Of the same millisecond, the row comes first: a function logs what it has recorded.
     for line in sorted([*rows, *queued(lines), *lines], key=lambda line: line.at):
-        print(line)
+        print(shortened(line))
     if not lines:
         days = settings.log_retention_days
         print(f"no log lines: they are kept for {days} day(s), and appear within a minute")
