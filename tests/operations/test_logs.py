@@ -3,6 +3,7 @@
 import itertools
 import json
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -213,7 +214,7 @@ class Stored:
     def filter_log_events(
         self, *, logGroupName: str, startTime: int, endTime: int, filterPattern: str = ""
     ) -> dict[str, Any]:
-        end = min(endTime, logs.time.time() * 1000)  # nothing has happened in the future
+        end = min(endTime, time.time() * 1000)  # nothing has happened in the future
         found = [
             {"logStreamName": "stream", "timestamp": at, "message": message}
             for at, message in sorted(self.events[logGroupName])
