@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -27,7 +27,7 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
-BY_OPERATORS = orders order books remind stocktake adjust
+BY_OPERATORS = orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
 ON_LOCAL_DATABASE = mysql
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
@@ -144,12 +144,14 @@ ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 OPERATE = $(ON_AWS) operations.operate "$$ENV"
 
 .PHONY: logs $(BY_OPERATORS) redrive mysql
-logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them
-	@$(ON_AWS) operations.logs "$$ENV"
+logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them; ORDER=... LEVEL=ERROR for some of them
+	@$(ON_AWS) operations.logs "$$ENV" --order="$$ORDER" --level="$$LEVEL"
 orders: .venv/installed ## List production orders by status and age, and those that need attention
 	@$(OPERATE) orders
 order: .venv/installed ## ID=... make order: show the timeline of a production order
 	@$(OPERATE) order --id="$$ID"
+trace: .venv/installed ## ORDER=... make trace: show what happened to a production order, in the database and in all logs
+	@$(ON_AWS) operations.trace "$$ENV" --order="$$ORDER"
 books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
 	@$(OPERATE) books
 remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 answers

@@ -71,6 +71,25 @@ REQUEST_SECONDS = 0.25
 Otherwise requests end with 503 anyway.
 """
 
+ORDER_QUERY, ORDER_QUERY_ID = "one order", "ORDER_ID"
+"""The query of `make trace`, and what stands for the order's id in it."""
+LOG_QUERIES: Mapping[str, str] = {
+    ORDER_QUERY: f"""fields @timestamp, @log, @message
+| filter @message like /{ORDER_QUERY_ID}/
+| sort @timestamp asc
+| limit 10000""",
+    "failures": """fields @timestamp, @log, @message
+| filter level in ["WARNING", "ERROR", "CRITICAL"] or log_level = "ERROR"
+    or record.status in ["error", "failure", "timeout"]
+| sort @timestamp desc
+| limit 1000""",
+    "durations": """filter type = "platform.report"
+| stats count(*) as invocations, count(record.metrics.initDurationMs) as cold_starts,
+    avg(record.metrics.durationMs) as mean_ms, pct(record.metrics.durationMs, 99) as p99_ms,
+    max(record.metrics.initDurationMs) as longest_init_ms by @log""",
+}
+"""Queries of all functions' logs that are saved for CloudWatch Logs Insights, by name."""
+
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
@@ -290,6 +309,10 @@ class Settings:
     def database_log_group(self, log: str) -> str:
         """Return the name of the log group that RDS writes to. log: one of DATABASE_LOGS."""
         return f"/aws/rds/instance/{self.database_instance}/{log}"
+
+    def query_name(self, query: str) -> str:
+        """Return the name of a saved query. The console shows an environment's in one folder."""
+        return f"{self.shop_name}/{query}"
 
     @property
     def shop_name(self) -> str:

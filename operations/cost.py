@@ -47,6 +47,7 @@ FREE = frozenset(
         "AWS::Lambda::Permission",
         "AWS::Lambda::Version",
         "AWS::Logs::LogGroup",  # billed by volume
+        "AWS::Logs::QueryDefinition",  # a query is billed by what it reads
         "AWS::RDS::DBParameterGroup",
         "AWS::RDS::DBSubnetGroup",
         "AWS::RDS::EventSubscription",

@@ -1,11 +1,15 @@
-"""Print the functions' log lines of the last 15 minutes, and follow them until Ctrl-C."""
+"""Print the functions' log lines of the last 15 minutes by time, and follow them until Ctrl-C."""
 
 import argparse
+import heapq
 import json
+import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.config import Config
@@ -20,10 +24,116 @@ LATE_SECONDS = 60
 PAUSE_SECONDS = 0.5
 """Pause after each request.
 
-An account has 5 FilterLogEvents requests per second, and two people may follow the logs at once.
+An account has at least 5 FilterLogEvents requests per second, and two people may follow the logs at
+once.
 """
+MAX_EVENTS = 10_000
+"""Events that one response holds at most."""
 PLATFORM = ("START ", "END ", "REPORT ")
 """The beginnings of Lambda's own lines where the log format is not JSON, as in the local cloud."""
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+ALIASES = {"WARN": "WARNING", "FATAL": "CRITICAL"}
+HIDDEN = {
+    *("timestamp", "level", "log_level", "message", "stack", "stackTrace"),
+    *("logger", "requestId", "location"),
+}
+"""The fields that a line shows in another way, and those that people do not need."""
+WIDTH = len("stock_queue")
+"""Of the longest source of a line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """A line that people read.
+
+    at: milliseconds since the epoch. source: a function, for example. level: one of LEVELS, or
+    empty if the line has none.
+    """
+
+    at: int
+    source: str
+    level: str = ""
+    message: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    stack: Sequence[str] = ()
+
+    def __str__(self) -> str:
+        at = datetime.fromtimestamp(self.at / 1000, UTC).isoformat(timespec="milliseconds")
+        words = [
+            f"{at.removesuffix('+00:00')}Z",
+            self.source.ljust(WIDTH),
+            self.level.ljust(len("CRITICAL")),
+            self.message,
+            *(f"{name}={as_word(value)}" for name, value in self.fields.items()),
+        ]
+        stack = [f"    {line}" for text in self.stack for line in str(text).rstrip().splitlines()]
+        return "\n".join(["  ".join(words), *stack])
+
+
+def as_word(value: object) -> str:
+    """Return a field's value as text: in JSON, unless it is a word."""
+    if isinstance(value, str) and value.isprintable() and re.fullmatch(r'[^\s"=]+', value):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else json.dumps(value)
+
+
+def parse(message: str, *, at: int, function: str) -> LogLine | None:
+    """Return the line in a log event.
+
+    Returns None if it is Lambda's own, about an invocation that did not fail.
+    """
+    message = message.rstrip()
+    if message.startswith(PLATFORM):
+        return None
+    try:
+        line = json.loads(message)
+    except ValueError:
+        line = None
+    raw = LogLine(at=at, source=function, message=message)
+    if not isinstance(line, dict):
+        return raw
+    kind = str(line.get("type"))
+    if kind.startswith("platform."):
+        return platform_line(line.get("record"), kind=kind, at=at, function=function)
+    fields = {name: value for name, value in line.items() if name not in HIDDEN}
+    if "message" in line:
+        text = str(line["message"])
+    elif "errorType" in line:  # the runtime's own line about an exception
+        text = f"{fields.pop('errorType')}: {fields.pop('errorMessage', '')}"
+    else:
+        return raw
+    stack = line.get("stack") or line.get("stackTrace") or []
+    return LogLine(
+        at=at,
+        source=function,
+        level=level_name(str(line.get("level") or line.get("log_level") or "")),
+        message=text,
+        fields=fields,
+        stack=stack if isinstance(stack, list) else [stack],
+    )
+
+
+def platform_line(record: Any, *, kind: str, at: int, function: str) -> LogLine | None:
+    """Return the line that Lambda wrote, or None if it is not about a failure."""
+    if not isinstance(record, dict) or record.get("status", "success") == "success":
+        return None
+    return LogLine(at=at, source=function, level="ERROR", message=kind, fields=record)
+
+
+def level_name(text: str) -> str:
+    """Return the level as it is in LEVELS."""
+    return ALIASES.get(text.upper(), text.upper())
+
+
+def is_at_least(line: LogLine, level: str) -> bool:
+    """Return whether the line has this level or a higher one. A line without a level always does."""
+    return line.level not in LEVELS or LEVELS.index(line.level) >= LEVELS.index(level)
+
+
+def is_order_id(text: str) -> bool:
+    """Return whether the text has the form of an order's id, which needs no quoting in a query."""
+    return re.fullmatch(r"[A-Za-z0-9_-]{1,36}", text) is not None
 
 
 def log_groups(settings: Settings) -> dict[str, str]:
@@ -32,55 +142,81 @@ def log_groups(settings: Settings) -> dict[str, str]:
     return {settings.log_group(function): function for function in functions}
 
 
-def is_routine(message: str) -> bool:
-    """Return whether Lambda itself wrote this line, about an invocation that did not fail."""
-    if message.startswith(PLATFORM):
-        return True
-    try:
-        line = json.loads(message)
-    except ValueError:
-        return False
-    if not isinstance(line, dict) or not str(line.get("type")).startswith("platform."):
-        return False
-    record = line.get("record")
-    return not isinstance(record, dict) or record.get("status", "success") == "success"
+def read(
+    logs: Any, group: str, *, start: int, end: int, order_id: str
+) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
+    """Yield the time, the group and the whole of each event from start to end, by time.
+
+    start, end: in milliseconds. order_id: what the events contain, or empty. The emulator returns
+    the oldest 10,000 events and no token for the others, which are read from there on. Events of
+    that millisecond are yielded twice.
+    """
+    pattern = {"filterPattern": f'"{order_id}"'} if order_id else {}
+    paginator = logs.get_paginator("filter_log_events")
+    while True:
+        last = start
+        for page in paginator.paginate(logGroupName=group, startTime=start, endTime=end, **pattern):
+            time.sleep(PAUSE_SECONDS)
+            events = page["events"]
+            for event in events:
+                last = event["timestamp"]
+                yield last, group, event
+        if len(events) < MAX_EVENTS or last == start:
+            return
+        start = last
 
 
-def follow(logs: Any, groups: Mapping[str, str]) -> Iterator[str]:
-    """Yield each line with its function's name in front, without end.
+def follow(
+    logs: Any, groups: Mapping[str, str], *, order_id: str = "", level: str = LEVELS[0]
+) -> Iterator[LogLine]:
+    """Yield the lines of all groups by time, without end.
 
-    Raises botocore's errors, among them `ResourceNotFoundException` if a log group does not exist.
+    What becomes visible late is yielded late. order_id: what the lines contain, or empty. level: the
+    lowest. Raises botocore's errors, among them `ResourceNotFoundException` if a log group does not
+    exist.
     """
     since, seen = time.time() - BACK_SECONDS, set[tuple[object, ...]]()
     while True:
         now, known, seen = time.time(), seen, set()
-        for group, function in groups.items():
-            pages = logs.get_paginator("filter_log_events").paginate(
-                logGroupName=group, startTime=int(since * 1000)
-            )
-            for page in pages:
-                for event in page["events"]:
-                    identity = group, event["logStreamName"], event["timestamp"], event["message"]
-                    seen.add(identity)
-                    if identity not in known and not is_routine(event["message"]):
-                        yield f"{function} {event['message'].rstrip()}"
-                time.sleep(PAUSE_SECONDS)
+        # All groups are read up to the same moment. A group that is read a second later than
+        # another one would otherwise be a second ahead of it.
+        start, end = int(since * 1000), int(now * 1000)
+        streams = [read(logs, group, start=start, end=end, order_id=order_id) for group in groups]
+        for at, group, event in heapq.merge(*streams, key=lambda entry: entry[0]):
+            identity = group, event["logStreamName"], at, event["message"]
+            is_new = identity not in known and identity not in seen
+            seen.add(identity)
+            line = parse(event["message"], at=at, function=groups[group])
+            if is_new and line and is_at_least(line, level):
+                yield line
         since = max(since, now - LATE_SECONDS)
+
+
+def no_log_groups(settings: Settings) -> str:
+    """Return the sentence for an environment that is not deployed."""
+    return f"{settings.name} has no log groups of the functions: deploy it first"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m operations.logs", description=__doc__)
     parser.add_argument("environment", choices=ENVIRONMENTS)
-    settings = ENVIRONMENTS[parser.parse_args().environment]
+    parser.add_argument("--order", default="", help="only lines with the id of this order")
+    parser.add_argument("--level", default="", help="only lines of this level, or a higher one")
+    arguments = parser.parse_args()
+    settings, level = ENVIRONMENTS[arguments.environment], level_name(arguments.level or LEVELS[0])
+    if arguments.order and not is_order_id(arguments.order):
+        sys.exit("ORDER must be the id of a production order")
+    if level not in LEVELS:
+        sys.exit(f"LEVEL must be one of {', '.join(LEVELS)}")
     # If others use up the quota nevertheless, slow down instead of giving up.
     config = Config(retries={"mode": "adaptive", "max_attempts": 10})
     with suppress(KeyboardInterrupt), aws.errors_as_sentences():
         client = aws.client("logs", config=config)
         try:
-            for line in follow(client, log_groups(settings)):
+            for line in follow(client, log_groups(settings), order_id=arguments.order, level=level):
                 print(line, flush=True)
         except client.exceptions.ResourceNotFoundException:
-            sys.exit(f"{settings.name} has no log groups of the functions: deploy it first")
+            sys.exit(no_log_groups(settings))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The alarms, RDS's events and the budget, the topic that they go to, and the dashboard.
+"""The alarms, RDS's events and the budget, their topic, the saved queries and the dashboard.
 
 docs/runbook.md has a section for each alarm, for the events and for the budget.
 """
@@ -8,12 +8,13 @@ from aws_cdk import aws_budgets as budgets
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
-from settings import ENVIRONMENT_TAG, MAX_CONNECTIONS, Settings
+from settings import ENVIRONMENT_TAG, LOG_QUERIES, MAX_CONNECTIONS, Settings
 from stacks.dashboard import Dashboard
 from stacks.data_stack import DataStack, Instance
 from stacks.log_metrics import FIVE_MINUTES, MINUTE, LogMetrics
@@ -89,6 +90,7 @@ class MonitoringStack(cdk.Stack):
             self._alarm_on_database(data.database.instance)
             self._add_database_events(data.database.instance)
         self._add_budget()
+        self._save_queries(service)
         Dashboard(
             self,
             "Dashboard",
@@ -293,6 +295,19 @@ class MonitoringStack(cdk.Stack):
             ],
         )
         budget.node.add_dependency(self._ops)  # Budgets checks at once whether it may publish
+
+    def _save_queries(self, service: ServiceStack) -> None:
+        """Save the queries of the functions' logs for the console."""
+        for name, query in LOG_QUERIES.items():
+            logs.CfnQueryDefinition(
+                self,
+                f"{name.title().replace(' ', '')}Query",
+                name=self._settings.query_name(name),
+                query_string=query,
+                log_group_names=[
+                    self._settings.log_group(function.folder) for function in service.functions
+                ],
+            )
 
     def _alarm(
         self,

@@ -84,5 +84,5 @@ def record() -> dict[str, Any]:
         "messageId": str(uuid.uuid4()),
         "receiptHandle": "receipt",
         "body": json.dumps({"MessageAttributes": attributes}),
-        "attributes": {"ApproximateReceiveCount": "1"},
+        "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
     }

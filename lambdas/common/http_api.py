@@ -7,6 +7,7 @@ import base64
 import functools
 import json
 import logging
+import re
 import traceback
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 # A log line of Lambda shows neither the place in the code nor the thread or process.
 logging._srcfile = None  # documented in the HOWTO on logging, "Optimization"
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+ORDER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""The form of the ids that `sales` makes, which no callback token has."""
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -47,6 +51,16 @@ def response(status: int, body: dict[str, Any] | str, **headers: str) -> Respons
     }
 
 
+def order_named_by(event: Event) -> dict[str, object]:
+    """Return the id of the production order that a request is about, as a field of a log line.
+
+    Anything that does not have the form of an id, such as a token in its place, is left out.
+    """
+    path, query = event.get("pathParameters") or {}, event.get("queryStringParameters") or {}
+    order_id = path.get("order_id") or query.get("order") or ""
+    return {"order_id": order_id} if ORDER_ID.fullmatch(order_id) else {}
+
+
 def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], Response]:
     """Decorate a function so that it is a Lambda handler that returns a response on every failure.
 
@@ -61,12 +75,15 @@ def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], R
         except BadRequest as error:
             return response(error.status, {"message": str(error)})
         except DatabaseUnavailable as error:
-            log.error("database unavailable", extra={"reason": str(error)})
+            about = order_named_by(event)
+            log.error("database unavailable", extra={**about, "reason": str(error)})
             return response(503, {"message": "데이터베이스 연결 오류"}, retry_after="5")
         except Exception as error:
             # The exception's text may quote what the client sent, so it is not logged.
             stack = traceback.format_tb(error.__traceback__)
-            log.error("unexpected error", extra={"reason": type(error).__name__, "stack": stack})
+            about = order_named_by(event)
+            reason = type(error).__name__
+            log.error("unexpected error", extra={**about, "reason": reason, "stack": stack})
             return response(500, {"message": "서버 오류"})
 
     return handler

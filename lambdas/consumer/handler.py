@@ -8,6 +8,7 @@ import http.client
 import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -146,10 +147,10 @@ def post(order: messages.ProductionOrder, *, until: float) -> None:
             raise FactoryError(f"the factory returned status {response.status_code}")
 
 
-def postpone(record: dict[str, Any]) -> None:
+def postpone(record: dict[str, Any], order: messages.ProductionOrder | None) -> None:
     """Make SQS return the message later, after a delay that doubles with each failure.
 
-    If that fails, the queue's own visibility timeout applies.
+    If that fails, the queue's own visibility timeout applies. order: None if it is malformed.
     """
     receives = int(record["attributes"]["ApproximateReceiveCount"])
     # After the last receive there is no delay: SQS moves the message to the dead-letter queue when
@@ -164,7 +165,11 @@ def postpone(record: dict[str, Any]) -> None:
     except Exception as error:
         log.warning(
             "not postponed",
-            extra={"message_id": record["messageId"], "reason": type(error).__name__},
+            extra={
+                "message_id": record["messageId"],
+                "order_id": order and order.order_id,
+                "reason": type(error).__name__,
+            },
         )
 
 
@@ -180,15 +185,29 @@ def parse(record: dict[str, Any]) -> messages.ProductionOrder | None:
         return None
 
 
-def is_placed(order: messages.ProductionOrder, outcome: Future[None]) -> bool:
+def queue_fields(record: dict[str, Any]) -> dict[str, object]:
+    """Return what SQS knows of the message, as fields of a log line."""
+    attributes = record["attributes"]
+    queued = datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC)
+    return {
+        "queued_at": queued.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+        "receives": int(attributes["ApproximateReceiveCount"]),
+    }
+
+
+def is_placed(
+    record: dict[str, Any], order: messages.ProductionOrder, outcome: Future[None]
+) -> bool:
     """Return whether the order's post has succeeded in time, and log it."""
     in_time = outcome.done() and not outcome.cancelled()
     error = outcome.exception() if in_time else FactoryError("no complete response in time")
     if error is None:
-        log.info("placed", extra={"order_id": order.order_id})
+        log.info("placed", extra={"order_id": order.order_id, **queue_fields(record)})
         return True
     reason = str(error) if isinstance(error, FactoryError) else type(error).__name__
-    log.error("not placed", extra={"order_id": order.order_id, "reason": reason})
+    log.error(
+        "not placed", extra={"order_id": order.order_id, **queue_fields(record), "reason": reason}
+    )
     return False
 
 
@@ -201,17 +220,16 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     until = time.monotonic() + seconds
     # Not a `with` block, which would wait for threads that still read from the factory.
     executor = ThreadPoolExecutor(max_workers=len(records))
-    posts = {}
-    for record in records:
-        if order := parse(record):
-            posts[record["messageId"]] = order, executor.submit(post, order, until=until)
-    wait([outcome for _, outcome in posts.values()], timeout=seconds)
+    orders = [parse(record) for record in records]
+    posts = [order and executor.submit(post, order, until=until) for order in orders]
+    wait([outcome for outcome in posts if outcome], timeout=seconds)
     executor.shutdown(wait=False, cancel_futures=True)
 
-    placed = {
-        message_id for message_id, (order, outcome) in posts.items() if is_placed(order, outcome)
-    }
-    failed = [record for record in records if record["messageId"] not in placed]
-    for record in failed:
-        postpone(record)
-    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record in failed]}
+    failed = [
+        (record, order)
+        for record, order, outcome in zip(records, orders, posts, strict=True)
+        if not (order and outcome and is_placed(record, order, outcome))
+    ]
+    for record, order in failed:
+        postpone(record, order)
+    return {"batchItemFailures": [{"itemIdentifier": record["messageId"]} for record, _ in failed]}

@@ -175,16 +175,17 @@ def execute(event: Event) -> list[Table]:
 def handler(event: Event, context: object) -> dict[str, Any]:
     """Return the tables of the verb, or a sentence that says why there are none. Raises Failed."""
     who = {"verb": event.get("verb"), "claimed_by": event.get("claimed_by")}
+    what = {name: event[name] for name in LOGGED if name in event}
     try:
         tables = execute(event)
     except Rejected as error:
         log.warning("operation rejected", extra={**who, "reason": str(error)})
         return {"error": str(error)}
     except DatabaseUnavailable as error:
-        log.error("database unavailable", extra={**who, "reason": str(error)})
+        log.error("database unavailable", extra={**who, **what, "reason": str(error)})
         # Even if nothing has changed now, this invocation may repeat one whose response was lost.
         unknown = ", and it is unknown whether anything has changed"
         outcome = unknown if "operation_id" in event else ""
         return {"error": f"the database is unavailable{outcome}: {error}"}
-    log.info("operation", extra={**who, **{name: event[name] for name in LOGGED if name in event}})
+    log.info("operation", extra={**who, **what})
     return {"tables": tables}

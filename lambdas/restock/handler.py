@@ -29,7 +29,7 @@ def handler(event: http_api.Event) -> http_api.Response:
     if are_valid(slug=slug, order_id=order_id, token=token):
         result = store.restock(order_id, slug=slug, callback_token=token)
     if result is None:
-        log.warning("callback rejected")
+        log.warning("callback rejected", extra=http_api.order_named_by(event))
         return http_api.response(403, {"message": "입고 권한이 없습니다"})
     log.info(
         "restock",

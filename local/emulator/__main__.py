@@ -37,6 +37,7 @@ RECORDED_ONLY = (
     "AWS::EC2::EgressOnlyInternetGateway",
     "AWS::EC2::FlowLog",
     "AWS::EC2::VPCCidrBlock",
+    "AWS::Logs::QueryDefinition",
     "AWS::RDS::EventSubscription",
 )
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1

@@ -378,6 +378,7 @@ def test_runbook_has_the_time_until_the_dead_letter_queue(
     receives = queue["RedrivePolicy"]["maxReceiveCount"]
     seconds = sum(ENVIRONMENTS["prod"].retry_delay * 2**count for count in range(receives - 1))
     assert f"in {NUMBERS[receives]} attempts ({seconds // 60} minutes)" in words(RUNBOOK)
+    assert f"`not placed` with `receives={receives}`" in words(RUNBOOK)
 
 
 def test_runbook_holds_no_sql() -> None:

@@ -19,7 +19,7 @@ from tests.support.documentation import shell_variables
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
-BY_OPERATORS = ["orders", "order", "books", "remind", "stocktake", "adjust"]
+BY_OPERATORS = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
 ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
 """The variables that a caller gives, as the Makefile lists them."""
@@ -278,6 +278,7 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "redrive ENV=dev",
         "orders ENV=dev",
         "order ENV=dev ID=a",
+        "trace ENV=dev ORDER=a",
         "books ENV=dev",
         "remind ENV=dev YES=1",
         "stocktake ENV=dev SLUG=donut COUNT=3 REASON=counted",
@@ -365,8 +366,10 @@ REACHES = {
     "COUNT": [("stocktake", ["--count={}"])],
     "ID": [("order ENV=dev", ["--id={}"])],
     "KIND": [("forget", ["{}"])],
+    "LEVEL": [("logs", ["--level={}"])],
     "N": [("adjust ENV=dev", ["--n={}"])],
     "ONLY": [("mutate", ["{}"])],
+    "ORDER": [("trace ENV=dev", ["--order={}"]), ("logs ENV=dev", ["--order={}"])],
     "REASON": [("stocktake", ["--reason={}"]), ("adjust ENV=dev", ["--reason={}"])],
     "SEED": [("chaos", ["--seed={}"] * 4)],
     "SLUG": [("stocktake ENV=dev", ["--slug={}"]), ("adjust", ["--slug={}"])],

@@ -181,6 +181,16 @@ def test_budget_counts_the_environment_and_reaches_the_operators(assembly: Assem
     assert policy_of_ops(assembly) in budget["DependsOn"], "Budgets may not publish yet"
 
 
+def test_queries_of_all_logs_are_saved(assembly: Assembly) -> None:
+    groups = {assembly.settings.log_group(function) for function in assembly.functions()}
+    saved = {query["Name"]: query for _, query in assembly.each("AWS::Logs::QueryDefinition")}
+    shop = f"donut-shop-{assembly.name}"
+    assert saved.keys() == {f"{shop}/one order", f"{shop}/failures", f"{shop}/durations"}
+    for name, query in saved.items():
+        assert set(query["LogGroupNames"]) == groups, name
+    assert "like /ORDER_ID/" in saved[f"{shop}/one order"]["QueryString"]
+
+
 def test_costs_can_be_told_apart_by_tags(assembly: Assembly) -> None:
     """The budget counts by one of them."""
     _, database = assembly.one("AWS::RDS::DBInstance")

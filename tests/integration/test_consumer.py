@@ -101,12 +101,16 @@ def consume(monkeypatch: pytest.MonkeyPatch) -> Callable[[OneResponseFactory], l
     def consume(factory: OneResponseFactory) -> list[str]:
         set_variables(monkeypatch, FACTORY_URL=factory.url, FACTORY_DEADLINE="5")
         consumer: ModuleType = importlib.reload(importlib.import_module("consumer.handler"))
-        monkeypatch.setattr(consumer, "postpone", lambda record: None)
+        monkeypatch.setattr(consumer, "postpone", lambda record, order: None)
         attributes = {
             name: {"Type": "String", "Value": str(getattr(ORDER, field))}
             for field, name in messages.ATTRIBUTES.items()
         }
-        record = {"messageId": "message-0", "body": json.dumps({"MessageAttributes": attributes})}
+        record = {
+            "messageId": "message-0",
+            "body": json.dumps({"MessageAttributes": attributes}),
+            "attributes": {"ApproximateReceiveCount": "1", "SentTimestamp": "0"},
+        }
         context = SimpleNamespace(get_remaining_time_in_millis=lambda: 20_000)
         response: dict[str, list[dict[str, Any]]] = consumer.handler({"Records": [record]}, context)
         return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]

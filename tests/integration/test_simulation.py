@@ -247,7 +247,10 @@ class World:
                 "messageId": message.id,
                 "receiptHandle": message.id,
                 "body": message.body,
-                "attributes": {"ApproximateReceiveCount": str(message.receives)},
+                "attributes": {
+                    "ApproximateReceiveCount": str(message.receives),
+                    "SentTimestamp": "0",
+                },
             }
             for message in batch
         ]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import guard, logs, operate, preflight, redrive, smoke
+from operations import guard, logs, operate, preflight, redrive, smoke, trace
 from tests.support.serving import QuietHandler, serving
 
 COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "preflight": (preflight.main, ["dev"]),
     "redrive": (redrive.main, ["dev"]),
     "smoke": (smoke.main, ["prod"]),
+    "trace": (trace.main, ["dev", "--order=an-order"]),
 }
 RESPONSES = {
     "sign-in page": (200, b"<html><body>Please sign in</body></html>"),
@@ -99,7 +100,7 @@ def test_response_not_from_aws_is_reported_in_one_sentence(
     assert "credentials that work" not in line, "they may well work"
 
 
-@pytest.mark.parametrize("command", ["guard", "logs", "operate", "preflight", "redrive"])
+@pytest.mark.parametrize("command", ["guard", "logs", "operate", "preflight", "redrive", "trace"])
 def test_unreachable_aws_is_not_blamed_on_the_credentials(
     command: str,
     not_aws: NotAws,

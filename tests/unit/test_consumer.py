@@ -70,7 +70,7 @@ def factory(monkeypatch: pytest.MonkeyPatch) -> FakeFactory:
 def consumer(load: Callable[..., ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return the handler's module, without the postponing of failed messages."""
     module = load("consumer")
-    monkeypatch.setattr(module, "postpone", lambda record: None)
+    monkeypatch.setattr(module, "postpone", lambda record, order: None)
     return module
 
 
@@ -85,7 +85,10 @@ def record(number: int = 0, *, body: str | None = None, receives: int = 1) -> di
         "messageId": f"message-{number}",
         "receiptHandle": f"receipt-{number}",
         "body": json.dumps({"MessageAttributes": attributes}) if body is None else body,
-        "attributes": {"ApproximateReceiveCount": str(receives)},
+        "attributes": {
+            "ApproximateReceiveCount": str(receives),
+            "SentTimestamp": "1795478400123",
+        },
     }
 
 
@@ -220,7 +223,7 @@ def test_post_that_does_not_end_is_reported_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     consumer = load("consumer", FACTORY_DEADLINE=factory_deadline)
-    monkeypatch.setattr(consumer, "postpone", lambda record: None)
+    monkeypatch.setattr(consumer, "postpone", lambda record, order: None)
     release, done = threading.Event(), threading.Event()
 
     def post(order: messages.ProductionOrder, *, until: float) -> None:
@@ -244,7 +247,7 @@ def test_post_that_has_not_begun_in_time_is_never_made(
 ) -> None:
     """Its message returns to the queue, so the factory would get the order twice."""
     consumer = load("consumer", FACTORY_DEADLINE="0.1")
-    monkeypatch.setattr(consumer, "postpone", lambda record: None)
+    monkeypatch.setattr(consumer, "postpone", lambda record, order: None)
     executor = ThreadPoolExecutor(max_workers=1)  # the second thread does not start
     monkeypatch.setattr(consumer, "ThreadPoolExecutor", lambda max_workers: executor)
     release, begun = threading.Event(), []
@@ -299,7 +302,7 @@ def test_log_says_why_an_order_is_not_placed(
     handle(consumer, record())
     factory.respond = lambda request: response(201, EndlessBody(chunk=64 * 1024))
     handle(consumer, record())
-    consumer.is_placed(ORDER, Future())
+    consumer.is_placed(record(), ORDER, Future())
     assert [vars(line)["reason"] for line in caplog.records] == [
         "the factory returned status 500",
         "the response does not end",
@@ -310,7 +313,7 @@ def test_log_says_why_an_order_is_not_placed(
 def test_post_that_never_began_is_not_placed(consumer: ModuleType) -> None:
     outcome: Future[None] = Future()
     outcome.cancel()
-    assert not consumer.is_placed(ORDER, outcome)
+    assert not consumer.is_placed(record(), ORDER, outcome)
 
 
 # --- postponing ---

@@ -38,7 +38,7 @@ EVENT = {
             "messageId": "m",
             "receiptHandle": "r",
             "body": "{}",
-            "attributes": {"ApproximateReceiveCount": CANARY},
+            "attributes": {"ApproximateReceiveCount": CANARY, "SentTimestamp": CANARY},
         }
     ],
 }

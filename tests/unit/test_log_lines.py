@@ -123,6 +123,47 @@ def test_callback_is_logged(load: Load, monkeypatch: pytest.MonkeyPatch, lines: 
     ]
 
 
+AN_ID = "0a1b2c3d-0000-4000-8000-00000000000f"
+NAMED_BY = {
+    "a callback": {"queryStringParameters": {"order": AN_ID, "token": "forged"}},
+    "GET /order": {"pathParameters": {"order_id": AN_ID}},
+}
+NO_ORDER: dict[str, dict[str, Any]] = {
+    "no parameters": {"queryStringParameters": None},
+    "a token in its place": {
+        "queryStringParameters": {"order": "dG9rZW4tdG9rZW4tdG9rZW4tdG9rZW4t"}
+    },
+    "more than an id": {"queryStringParameters": {"order": f"{AN_ID},{AN_ID}"}},
+    "a line break": {"pathParameters": {"order_id": f"{AN_ID}\n"}},
+}
+
+
+@pytest.mark.parametrize("event", NAMED_BY.values(), ids=NAMED_BY)
+def test_failure_is_logged_with_the_order_of_its_request(
+    event: dict[str, Any], lines: Lines
+) -> None:
+    for error in (DatabaseUnavailable("OperationalError 2003"), KeyError("이름")):
+        http_api.endpoint(failing(error))(event, None)
+        *_, (_, _, _, fields) = lines()
+        assert fields["order_id"] == AN_ID, error
+
+
+@pytest.mark.parametrize("event", NO_ORDER.values(), ids=NO_ORDER)
+def test_what_is_not_an_order_id_is_not_logged(event: dict[str, Any], lines: Lines) -> None:
+    http_api.endpoint(failing(DatabaseUnavailable("OperationalError 2003")))(event, None)
+    ((_, _, _, fields),) = lines()
+    assert fields.keys() == {"reason"}
+
+
+def test_rejected_callback_is_logged_with_its_order(
+    load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    restock = load("restock")
+    monkeypatch.setattr(restock, "store", FakeRestockStore())
+    restock.handler({"pathParameters": {"slug": "donut"}, **NAMED_BY["a callback"]}, None)
+    assert lines() == [("restock.handler", "WARNING", "callback rejected", {"order_id": AN_ID})]
+
+
 def callback(*, token: str) -> dict[str, Any]:
     return {
         "pathParameters": {"slug": ORDER.slug},
@@ -182,7 +223,7 @@ def test_operation_is_logged_with_who_claims_to_ask(
             "operate.handler",
             "ERROR",
             "database unavailable",
-            {**who, "reason": "OperationalError 2003"},
+            {**who, **fields, "reason": "OperationalError 2003"},
         ),
     ]
 
@@ -192,7 +233,7 @@ def record(body: str) -> dict[str, Any]:
         "messageId": "message-0",
         "receiptHandle": "receipt-0",
         "body": body,
-        "attributes": {"ApproximateReceiveCount": "1"},
+        "attributes": {"ApproximateReceiveCount": "2", "SentTimestamp": "1795478400123"},
     }
 
 
@@ -215,13 +256,41 @@ def test_placed_or_failed_order_is_logged(
 ) -> None:
     consumer = load("consumer")
     monkeypatch.setattr(consumer, "post", failing(error) if error else lambda order, until: None)
-    monkeypatch.setattr(consumer, "postpone", lambda record: None)
+    monkeypatch.setattr(consumer, "postpone", lambda record, order: None)
+    consumer.handler({"Records": [record(envelope())]}, CONTEXT)
+    assert lines() == [("consumer.handler", level, message, {**OF_MESSAGE, **fields})]
+
+
+OF_MESSAGE = {
+    "order_id": ORDER.order_id,
+    "queued_at": "2026-11-24T00:00:00.123Z",
+    "receives": 2,
+}
+"""The fields of a line about the order in a message."""
+
+
+def envelope() -> str:
+    """Return the body of an order's message."""
     attributes = {
         name: {"Value": str(getattr(ORDER, field))} for field, name in messages.ATTRIBUTES.items()
     }
-    body = json.dumps({"MessageAttributes": attributes})
-    consumer.handler({"Records": [record(body)]}, CONTEXT)
-    assert lines() == [("consumer.handler", level, message, {"order_id": ORDER.order_id, **fields})]
+    return json.dumps({"MessageAttributes": attributes})
+
+
+def test_order_that_is_not_postponed_is_logged(
+    load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    consumer = load("consumer")
+    monkeypatch.setattr(consumer, "post", failing(OSError("홍길동")))
+    monkeypatch.setattr(aws, "client", failing(TimeoutError("홍길동")))
+    consumer.handler({"Records": [record(envelope())]}, CONTEXT)
+    *_, (_, _, message, fields) = lines()
+    assert message == "not postponed"
+    assert fields == {
+        "message_id": "message-0",
+        "order_id": ORDER.order_id,
+        "reason": "TimeoutError",
+    }
 
 
 def test_malformed_message_and_failed_postponing_are_logged(
@@ -237,6 +306,6 @@ def test_malformed_message_and_failed_postponing_are_logged(
             "consumer.handler",
             "WARNING",
             "not postponed",
-            {"message_id": "message-0", "reason": "TimeoutError"},
+            {"message_id": "message-0", "order_id": None, "reason": "TimeoutError"},
         ),
     ]

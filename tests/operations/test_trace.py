@@ -1,0 +1,207 @@
+"""`make trace`: what it asks the function and the logs, and how it puts the answers together."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from operations import aws, trace
+from settings import ENVIRONMENTS, REGION
+from tests.support.fakes import fake_client
+
+ORDER_ID = "0a1b2c3d-0000-4000-8000-00000000000f"
+DEV = ENVIRONMENTS["dev"]
+FUNCTIONS = ["consumer", "migrate", "operate", "relay", "restock", "sales"]
+NOW = 1_795_478_500.0
+"""2026-11-24 00:01:40 in UTC."""
+ROW = {"order_id": ORDER_ID, "status": "arrived"}
+TIMELINE = [
+    {"at": "2026-11-24T00:00:00.000Z", "what": "requested"},
+    {"at": "2026-11-24T00:00:00.060Z", "what": "published for the last time"},
+    {"at": "2026-11-24T00:00:50.000Z", "what": "arrived"},
+]
+FOUND = {
+    "tables": [
+        {"title": "order", "rows": [ROW], "cut": False},
+        {"title": "timeline", "rows": TIMELINE, "cut": False},
+    ]
+}
+UNAVAILABLE = {"error": "the database is unavailable: OperationalError 2003"}
+
+pytestmark = pytest.mark.usefixtures("aws")
+
+
+def event(function: str, seconds: str, message: str, **fields: object) -> list[dict[str, str]]:
+    """Return a result of a query. seconds: of its time, with milliseconds."""
+    text = json.dumps({"level": "INFO", "message": message, "order_id": ORDER_ID, **fields})
+    values = {
+        "@timestamp": f"2026-11-24 00:00:{seconds}",
+        "@log": f"123456789012:{DEV.log_group(function)}",
+        "@message": text,
+        "@ptr": "a-pointer",
+    }
+    return [{"field": name, "value": value} for name, value in values.items()]
+
+
+QUEUED = {"queued_at": "2026-11-24T00:00:00.055Z"}
+EVENTS = [
+    event("restock", "50.000", "restock", added=True),
+    event("consumer", "00.300", "not placed", **QUEUED, receives=1),
+    event("consumer", "30.000", "placed", **QUEUED, receives=2),
+    event("sales", "00.010", "checkout", outcome="out_of_stock"),
+    event("sales", "00.050", "published"),
+    event("operate", "20.000", "operation", verb="remind"),
+    event("operate", "10.000", "operation", verb="order"),
+]
+
+
+class Cloud:
+    """Stands in for the deployed function and for the logs.
+
+    function: what it returns. events: of the logs. statuses: of the query, each time it is asked.
+    queries: with which parameters the query was started.
+    """
+
+    def __init__(
+        self,
+        *,
+        function: dict[str, Any] | None = None,
+        events: list[list[dict[str, str]]] | None = None,
+        statuses: tuple[str, ...] = ("Complete",),
+    ) -> None:
+        self.function = FOUND if function is None else function
+        self.events = EVENTS if events is None else events
+        self.statuses = list(statuses)
+        self.queries: list[dict[str, Any]] = []
+        self.clients = {
+            "lambda": fake_client("lambda", Invoke=self.invoke),
+            "logs": fake_client(
+                "logs", StartQuery=self.start_query, GetQueryResults=self.get_query_results
+            ),
+        }
+
+    def invoke(self, **event: Any) -> dict[str, Any]:
+        assert (event["verb"], event["order_id"]) == ("order", ORDER_ID)
+        return {"Payload": io.BytesIO(json.dumps(self.function).encode())}
+
+    def start_query(self, **query: Any) -> dict[str, Any]:
+        self.queries.append(query)
+        return {"queryId": "a-query"}
+
+    def get_query_results(self, **_: Any) -> dict[str, Any]:
+        status = self.statuses.pop(0)
+        return {"status": status, "results": self.events if status == "Complete" else []}
+
+
+Run = Callable[[Cloud], tuple[list[str], object]]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return a function that runs the command.
+
+    It returns the printed lines, and the sentence with which the command fails, or None.
+    """
+
+    def run(cloud: Cloud) -> tuple[list[str], object]:
+        monkeypatch.setattr(aws, "client", lambda service, **_: cloud.clients[service])
+        monkeypatch.setattr("operations.trace.time.time", lambda: NOW)
+        monkeypatch.setattr("operations.trace.time.sleep", lambda seconds: None)
+        monkeypatch.setattr(sys, "argv", ["trace", "dev", f"--order={ORDER_ID}"])
+        sentence = None
+        try:
+            trace.main()
+        except SystemExit as exit:
+            sentence = exit.code
+        return capsys.readouterr().out.splitlines(), sentence
+
+    return run
+
+
+def steps(lines: list[str]) -> list[str]:
+    """Return what is printed in each line with a time, without repeated spaces."""
+    return [" ".join(line.split()) for line in lines if line.startswith("2026-")]
+
+
+def test_row_queue_and_log_lines_are_printed_by_time(run: Run) -> None:
+    lines, sentence = run(Cloud())
+    assert sentence is None
+    assert [line.split() for line in lines[1:3]] == [["order_id", "status"], [ORDER_ID, "arrived"]]
+    assert steps(lines) == [
+        "2026-11-24T00:00:00.000Z database requested",
+        "2026-11-24T00:00:00.010Z sales INFO checkout outcome=out_of_stock",
+        "2026-11-24T00:00:00.050Z sales INFO published",
+        "2026-11-24T00:00:00.055Z stock_queue queued",
+        "2026-11-24T00:00:00.060Z database published for the last time",
+        "2026-11-24T00:00:00.300Z consumer INFO not placed receives=1",
+        "2026-11-24T00:00:20.000Z operate INFO operation verb=remind",
+        "2026-11-24T00:00:30.000Z consumer INFO placed receives=2",
+        "2026-11-24T00:00:50.000Z database arrived",
+        "2026-11-24T00:00:50.000Z restock INFO restock added=true",
+    ]
+
+
+def test_query_begins_a_minute_before_the_order(run: Run) -> None:
+    """Clocks differ. Insights charges for what a query reads."""
+    cloud = Cloud()
+    run(cloud)
+    (query,) = cloud.queries
+    assert query == {
+        "logGroupNames": [DEV.log_group(function) for function in FUNCTIONS],
+        "startTime": int(NOW) - 100 - 60,
+        "endTime": int(NOW) + 1,
+        "queryString": (
+            f"fields @timestamp, @log, @message\n| filter @message like /{ORDER_ID}/"
+            "\n| sort @timestamp asc\n| limit 10000"
+        ),
+    }
+
+
+def test_log_lines_are_printed_when_the_database_is_unavailable(run: Run) -> None:
+    cloud = Cloud(function=UNAVAILABLE)
+    lines, sentence = run(cloud)
+    assert sentence == UNAVAILABLE["error"]
+    assert steps(lines)[0] == "2026-11-24T00:00:00.010Z sales INFO checkout outcome=out_of_stock"
+    assert len(steps(lines)) == 7
+    (query,) = cloud.queries
+    assert query["startTime"] == int(NOW) - DEV.log_retention_days * 24 * 3600
+
+
+def test_query_is_polled_until_it_is_complete(run: Run) -> None:
+    lines, sentence = run(Cloud(statuses=("Scheduled", "Running", "Unknown", "Complete")))
+    assert sentence is None
+    assert len(steps(lines)) == 10
+
+
+@pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
+def test_query_that_fails_is_named(status: str, run: Run) -> None:
+    _, sentence = run(Cloud(statuses=("Running", status)))
+    assert sentence == f"the query of the logs ended as {status}: try again"
+
+
+def test_missing_log_lines_are_named(run: Run) -> None:
+    lines, _ = run(Cloud(events=[]))
+    assert lines[-1] == "no log lines: they are kept for 7 day(s), and appear within a minute"
+
+
+def test_cut_query_says_so(run: Run) -> None:
+    lines, _ = run(Cloud(events=[event("sales", "00.010", "checkout")] * 10_000))
+    assert lines[-1] == "... cut at 10,000 log lines: there are more"
+
+
+@pytest.mark.parametrize("order_id", ["", "a/", "a b", "a" * 37])
+def test_invalid_order_is_not_looked_up(order_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["trace", "dev", f"--order={order_id}"])
+    with pytest.raises(SystemExit, match=r"type ORDER=\.\.\. make trace, with the id"):
+        trace.main()
+
+
+def test_environment_without_log_groups_is_named(run: Run) -> None:
+    cloud = Cloud()
+    cloud.clients["logs"] = boto3.client("logs", region_name=REGION)  # an account without any
+    _, sentence = run(cloud)
+    assert sentence == "dev has no log groups of the functions: deploy it first"
