@@ -78,7 +78,8 @@ class Dashboard(cloudwatch.Dashboard):
         command = f"ENV={self._settings.name} make"
         links = (
             f"Each alarm has a section in {runbook}, and its text names the command to start with.\n\n"
-            f"- `{command} orders`\n- `{command} logs`\n- [Logs Insights]({CONSOLE}#logsV2:logs-insights), with saved queries"
+            f"- `{command} orders`\n- `{command} logs`\n"
+            f"- [Logs Insights]({CONSOLE}#logsV2:logs-insights), with saved queries"
         )
         self.add_widgets(
             cloudwatch.AlarmStatusWidget(title="Alarms", alarms=alarms, width=18, height=6),

@@ -48,8 +48,9 @@ class RestockResult(NamedTuple):
     added: bool
     """Whether this callback was the order's first one, which added its quantity."""
     stock: int
-    lead_time_seconds: int
-    """Seconds from the order's request to its arrival."""
+    lead_time_seconds: int | None
+    """Seconds from the order's request to its arrival. None: the procedure of release 1.0, which
+    functions call while a deployment is taken back, does not return it."""
 
 
 class StockCorrection(NamedTuple):
@@ -215,7 +216,7 @@ class Store:
         return RestockResult(
             added=bool(row["added"]),
             stock=row["stock"],
-            lead_time_seconds=row["lead_time_seconds"],
+            lead_time_seconds=row.get("lead_time_seconds"),
         )
 
     def claim_orders(

@@ -8,7 +8,7 @@ import pytest
 from common import deadline, environment
 from common import store as store_module
 from common.database import DatabaseUnavailable, OutcomeUnknown
-from common.store import CheckoutResult, Store
+from common.store import CheckoutResult, RestockResult, Store
 from tests.support.fakes import FakeClock, FakeConnection, FakeDatabase
 from tests.support.orders import ORDER
 
@@ -209,6 +209,15 @@ def test_restock_returns_whether_it_added_the_quantity(
     assert connection.statements == [
         ("CALL restock(%s, %s, %s)", ("order-0", "donut", "token")),
     ]
+
+
+def test_restock_works_with_the_procedure_of_the_first_release(
+    store: Store, connection: FakeConnection
+) -> None:
+    """While a deployment is taken back, the functions are replaced after the procedures."""
+    connection.results = [[{"added": 1, "stock": 15}]]
+    result = store.restock("order-0", slug="donut", callback_token="token")
+    assert result == RestockResult(added=True, stock=15, lead_time_seconds=None)
 
 
 def test_restock_returns_none_when_there_is_no_row(
