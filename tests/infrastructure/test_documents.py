@@ -498,14 +498,28 @@ def test_notes_name_every_goal_that_is_missed() -> None:
     assert not unexplained, f"say in bench/notes.md what bounds {', '.join(unexplained)}"
 
 
+def test_report_of_the_benchmark_is_rendered_from_its_results() -> None:
+    folder = PROJECT / "bench"
+    results = json.loads((folder / "results.json").read_text())
+    assert (folder / "results.md").read_text() == report.markdown(results, folder), (
+        "write report.markdown() of bench/report.py into bench/results.md"
+    )
+
+
 def test_scale_has_the_numbers_of_the_benchmark() -> None:
     page = scale.PAGE.read_text()
     assert scale.filled(page) == page, "run `make bench`, or scale.renew() of bench/scale.py"
 
 
-def test_scale_has_numbers_in_its_tables_only() -> None:
-    """There they are computed. Status codes and names are no such numbers."""
+def test_scale_has_the_first_and_the_last_rate_in_its_title() -> None:
+    first, *_, last = scale.RATES
+    title = f"# From {first:,} to {last:,} checkouts per second\n"
+    assert scale.PAGE.read_text().startswith(title)
+
+
+def test_scale_has_numbers_in_its_tables_and_its_title_only() -> None:
+    """Numbers in the tables are computed. Status codes and product names are allowed in prose."""
     tables = r"<!-- .*?<!-- end -->"
-    names = r"`.*?`|\]\(.*?\)|\b(io2|gp3|429|503)\b|^\d\."
+    names = r"`.*?`|\]\(.*?\)|\b(io2|gp3|429|503)\b|^\d\.|^# .*"
     prose = re.sub(names, "", re.sub(tables, "", scale.PAGE.read_text(), flags=re.S), flags=re.M)
     assert re.findall(r".*\d.*", prose) == []
