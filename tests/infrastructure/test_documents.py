@@ -165,7 +165,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
 
 
 @pytest.mark.parametrize("document", MARKDOWN, ids=str)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_an_existing_target(document: Path) -> None:
     text = (PROJECT / document).read_text()
     for path, anchor in LINK.findall(text):
         target = (PROJECT / document).parent / path if path else PROJECT / document
