@@ -25,7 +25,7 @@ GITHUB_STACK_NAME = f"{PREFIX}-github"
 """The stack of what GitHub's jobs for all environments of an account share."""
 
 APP_TAG, ENVIRONMENT_TAG = "app", "environment"
-"""The tags of all resources. Once they are activated in Billing, the bill tells costs apart by them."""
+"""The tags of all resources. Once activated in Billing, they tell costs apart on the bill."""
 
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
