@@ -37,7 +37,7 @@ ATTRIBUTES = {
 def publish(order: ProductionOrder, *, topic_arn: str) -> None:
     """Publish the order to the topic.
 
-    Raises botocore's BotoCoreError or ClientError, or TimeoutError after PUBLISH_SECONDS seconds, in
+    Raises botocore's BotoCoreError or ClientError, or TimeoutError after PUBLISH_SECONDS, in
     which case the order may still be published later.
     """
     attributes = {

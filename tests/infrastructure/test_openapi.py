@@ -170,7 +170,7 @@ def test_integer_with_decimals_is_valid(quantity: float) -> None:
 @pytest.mark.parametrize(
     "quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str
 )
-def test_quantity_that_is_not_a_whole_number_is_invalid(quantity: object) -> None:
+def test_quantity_that_is_not_an_integer_in_range_is_invalid(quantity: object) -> None:
     assert not CHECKOUT.is_valid({QUANTITY: quantity})
 
 

@@ -255,7 +255,7 @@ def test_each_purchase_has_a_price_that_was_declared(
         try:
             for price in prices:
                 declare(replace(donut, price=price))
-                eventually(lambda price=price: assert_sold_at(price), within=20)  # type: ignore[misc]  # the default binds this price
+                eventually(lambda price=price: assert_sold_at(price), within=20)  # type: ignore[misc]  # binds this price
         finally:
             ended.set()
         for buyer in buyers:
