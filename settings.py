@@ -18,14 +18,14 @@ LAYER = Path("/opt")
 """Where Lambda unpacks the functions' layer."""
 REGION = "ap-northeast-2"
 PREFIX = "donut-shop"
-"""The beginning of all physical names but those of topics and queues, which the contract gives."""
+"""Prefix of every physical name, except topics and queues, whose names docs/contract.md defines."""
 DIFF_ROLE_NAME = f"{PREFIX}-diff"
 """The role of GitHub's jobs for pull requests. An account has one for all environments."""
 GITHUB_STACK_NAME = f"{PREFIX}-github"
 """The stack of what GitHub's jobs for all environments of an account share."""
 
 APP_TAG, ENVIRONMENT_TAG = "app", "environment"
-"""The tags of all resources, by which the bill tells costs apart once they are activated in Billing."""
+"""The tags of all resources. Once activated in Billing, they tell costs apart on the bill."""
 
 DATABASE_PARAMETERS: Mapping[str, str] = {
     "character_set_server": "utf8mb4",
@@ -66,9 +66,9 @@ MAX_CONNECTIONS: Mapping[str, int] = {
 SPARE_CONNECTIONS = 8
 """Connections that are left to the migration and to further operators."""
 REQUEST_SECONDS = 0.25
-"""How long a request holds its connection while the database responds normally.
+"""Seconds for which a request holds its connection.
 
-Otherwise requests end with 503 anyway.
+This holds while the database is healthy; when it is not, requests return 503 in any case.
 """
 
 ORDER_QUERY, ORDER_QUERY_ID = "one order", "ORDER_ID"
@@ -143,9 +143,9 @@ class ManagedDatabase:
 class ExistingDatabase:
     """A MariaDB 10.11 server that exists already.
 
-    docs/deployment.md lists the rights that its owner has to grant. The functions run in the server's VPC.
-    The migration creates the schema `shop` with its tables and procedures, and on the server one
-    user per function, named as in DATABASE_USERS with `_password` appended
+    docs/deployment.md lists the rights that its owner has to grant. The functions run in the
+    server's VPC. The migration creates the schema `shop` with its tables and procedures, and on the
+    server one user per function, named as in DATABASE_USERS with `_password` appended
     (`shop_sales_password`). The passwords are kept in Secrets Manager, one new secret per function.
     """
 
@@ -216,7 +216,7 @@ class Settings:
     idempotency_retention: int = 48 * 3600
     """Least time for which an Idempotency-Key is remembered; the contract promises 24 hours."""
     requester_retention: int = 90 * 24 * 3600
-    """Time after which a requester's name is blanked: from a purchase, or from an order's arrival."""
+    """Time from a purchase, or from an order's arrival, until the requester's name is blanked."""
     retry_delay: int = 90
     """Delay before the consumer tries to place an order again after its first failure.
 

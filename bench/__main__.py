@@ -51,7 +51,7 @@ SMALLEST = Effort(
     rush=0.1,
     environments=("local",),
 )
-"""The effort of `make test`, which looks whether the benchmark works."""
+"""The effort of `make test`, which checks that the benchmark runs."""
 
 
 def measure(part: str, effort: Effort, folder: Path) -> None:
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("only", nargs="*", metavar="PART", help=f"of {', '.join(SECONDS)}")
     parser.add_argument("--rows", type=int, default=1_000_000, help="in each table that grows")
-    parser.add_argument("--smallest", action="store_true", help="only look whether it works")
+    parser.add_argument("--smallest", action="store_true", help="only check that it runs")
     parser.add_argument("--folder", type=Path, default=scale.RESULTS.parent, help="of the results")
     given = parser.parse_args()
     if unknown := set(given.only) - SECONDS.keys():

@@ -1,8 +1,8 @@
 """The method: sides take turns in random order, and are compared within each round.
 
 A side is one of the programs that are compared, such as the shop or a bare statement. A block is
-what the calls of one side took in one round. In a rush, several buyers call at the same time. An
-answer is the line with which a side's process reports the result of a command.
+what the calls of one side took in one round. In a rush, several buyers call at the same time. A
+side's process reports the result of each command in one line.
 
 The machine's speed wanders from one second to the next. What two sides took within one round is
 comparable, what they took minutes apart is not. So each figure is the median of per-round ratios.
@@ -114,7 +114,8 @@ def each(rounds: Rounds[T], side: str, value: Callable[[T], float]) -> Quartiles
 class Side(AbstractContextManager["Side"]):
     """One side of a comparison, in processes of its own, with its own connections to the shop.
 
-    command: the program, which reads the commands of worker.py as lines of JSON and answers them.
+    command: the program, which reads the commands of worker.py as lines of JSON, and writes a
+        line with the result of each.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Side(AbstractContextManager["Side"]):
             process.communicate()
 
     def ask(self, **command: Any) -> list[dict[str, Any]]:
-        """Send a command to all processes at the same time, and return their answers.
+        """Send a command to all processes at the same time, and return their results.
 
         processes: to this many at most.
         """
@@ -153,7 +154,7 @@ class Side(AbstractContextManager["Side"]):
             assert process.stdin
             process.stdin.write(json.dumps(command) + "\n")
             process.stdin.flush()
-        return [self._answer(process) for process in asked]
+        return [self._result(process) for process in asked]
 
     def block(self, scenario: str, calls: int) -> Block:
         """Make this many calls one after the other."""
@@ -166,24 +167,24 @@ class Side(AbstractContextManager["Side"]):
 
     def _counted(self, **command: Any) -> Block:
         before = stock_and_purchases(self.shop)
-        answers = self.ask(**command)
+        results = self.ask(**command)
         after = stock_and_purchases(self.shop)
-        times = [seconds for answer in answers for seconds in answer["seconds"]]
+        times = [seconds for result in results for seconds in result["seconds"]]
         return Block(
             p50=statistics.median(times),
-            processor=sum(answer["processor"] for answer in answers) / len(times),
+            processor=sum(result["processor"] for result in results) / len(times),
             calls=len(times),
-            seconds=max(answer["elapsed"] for answer in answers),
-            sold=sum(answer["sold"] for answer in answers),
+            seconds=max(result["elapsed"] for result in results),
+            sold=sum(result["sold"] for result in results),
             taken=before[0] - after[0],
             recorded=after[1] - before[1],
         )
 
     @staticmethod
-    def _answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    def _result(process: "subprocess.Popen[str]") -> dict[str, Any]:
         assert process.stdout
         line = process.stdout.readline()
-        assert line, f"{process.args!r} ended without an answer"
+        assert line, f"{process.args!r} ended without a result"
         return dict(json.loads(line))
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/scale.md: from results.json, the price list and AWS's quotas.
+"""Compute the tables of docs/scale.md from results.json, the price list and AWS's quotas.
 
 `make bench` renews them with the results. A test compares the page with them.
 """
@@ -17,36 +17,36 @@ from settings import PROJECT
 PAGE = PROJECT / "docs/scale.md"
 RESULTS = Path(__file__).with_name("results.json")
 RATES = (100, 1_000, 10_000, 100_000)
-"""Checkouts a second of one product."""
+"""Checkouts per second of one product."""
 SYNC = 0.001
-"""Seconds of one sync of the log, as measured with network storage; the benchmark simulates it."""
+"""Seconds of one sync of the log to network storage, which the benchmark simulates."""
 REQUEST = 0.02
 """Seconds that a checkout keeps its function and its connection busy on AWS. Assumed."""
-REFUSED = 0.01
+OUT_OF_STOCK = 0.01
 """Share of the checkouts that are out of stock. Assumed; at sell-out it is 1."""
 API_QUOTA = 10_000
-"""Requests a second to all HTTP APIs of an account in Seoul. It can be raised."""
+"""Requests per second to all HTTP APIs of an account in Seoul. It can be raised."""
 CONCURRENCY_QUOTA = 1_000
-"""Executions of all functions of an account at a time. It can be raised."""
+"""Concurrent executions of all functions of an account. It can be raised."""
 ITEM_QUOTA = 1_000
-"""Write units a second that one item of DynamoDB takes. It can't be raised."""
+"""Write units per second that one item of DynamoDB takes. It can't be raised."""
 TRANSACTION_UNITS = 2
-"""Write units that an item takes in a transaction."""
+"""Write units that a transaction uses for each item that it writes."""
 LARGE_VCPUS = 2
-"""Of a db.t4g.large, whose price per vCPU stands for all sizes."""
+"""vCPUs of a db.t4g.large, whose price per vCPU stands for all sizes."""
 
 Table = Iterator[tuple[str, ...]]
 
 
 def measured(part: str, name: str) -> float:
-    """Return the median of a figure."""
+    """Return the median of a figure in results.json."""
     figures = json.loads(RESULTS.read_text())["parts"][part]["figures"]
     (found,) = [figure["value"]["median"] for figure in figures if figure["name"] == name]
     return float(found)
 
 
 def cores() -> int:
-    """Return the cores of the machine that was measured. Buyers and server shared them."""
+    """Return how many cores the measured machine has. Buyers and server shared them."""
     processor = json.loads(RESULTS.read_text())["machine"]["processor"]
     return int(processor.partition(" ")[0])
 
@@ -58,38 +58,43 @@ def price(name: str) -> float:
 
 
 def one_row() -> float:
-    """Return the checkouts a second of one row."""
+    """Return how many checkouts per second one row can take."""
     return measured("hot_product", "one row, 32 buyers, sync 1000 µs")
 
 
 def sixteen_slots() -> float:
-    """Return the checkouts a second of 16 slots."""
+    """Return how many checkouts per second 16 slots can take."""
     return one_row() * measured(
         "hot_product", "16 slots / one row, rate of 32 buyers, sync 1000 µs"
     )
 
 
 def consumer_seconds() -> float:
-    """Return how long the consumer takes for a batch."""
+    """Return how many seconds the consumer takes for a batch."""
     return measured("consumer", "consumer, a batch of 10, the factory takes 1 s")
 
 
 def vcpus(rate: int) -> int:
+    """Return how many vCPUs the database needs. rate: checkouts per second."""
     return math.ceil(rate / (sixteen_slots() / cores()))
 
 
 def database_usd(rate: int) -> float:
-    """Return USD an hour."""
+    """Return the database's cost in USD per hour. rate: checkouts per second."""
     return vcpus(rate) * price("RDS db.t4g.large") / LARGE_VCPUS
 
 
 def requests_usd(rate: int) -> float:
-    """Return USD an hour, for the HTTP API and for a function of 1 GB."""
+    """Return the cost of the HTTP API and of a function of 1 GB in USD per hour.
+
+    rate: checkouts per second.
+    """
     execution = price("Lambda requests") + REQUEST * price("Lambda arm64")
     return rate * 3600 * (price("HTTP API requests") + execution)
 
 
 def parameters() -> Table:
+    """Yield the rows of the table of what is measured, assumed or fixed, the head first."""
     yield "parameter", "value", "from"
     yield "one row", f"{number(one_row())} checkouts/s", "measured, 32 buyers, sync of 1 ms"
     yield (
@@ -105,13 +110,14 @@ def parameters() -> Table:
         f"measured, {BATCH} orders",
     )
     yield "one checkout on AWS", f"{REQUEST * 1000:g} ms", "assumed"
-    yield "refused checkouts", f"{REFUSED:.0%}", "assumed"
+    yield "out-of-stock checkouts", f"{OUT_OF_STOCK:.0%}", "assumed"
     yield "HTTP API", f"{API_QUOTA:,} requests/s", "quota of an account, can be raised"
     yield "Lambda", f"{CONCURRENCY_QUOTA:,} executions", "quota of an account, can be raised"
     yield "an item of DynamoDB", f"{ITEM_QUOTA:,} write units/s", "fixed"
 
 
 def ladder() -> Table:
+    """Yield the rows of the table of what each rate needs, the head first."""
     needs: dict[str, Callable[[int], float]] = {
         "rows or slots of the product": lambda rate: math.ceil(rate / one_row()),
         "commits in each sync of the log": lambda rate: rate * SYNC,
@@ -119,16 +125,16 @@ def ladder() -> Table:
         "connections, and executions of the function": lambda rate: rate * REQUEST,
         "share of the HTTP API's quota, %": lambda rate: rate / API_QUOTA * 100,
         "share of Lambda's quota, %": lambda rate: rate * REQUEST / CONCURRENCY_QUOTA * 100,
-        "messages through SNS and SQS a second": lambda rate: rate * REFUSED,
-        "orders a second for the factory at sell-out": lambda rate: rate,
+        "messages per second through SNS and SQS": lambda rate: rate * OUT_OF_STOCK,
+        "orders per second for the factory at sell-out": lambda rate: rate,
         "executions of the consumer at sell-out": lambda rate: rate * consumer_seconds() / BATCH,
         "items of DynamoDB instead of slots": lambda rate: math.ceil(
             rate * TRANSACTION_UNITS / ITEM_QUOTA
         ),
-        "USD an hour, API and function": requests_usd,
-        "USD an hour, database": database_usd,
+        "USD per hour, API and function": requests_usd,
+        "USD per hour, database": database_usd,
     }
-    yield "checkouts a second", *(f"{rate:,}" for rate in RATES)
+    yield "checkouts per second", *(f"{rate:,}" for rate in RATES)
     for name, need in needs.items():
         yield name, *(number(need(rate)) for rate in RATES)
 

@@ -77,7 +77,7 @@ def at_the_same_time(buyers: list[Buyer], scenario: str, duration: float) -> dic
 
 def serve(connect: Callable[[], Buyer]) -> None:
     """Carry out the commands until the input ends."""
-    answers, sys.stdout = sys.stdout, sys.stderr
+    output, sys.stdout = sys.stdout, sys.stderr
     buyers = [connect()]
     for line in sys.stdin:
         command = json.loads(line)
@@ -89,7 +89,7 @@ def serve(connect: Callable[[], Buyer]) -> None:
             result = one_by_one(buyers[0], command["scenario"], command["calls"])
         else:
             result = at_the_same_time(buyers, command["scenario"], command["seconds"])
-        print(json.dumps(result), file=answers, flush=True)
+        print(json.dumps(result), file=output, flush=True)
 
 
 if __name__ == "__main__":

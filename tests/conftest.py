@@ -4,10 +4,11 @@ A test belongs to the folder that names what it needs. `unit` needs nothing but 
 socket, and its modules mirror lambdas/ and settings.py. `operations` tests the operators' commands
 with AWS replaced. `infrastructure` reads the CloudFormation templates and the files around them:
 the Makefile, the workflows, the documentation. `integration` runs the functions' own code against
-a real MariaDB, and the consumer's HTTP client against a real server. `local` tests the local
-cloud: the emulator, its processes and the stand-in for the factory. `e2e` deploys the shop to the
-local cloud, and uses it as clients, the factory and operators do. A test that fits two folders
-belongs to the first of them in this order.
+a real MariaDB, and the consumer's HTTP client against a real server; the benchmark's test is there
+too, because the benchmark starts a MariaDB. `local` tests the local cloud: the emulator, its
+processes and the stand-in for the factory. `e2e` deploys the shop to the local cloud, and uses it
+as clients, the factory and operators do. A test that fits two folders belongs to the first of them
+in this order.
 
 What several modules need is in tests/support. Nothing is imported from a conftest.py or from a
 test module.

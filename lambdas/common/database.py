@@ -266,12 +266,12 @@ def connect(
 
 
 def _socket_of(connection: pymysql.Connection) -> sockets.TlsSocket:
-    return connection._sock  # type: ignore[attr-defined]  # private
+    return connection._sock  # type: ignore[attr-defined]  # the stubs leave out private names
 
 
 def _mark_closed(connection: pymysql.Connection) -> None:
     """Close PyMySQL's side of the connection. Its public close() sends a packet to the server."""
-    connection._force_close()  # type: ignore[attr-defined]  # not in the type stubs
+    connection._force_close()  # type: ignore[attr-defined]  # the stubs leave out private names
 
 
 def _raise_unavailable(error: pymysql.MySQLError) -> None:

@@ -25,7 +25,7 @@ OPERATOR_READ = 25
 
 PUBLISH_START = 1.5
 """Seconds from the request's beginning. Later than that, a new order is left to the relay."""
-PUBLISH_WITHIN = 2.5
+PUBLISH_SECONDS = 2.5
 """Seconds for one publication, including the creation of the client. After that the order is left
 to the relay, too."""
 

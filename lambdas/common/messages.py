@@ -37,7 +37,7 @@ ATTRIBUTES = {
 def publish(order: ProductionOrder, *, topic_arn: str) -> None:
     """Publish the order to the topic.
 
-    Raises botocore's BotoCoreError or ClientError, or TimeoutError after PUBLISH_WITHIN seconds, in
+    Raises botocore's BotoCoreError or ClientError, or TimeoutError after PUBLISH_SECONDS, in
     which case the order may still be published later.
     """
     attributes = {
@@ -49,7 +49,7 @@ def publish(order: ProductionOrder, *, topic_arn: str) -> None:
         lambda: aws.client("sns", deadline.PUBLISH).publish(
             TopicArn=topic_arn, Subject=SUBJECT, Message=message, MessageAttributes=attributes
         ),
-        until=time.monotonic() + deadline.PUBLISH_WITHIN,
+        until=time.monotonic() + deadline.PUBLISH_SECONDS,
     )
 
 

@@ -25,10 +25,10 @@ class _WithDeadline:
     until: float = 0.0
 
     def recv_into(self, *arguments: Any) -> int:
-        return self._in_time(super().recv_into, arguments)  # type: ignore[misc]  # socket's
+        return self._in_time(super().recv_into, arguments)  # type: ignore[misc]  # socket defines it
 
     def send(self, *arguments: Any) -> int:
-        return self._in_time(super().send, arguments)  # type: ignore[misc]  # socket's
+        return self._in_time(super().send, arguments)  # type: ignore[misc]  # socket defines it
 
     def abandon(self) -> None:
         """Close the connection now.
@@ -36,17 +36,17 @@ class _WithDeadline:
         The socket's own close() waits for the file object that PyMySQL made of it, which a raised
         exception keeps alive.
         """
-        file_descriptor = self.detach()  # type: ignore[attr-defined]  # socket's
+        file_descriptor = self.detach()  # type: ignore[attr-defined]  # socket defines it
         if file_descriptor >= 0:
             socket.close(file_descriptor)
 
     def _in_time(self, operation: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         try:
-            self.settimeout(deadline.left(self.until))  # type: ignore[attr-defined]  # socket's
+            self.settimeout(deadline.left(self.until))  # type: ignore[attr-defined]  # socket defines it
             return operation(*arguments)
         except TimeoutError:
             with suppress(OSError):
-                self.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # socket's
+                self.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # socket defines it
             raise
 
 

@@ -32,8 +32,8 @@ CHECKOUT = f"CALL checkout({', '.join(['%s'] * 12)})"
 
 class CheckoutResult(NamedTuple):
     outcome: str
-    """sold; out_of_stock: a production order was recorded; no_such_product; replayed: the
-    Idempotency-Key was used before, and this is the result of its first request."""
+    """sold; out_of_stock: a production order was recorded; no_such_product; replayed, which means
+    recorded before: the checkout was decided already, and this is its recorded result."""
     purchased: bool = False
     stock: int = 0
     order_id: str | None = None

@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
     # Buffer the whole response, so that it is one packet. A second packet would wait until the
     # first is acknowledged.
     wbufsize = -1
-    server: RuntimeApi  # type: ignore[assignment]  # narrower
+    server: RuntimeApi  # type: ignore[assignment]  # the base class declares a BaseServer
 
     def do_GET(self) -> None:
         if self.path == f"{BASE}/restore/next":

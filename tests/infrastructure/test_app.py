@@ -61,7 +61,7 @@ def test_every_environment_has_the_same_four_stacks(assembly: Assembly) -> None:
     }
 
 
-def test_stacks_with_data_and_messages_are_protected_as_the_setting_says(
+def test_stateful_stacks_are_protected_when_the_setting_says_so(
     assembly: Assembly,
 ) -> None:
     artifacts = json.loads((assembly.directory / "manifest.json").read_text())["artifacts"]

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -12,14 +13,17 @@ import pytest
 import yaml
 
 from bench import report, scale
+from bench.parts import hot_product
 from common import deadline, limits, messages
 from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
 from operate.reads import ROWS
-from operations.preflight import UNRESERVED
+from operations.preflight import FREE_PLAN_BACKUP_DAYS, UNRESERVED
 from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
+from stacks.data_stack import ENGINE
 from stacks.function import RUNTIME
+from stacks.messaging_stack import MAX_RECEIVES
 from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
@@ -131,11 +135,6 @@ def test_contract_names_settings_that_exist() -> None:
         assert re.search(rf"[`{{]{name}[`}}]", CONTRACT), name
 
 
-def test_contract_says_how_often_a_message_is_received(assembly: Assembly) -> None:
-    _, queue = assembly.one("AWS::SQS::Queue", "StockQueue")
-    assert f"After {queue['RedrivePolicy']['maxReceiveCount']} receives" in CONTRACT
-
-
 HISTORY = {Path("docs/decisions.md"), Path("CHANGELOG.md")}
 """These may name files that no longer exist."""
 PATHS = re.compile(r"`((?:[\w.-]+/)*[\w.-]+\.(?:py|sql|md|json|toml|yaml|txt|yml)|(?:[\w.-]+/)+)`")
@@ -166,7 +165,7 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
 
 
 @pytest.mark.parametrize("document", MARKDOWN, ids=str)
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_an_existing_target(document: Path) -> None:
     text = (PROJECT / document).read_text()
     for path, anchor in LINK.findall(text):
         target = (PROJECT / document).parent / path if path else PROJECT / document
@@ -227,6 +226,12 @@ def test_security_says_how_long_messages_are_kept(assembly: Assembly, prefix: st
     name = queue["QueueName"].removesuffix(f"_{assembly.name}")
     days = queue["MessageRetentionPeriod"] // (24 * 3600)
     assert re.search(rf"`{name}` \| {days} days at most", SECURITY), f"{name}: {days} days"
+
+
+def test_security_says_how_long_an_outcome_is_kept() -> None:
+    relay = (LAMBDAS / "relay/handler.py").read_text()
+    (minutes,) = re.findall(r"^OUTCOME_RETENTION = (\d+) \* 60$", relay, re.MULTILINE)
+    assert f"`checkout_outcome` | {minutes} minutes |" in SECURITY
 
 
 def test_documents_say_how_long_a_name_is_kept() -> None:
@@ -325,6 +330,7 @@ def test_readme_has_every_field_of_a_product() -> None:
 def test_deployment_has_the_limits_of_dev() -> None:
     dev = ENVIRONMENTS["dev"]
     assert isinstance(dev.database, ManagedDatabase)
+    assert f"AWS's Free plan: {dev.database.backup_days} day of backups," in words(DEPLOYMENT)
     assert f"limited to {dev.throttle.rate} requests per second" in words(DEPLOYMENT)
     assert f"(with bursts of {dev.throttle.burst})" in words(DEPLOYMENT)
     assert f"its {MAX_CONNECTIONS[dev.database.instance_class]} database" in words(DEPLOYMENT)
@@ -339,12 +345,47 @@ def test_deployment_has_the_concurrency_of_prod() -> None:
         assert sentence in words(DEPLOYMENT), f"docs/deployment.md must say: {sentence}"
 
 
-def test_readme_names_the_python_of_the_functions() -> None:
-    assert f"`{RUNTIME.name}`, which the functions run on" in words(README)
+DATABASE_VERSION = ENGINE.engine_version.major_version if ENGINE.engine_version else None
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+OLDEST_PYTHON = PYPROJECT["tool"]["mypy"]["python_version"]
+NEWEST_PYTHON = RUNTIME.name.removeprefix("python")
 
 
-def test_contributing_names_the_python_of_the_functions() -> None:
-    assert f"on `{RUNTIME.name}`, the functions' Python" in words(CONTRIBUTING)
+@pytest.mark.parametrize(
+    ("document", "sentence", "value"),
+    [
+        ("README.md", "MariaDB {}, the version RDS runs", DATABASE_VERSION),
+        ("docs/architecture.md", "MariaDB {}, which is what RDS runs", DATABASE_VERSION),
+        ("docs/deployment.md", "can use a MariaDB {} server", DATABASE_VERSION),
+        ("settings.py", "A MariaDB {} server", DATABASE_VERSION),
+        ("README.md", "needs Python {} or newer", OLDEST_PYTHON),
+        ("CONTRIBUTING.md", "Python {} or newer is enough", OLDEST_PYTHON),
+        ("Makefile", "Python {} or newer is needed", OLDEST_PYTHON),
+        ("Makefile", "sys.version_info < ({})", OLDEST_PYTHON.replace(".", ", ")),
+        ("pyproject.toml", 'target-version = "py{}"', OLDEST_PYTHON.replace(".", "")),
+        ("README.md", "`python{}`, which the functions run on", NEWEST_PYTHON),
+        ("README.md", "unit tests also on Python {}, where", NEWEST_PYTHON),
+        ("README.md", "Python {} on arm64", NEWEST_PYTHON),
+        ("CONTRIBUTING.md", "on `python{}`, the functions' Python", NEWEST_PYTHON),
+        ("README.md", "queue -.->|{} receives| dlq", MAX_RECEIVES),
+        ("docs/architecture.md", "after {} failed receives: dead-letter queue", MAX_RECEIVES),
+        ("docs/contract.md", "After {} receives the message is moved", MAX_RECEIVES),
+        ("README.md", "`slots = {0}` spreads the stock over {0} rows", hot_product.SLOTS),
+        ("README.md", "Spread over {0} rows, with `slots = {0}`", hot_product.SLOTS),
+        ("docs/deployment.md", "Free plan allows backups of {} day", FREE_PLAN_BACKUP_DAYS),
+    ],
+)
+def test_documents_have_the_values_of_the_code(
+    document: str, sentence: str, value: str | int
+) -> None:
+    expected = sentence.format(value)
+    assert expected in words((PROJECT / document).read_text()), f"{document} must say: {expected}"
+
+
+def test_outage_that_the_contract_names_ends_before_the_dead_letter_queue() -> None:
+    (minutes,) = re.findall(r"down for (\d+) minutes does not fill", words(CONTRACT))
+    delays = [ENVIRONMENTS["prod"].retry_delay * 2**count for count in range(MAX_RECEIVES - 1)]
+    assert int(minutes) * 60 < sum(delays)
 
 
 def test_contract_says_how_long_a_key_is_kept() -> None:
@@ -499,14 +540,28 @@ def test_notes_name_every_goal_that_is_missed() -> None:
     assert not unexplained, f"say in bench/notes.md what bounds {', '.join(unexplained)}"
 
 
+def test_report_of_the_benchmark_is_rendered_from_its_results() -> None:
+    folder = PROJECT / "bench"
+    results = json.loads((folder / "results.json").read_text())
+    assert (folder / "results.md").read_text() == report.markdown(results, folder), (
+        "write report.markdown() of bench/report.py into bench/results.md"
+    )
+
+
 def test_scale_has_the_numbers_of_the_benchmark() -> None:
     page = scale.PAGE.read_text()
     assert scale.filled(page) == page, "run `make bench`, or scale.renew() of bench/scale.py"
 
 
-def test_scale_has_numbers_in_its_tables_only() -> None:
-    """There they are computed. Status codes and names are no such numbers."""
+def test_scale_has_the_first_and_the_last_rate_in_its_title() -> None:
+    first, *_, last = scale.RATES
+    title = f"# From {first:,} to {last:,} checkouts per second\n"
+    assert scale.PAGE.read_text().startswith(title)
+
+
+def test_scale_has_numbers_in_its_tables_and_its_title_only() -> None:
+    """Numbers in the tables are computed. Status codes and product names are allowed in prose."""
     tables = r"<!-- .*?<!-- end -->"
-    names = r"`.*?`|\]\(.*?\)|\b(io2|gp3|429|503)\b|^\d\."
+    names = r"`.*?`|\]\(.*?\)|\b(io2|gp3|429|503)\b|^\d\.|^# .*"
     prose = re.sub(names, "", re.sub(tables, "", scale.PAGE.read_text(), flags=re.S), flags=re.M)
     assert re.findall(r".*\d.*", prose) == []

@@ -170,7 +170,7 @@ def test_integer_with_decimals_is_valid(quantity: float) -> None:
 @pytest.mark.parametrize(
     "quantity", [1.5, -0.0, 1e4, 1e400, True, None, [5], "5.0", "+5", ""], ids=str
 )
-def test_other_quantity_is_invalid(quantity: object) -> None:
+def test_quantity_that_is_not_an_integer_in_range_is_invalid(quantity: object) -> None:
     assert not CHECKOUT.is_valid({QUANTITY: quantity})
 
 
@@ -200,7 +200,7 @@ def test_text_with_a_control_character_is_invalid(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", [None, "", " \t", "a\tb\r\nc", "\u200b\ufeff", "'; --"], ids=ascii)
-def test_other_text_is_valid(text: str | None) -> None:
+def test_unusual_text_is_valid(text: str | None) -> None:
     for name in TEXTS:
         assert CHECKOUT.is_valid({QUANTITY: 1, name: text}), name
 

@@ -243,10 +243,11 @@ def test_each_purchase_has_a_price_that_was_declared(
     def buy_until_the_end() -> None:
         store = shop.store()
         while not ended.is_set():
-            assert buy(store, 1).purchased
+            assert buy(store, 1).purchased, "a customer found no stock"
 
     def assert_sold_at(price: int) -> None:
-        assert shop.sql("SELECT 1 FROM purchase WHERE unit_price = %s LIMIT 1", (price,))
+        sold = shop.sql("SELECT 1 FROM purchase WHERE unit_price = %s LIMIT 1", (price,))
+        assert sold, f"nothing was sold at {price}"
 
     prices = [donut.price, 100, 200]
     with ThreadPoolExecutor(3) as pool:
@@ -254,7 +255,7 @@ def test_each_purchase_has_a_price_that_was_declared(
         try:
             for price in prices:
                 declare(replace(donut, price=price))
-                eventually(lambda price=price: assert_sold_at(price), within=20)  # type: ignore[misc]  # bound early
+                eventually(lambda price=price: assert_sold_at(price), within=20)  # type: ignore[misc]  # binds this price
         finally:
             ended.set()
         for buyer in buyers:
@@ -465,8 +466,8 @@ def test_number_of_slots_can_change_without_changing_the_stock(
 ) -> None:
     for slots in (16, 4, 1, 3):
         declare(replace(donut, slots=slots))
-        assert len(slots_of(shop, donut)) == slots
-        assert read(store, donut)["stock"] == 10
+        assert len(slots_of(shop, donut)) == slots, f"{slots} slots"
+        assert read(store, donut)["stock"] == 10, f"{slots} slots"
     assert len(entries(shop, donut)) == 1
     shop.assert_balanced()
 
@@ -497,7 +498,8 @@ def test_catalogue_changes_while_customers_buy(
             checkout = buy(store, 1 + client, product_id=product.product_id)
             outcomes.add(checkout.outcome)
             if checkout.order_id:
-                assert arrive(store, checkout.order_id, slug=product.slug).added
+                restocked = arrive(store, checkout.order_id, slug=product.slug)
+                assert restocked.added, f"an order of {product.slug} did not arrive"
         raise AssertionError("a cycle never ends")
 
     steps = [
@@ -511,11 +513,12 @@ def test_catalogue_changes_while_customers_buy(
     with ThreadPoolExecutor(4) as pool:
         buyers = [pool.submit(buy_until_the_end, client) for client in range(4)]
         try:
-            for declared in steps:
+            for step, declared in enumerate(steps):
                 (sold,) = shop.sql("SELECT COUNT(*) FROM purchase")[0]
 
-                def assert_more_was_sold(sold: int = sold) -> None:
-                    assert shop.sql("SELECT COUNT(*) FROM purchase")[0][0] > sold + 20
+                def assert_more_was_sold(sold: int = sold, step: int = step) -> None:
+                    (now,) = shop.sql("SELECT COUNT(*) FROM purchase")[0]
+                    assert now > sold + 20, f"{now - sold} purchases since step {step}"
 
                 declare(*declared)
                 shop.assert_balanced()

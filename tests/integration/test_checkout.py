@@ -184,7 +184,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Record each statement that a client sends to the server from now on. Each is one round trip."""
     sent: list[str] = []
     # Private: PyMySQL has no public hook that sees each command.
-    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # private
+    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # the stubs leave out private names
 
     def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
         assert command == COMMAND.COM_QUERY

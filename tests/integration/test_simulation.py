@@ -67,7 +67,7 @@ class FaultyDatabase(Database):
                 raise pymysql.OperationalError(2013, "after")
             return rows
 
-        connection.query = query  # type: ignore[method-assign]  # this one alone
+        connection.query = query  # type: ignore[method-assign]  # of this connection only
         return connection
 
 

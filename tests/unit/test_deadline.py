@@ -18,10 +18,10 @@ def test_parts_of_a_request_fit_into_the_contracts_time() -> None:
 
 
 def test_publication_ends_before_the_request() -> None:
-    assert deadline.PUBLISH.connect + deadline.PUBLISH.read <= deadline.PUBLISH_WITHIN
-    assert deadline.PUBLISH_START + deadline.PUBLISH_WITHIN + deadline.RESERVE < CONTRACT
+    assert deadline.PUBLISH.connect + deadline.PUBLISH.read <= deadline.PUBLISH_SECONDS
+    assert deadline.PUBLISH_START + deadline.PUBLISH_SECONDS + deadline.RESERVE < CONTRACT
     assert (
-        deadline.PUBLISH_START + deadline.PUBLISH_WITHIN
+        deadline.PUBLISH_START + deadline.PUBLISH_SECONDS
         < deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT
     )
 

@@ -355,7 +355,7 @@ def test_grants_are_compared_without_quotes_and_order_of_columns() -> None:
         "GRANT `keeper` TO `baker`@`%`",
     ],
 )
-def test_other_grant_is_different(line: str) -> None:
+def test_grant_with_other_columns_or_options_differs(line: str) -> None:
     assert users.held_grant(line) != users.normalized("SELECT (id, name) ON shop.product")
 
 

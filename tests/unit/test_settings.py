@@ -190,7 +190,7 @@ def test_all_wrong_settings_are_named_at_once() -> None:
 def test_environment_says_whether_plain_http_is_allowed() -> None:
     """The default factory has no https: False would fail everywhere, and True would go unnoticed."""
     with pytest.raises(TypeError, match="allow_http_factory"):
-        Settings(name="new", database=MANAGED)  # type: ignore[call-arg] # it is what is tested
+        Settings(name="new", database=MANAGED)  # type: ignore[call-arg]  # the test omits the argument on purpose
 
 
 def test_function_whose_connections_are_not_counted_is_named(

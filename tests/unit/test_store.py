@@ -279,8 +279,8 @@ def test_slots_are_added_up_only_if_the_product_has_any(
         [in_slots],
         [in_slots],
     ]
-    for _ in range(4):
-        assert store.product("donut") == "{}"
+    for call in range(4):
+        assert store.product("donut") == "{}", f"call {call}"
     adds_up = ["product_slot" in sql for sql, _ in connection.statements]
     assert adds_up == [True, False, False, True, True]
     assert {values for _, values in connection.statements} == {("donut",)}

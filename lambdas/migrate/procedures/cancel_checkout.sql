@@ -1,7 +1,9 @@
 -- Find out what became of a checkout without an Idempotency-Key, and make that final.
--- If the checkout has not sold or ordered anything yet, it never will: the row that this procedure inserts makes the
--- checkout's own insert fail. If the checkout is in the middle of its transaction, this procedure waits for its end.
--- Returns one row. Its outcome is 'cancelled', or 'replayed' with purchased, stock and order_id as they were recorded.
+-- If the checkout has not sold or ordered anything yet, it never will: the row that this procedure
+-- inserts makes the checkout's own insert fail. If the checkout is in the middle of its
+-- transaction, this procedure waits for its end.
+-- Returns one row. Its outcome is 'cancelled', or 'replayed', which means recorded before: the
+-- checkout was decided already, and purchased, stock and order_id are its recorded result.
 CREATE OR REPLACE PROCEDURE cancel_checkout(
     IN p_order_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin
 )
