@@ -17,6 +17,7 @@ SUMS = "lambdas/migrate/migrations/SHA256SUMS"
 NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
 """The number of the next migration file."""
 SETTINGS_TESTS = "tests/unit/test_settings.py"
+UPGRADE = "tests/integration/test_upgrade.py"
 
 
 REPLACEMENTS_ACCEPTED = f"pytest {REPLACEMENTS} --accept-replacements"
@@ -639,6 +640,24 @@ END
             test="tests/unit/test_migrate.py"
             "::test_procedures_keep_the_parameters_of_the_last_release",
             says="changed parameters need a new name",
+        ),
+        Mistake(
+            line=1,
+            name="a column of the result is renamed",
+            edit=replace("lambdas/migrate/procedures/restock.sql", "AS added,", "AS is_first,"),
+            test=f"{UPGRADE}::test_procedures_keep_the_columns_of_the_last_release[1.0.0]",
+            says="the result lacks {'added'}, which functions of the last release read",
+        ),
+        Mistake(
+            line=1,
+            name="the result of a checkout gets a column",
+            edit=insert(
+                "lambdas/migrate/procedures/checkout.sql",
+                "v_price AS price, ",
+                before="TRUE AS purchased,",
+            ),
+            test=f"{UPGRADE}::test_procedures_keep_the_columns_of_the_last_release[1.0.0]",
+            says="the result has {'price'}, on which functions of release 1.0 fail",
         ),
     ),
 )

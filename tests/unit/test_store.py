@@ -341,7 +341,7 @@ def test_lost_unrepeatable_statement_is_not_sent_again(
     assert len(connection.statements) == 1
 
 
-READS = {
+READS: dict[str, tuple[dict[str, Any], Any]] = {
     "checkout": (ROWS["out_of_stock"][0], lambda store: store.checkout(**CHECKOUT)),
     "restock": (ROW, REPEATABLE["restock"]),
     "claim_orders": (ORDER._asdict(), UNREPEATABLE["claim_orders"]),
