@@ -642,6 +642,13 @@ END
             says="changed parameters need a new name",
         ),
         Mistake(
+            line=4,
+            name="its call has a value too many",
+            edit=replace("lambdas/common/store.py", "CALL refund(%s)", "CALL refund(%s, %s)"),
+            test="tests/unit/test_migrate.py::test_each_call_has_a_value_per_parameter",
+            says="calls refund with 2 values, but refund.sql has 1 parameters",
+        ),
+        Mistake(
             line=1,
             name="a column of the result is renamed",
             edit=replace("lambdas/migrate/procedures/restock.sql", "AS added,", "AS is_first,"),

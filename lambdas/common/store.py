@@ -27,7 +27,7 @@ PRODUCT_IN_ONE_ROW = (
 """The product is NULL if its stock is spread over slots."""
 PRODUCT_IN_SLOTS = f"SELECT {PRODUCT.format(in_other_slots=SLOTS)} AS product, slots {FROM_PRODUCT}"
 """Also right for a product in one row, but takes a fifth longer."""
-CHECKOUT = f"CALL checkout({', '.join(['%s'] * 12)})"
+CHECKOUT = "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 class CheckoutResult(NamedTuple):

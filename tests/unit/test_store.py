@@ -66,7 +66,7 @@ def test_checkout_sends_its_values_and_the_window(store: Store, connection: Fake
     connection.results = [[SOLD]]
     store.checkout(**CHECKOUT)
     ((sql, values),) = connection.statements
-    assert sql == f"CALL checkout({', '.join(['%s'] * 12)})"
+    assert sql == "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
     *arguments, not_before, not_after = values
     assert arguments == list(CHECKOUT.values())
     assert not_before == pytest.approx(1100 - deadline.CLOCK_TOLERANCE)
