@@ -498,6 +498,28 @@ ALARM = Kind(
             "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
             says="lambdas/consumer does not log 'put'",
         ),
+        Mistake(
+            line=1,
+            name="no line has the value that the metric is made from",
+            edit=replace(
+                "stacks/monitoring_stack.py", '"outcome": "sold"', '"outcome": "unknown_product"'
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
+            says="no line 'checkout' has the outcome 'unknown_product'",
+        ),
+        Mistake(
+            line=1,
+            name="AWS has no such metric",
+            edit=replace(
+                "stacks/monitoring_stack.py",
+                'service.api.metric_server_error(statistic="Sum")',
+                'service.api.metric("5XXError", statistic="Sum")',
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_metrics_of_aws_that_alarms_watch_exist[dev]",
+            says="watches '5XXError', which is not a metric of AWS/ApiGateway",
+        ),
     ),
 )
 
