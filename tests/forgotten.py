@@ -529,6 +529,7 @@ REFUND_TABLE = """CREATE TABLE IF NOT EXISTS refund (
 ) ENGINE = InnoDB
 """
 
+COLUMN_DROPPED = "ALTER TABLE checkout_outcome DROP COLUMN IF EXISTS stock\n"
 UNREPEATABLE = REFUND_TABLE.replace("IF NOT EXISTS ", "")
 REFUND_FILE = f"lambdas/migrate/migrations/{NEXT}_refund.sql"
 
@@ -577,6 +578,16 @@ MIGRATION = Kind(
             ),
             test="tests/integration/test_migrations.py::test_interrupted_migration_can_be_repeated",
             says="Write the file so that it can be applied twice, as with IF NOT EXISTS.",
+        ),
+        Mistake(
+            line=1,
+            name="a column with data is dropped",
+            edit=all_of(
+                replace(REFUND_FILE, REFUND_TABLE, COLUMN_DROPPED),
+                replace(SUMS, checksum(REFUND_TABLE), checksum(COLUMN_DROPPED)),
+            ),
+            test=f"{UPGRADE}::test_upgrade_keeps_all_data[1.0.0]",
+            says="list them in DROPPED in this test",
         ),
         Mistake(
             line=2,
