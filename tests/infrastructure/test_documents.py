@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from operations.preflight import UNRESERVED
 from operations.smoke import METRIC_WITHIN
 from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDatabase, Settings
 from stacks.function import RUNTIME
+from tests import forget
 from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
@@ -487,6 +489,17 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
     assert forgotten == lines.keys(), (
         f"tests/forgotten.py has no step for lines {sorted(lines.keys() - forgotten)} of"
         f" {kind.heading} in CONTRIBUTING.md"
+    )
+
+
+def test_make_forget_names_the_kinds_when_there_is_no_such_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["forget", "nonsense"])
+    with pytest.raises(SystemExit):
+        forget.main()
+    assert capsys.readouterr().err.endswith(
+        f"there is no kind 'nonsense': choose from {', '.join(KINDS)}\n"
     )
 
 
