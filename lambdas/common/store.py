@@ -311,8 +311,9 @@ class Store:
         )
         if row is None:
             return None
-        row["changed"] = bool(row["changed"])
-        return StockCorrection(**_known(row, StockCorrection._fields))
+        return StockCorrection(
+            changed=bool(row["changed"]), stock_before=row["stock_before"], stock=row["stock"]
+        )
 
     def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
         """Request these stuck orders again, once per operation_id, and return their number.

@@ -223,9 +223,9 @@ def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str
 
 
 CALLS = [
-    (str(path.relative_to(PROJECT)), procedure, len(values.split(",")))
+    (str(path.relative_to(PROJECT)), procedure, len(re.findall("[^,]+", values)))
     for path in sorted(LAMBDAS.rglob("*.py"))
-    for procedure, values in re.findall(r"CALL (\w+)\((.*?)\)", path.read_text())
+    for procedure, values in re.findall(r"CALL (\w+)\(([^)]*)\)", path.read_text())
 ]
 """The calls in the functions' code: the file, the procedure and the number of values."""
 
@@ -235,7 +235,7 @@ def test_each_call_has_a_value_per_parameter(
     file: str, procedure: str, values: int, migrate: ModuleType
 ) -> None:
     text = (migrate.PROCEDURES / f"{procedure}.sql").read_text()
-    expected = len(re.findall(r"\b(?:IN|OUT) +p_", parameters(text)[procedure]))
+    expected = len(re.findall(r"\b(?:IN|OUT|INOUT) +p_", parameters(text)[procedure]))
     assert values == expected, (
         f"{file} calls {procedure} with {values} values, but {procedure}.sql has {expected}"
         " parameters: write one %s for each"
