@@ -178,9 +178,15 @@ def results(runs: dict[str, Callable[[], str | None]]) -> Iterator[Result]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.forget", description=__doc__)
-    parser.add_argument("kinds", nargs="*", choices=[*KINDS, []], help="default: all")
+    parser.add_argument(
+        "kinds", nargs="*", metavar="kind", help=f"{', '.join(KINDS)}; default: all of them"
+    )
     parser.add_argument("--together", action="store_true", help="also make all changes together")
     arguments = parser.parse_args()
+    # Not argparse's choices, which would have to contain the empty list.
+    for name in arguments.kinds:
+        if name not in KINDS:
+            parser.error(f"there is no kind {name!r}: choose from {', '.join(KINDS)}")
     began = time.monotonic()
     kinds = [KINDS[name] for name in arguments.kinds or KINDS]
     runs = attempts_together(kinds) if arguments.together else {}

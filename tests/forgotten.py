@@ -17,6 +17,7 @@ SUMS = "lambdas/migrate/migrations/SHA256SUMS"
 NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
 """The number of the next migration file."""
 SETTINGS_TESTS = "tests/unit/test_settings.py"
+UPGRADE = "tests/integration/test_upgrade.py"
 
 
 REPLACEMENTS_ACCEPTED = f"pytest {REPLACEMENTS} --accept-replacements"
@@ -495,6 +496,28 @@ ALARM = Kind(
             "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
             says="lambdas/consumer does not log 'put'",
         ),
+        Mistake(
+            line=1,
+            name="no line has the value that the metric is made from",
+            edit=replace(
+                "stacks/monitoring_stack.py", '"outcome": "sold"', '"outcome": "unknown_product"'
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
+            says="no line 'checkout' has the outcome 'unknown_product'",
+        ),
+        Mistake(
+            line=1,
+            name="AWS has no such metric",
+            edit=replace(
+                "stacks/monitoring_stack.py",
+                'service.api.metric_server_error(statistic="Sum")',
+                'service.api.metric("5XXError", statistic="Sum")',
+            ),
+            test="tests/infrastructure/test_monitoring_stack.py"
+            "::test_metrics_of_aws_that_alarms_watch_exist[dev]",
+            says="watches '5XXError', which is not a metric of AWS/ApiGateway",
+        ),
     ),
 )
 
@@ -504,6 +527,7 @@ REFUND_TABLE = """CREATE TABLE IF NOT EXISTS refund (
 ) ENGINE = InnoDB
 """
 
+COLUMN_DROPPED = "ALTER TABLE checkout_outcome DROP COLUMN IF EXISTS stock\n"
 UNREPEATABLE = REFUND_TABLE.replace("IF NOT EXISTS ", "")
 REFUND_FILE = f"lambdas/migrate/migrations/{NEXT}_refund.sql"
 
@@ -552,6 +576,16 @@ MIGRATION = Kind(
             ),
             test="tests/integration/test_migrations.py::test_interrupted_migration_can_be_repeated",
             says="Write the file so that it can be applied twice, as with IF NOT EXISTS.",
+        ),
+        Mistake(
+            line=1,
+            name="a column with data is dropped",
+            edit=all_of(
+                replace(REFUND_FILE, REFUND_TABLE, COLUMN_DROPPED),
+                replace(SUMS, checksum(REFUND_TABLE), checksum(COLUMN_DROPPED)),
+            ),
+            test=f"{UPGRADE}::test_upgrade_keeps_all_data[1.0.0]",
+            says="list them in DROPPED in this test",
         ),
         Mistake(
             line=2,
@@ -637,6 +671,31 @@ END
             test="tests/unit/test_migrate.py"
             "::test_procedures_keep_the_parameters_of_the_last_release",
             says="changed parameters need a new name",
+        ),
+        Mistake(
+            line=4,
+            name="its call has a value too many",
+            edit=replace("lambdas/common/store.py", "CALL refund(%s)", "CALL refund(%s, %s)"),
+            test="tests/unit/test_migrate.py::test_each_call_has_a_value_per_parameter",
+            says="calls refund with 2 values, but refund.sql has 1 parameters",
+        ),
+        Mistake(
+            line=1,
+            name="a column of the result is renamed",
+            edit=replace("lambdas/migrate/procedures/restock.sql", "AS added,", "AS is_first,"),
+            test=f"{UPGRADE}::test_procedures_keep_the_columns_of_the_last_release",
+            says="the result lacks {'added'}, which functions of the last release read",
+        ),
+        Mistake(
+            line=1,
+            name="the result of a checkout gets a column",
+            edit=insert(
+                "lambdas/migrate/procedures/checkout.sql",
+                "v_price AS price, ",
+                before="TRUE AS purchased,",
+            ),
+            test=f"{UPGRADE}::test_procedures_keep_the_columns_of_the_last_release",
+            says="the result has {'price'}, on which functions of the last release fail",
         ),
     ),
 )

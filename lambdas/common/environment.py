@@ -12,11 +12,21 @@ from inspect import formatannotation
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+def _true_or_false(text: str) -> bool:
+    """Return the bool whose str() this is, or raise ValueError. bool() is True for "False", too."""
+    if text not in ("True", "False"):
+        raise ValueError
+    return text == "True"
+
+
 PARSERS: dict[object, Callable[[str], object]] = {
     str: str,
     str | None: str,
     int: int,
     float: float,
+    bool: _true_or_false,
 }
 """The types that a field may have."""
 
@@ -118,7 +128,7 @@ def read(cls: type[T]) -> T:
     """Return the environment variables as an instance of cls.
 
     Raises KeyError, which names every missing variable, and ValueError, which names a variable
-    that is not a number. Raises TypeError if a field's type is not one of PARSERS.
+    that its field's type cannot hold. Raises TypeError if a field's type is not one of PARSERS.
     """
     values: dict[str, object] = {}
     missing = []
@@ -131,7 +141,7 @@ def read(cls: type[T]) -> T:
                 "add it to PARSERS in lambdas/common/environment.py"
             )
         if key in os.environ:
-            values[field.name] = _parse(key, PARSERS[field.type])
+            values[field.name] = _parse(key, field.type)
         elif field.default is MISSING:
             missing.append(key)
     if missing:
@@ -139,8 +149,9 @@ def read(cls: type[T]) -> T:
     return cls(**values)
 
 
-def _parse(key: str, parse: Callable[[str], object]) -> object:
+def _parse(key: str, type: object) -> object:
     try:
-        return parse(os.environ[key])
+        return PARSERS[type](os.environ[key])
     except ValueError:
-        raise ValueError(f"{key} is not a number: {os.environ[key]!r}") from None
+        expected = "True or False" if type is bool else "a number"
+        raise ValueError(f"{key} is not {expected}: {os.environ[key]!r}") from None

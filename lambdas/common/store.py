@@ -27,7 +27,7 @@ PRODUCT_IN_ONE_ROW = (
 """The product is NULL if its stock is spread over slots."""
 PRODUCT_IN_SLOTS = f"SELECT {PRODUCT.format(in_other_slots=SLOTS)} AS product, slots {FROM_PRODUCT}"
 """Also right for a product in one row, but takes a fifth longer."""
-CHECKOUT = f"CALL checkout({', '.join(['%s'] * 12)})"
+CHECKOUT = "CALL checkout(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 class CheckoutResult(NamedTuple):
@@ -172,12 +172,11 @@ class Store:
             return row
 
         row = self._database.run(call, in_doubt=cancel if idempotency_key is None else call)
-        row.pop("server_clock", None)
         if row["outcome"] in ("late", "cancelled"):
             raise DatabaseUnavailable(row["outcome"])
         row["purchased"] = bool(row.get("purchased"))
         row.setdefault("request_hash", request_hash)
-        return CheckoutResult(**row)
+        return CheckoutResult(**_known(row, CheckoutResult._fields))
 
     def _call_checkout(self, connection: Connection, values: tuple[object, ...]) -> dict[str, Any]:
         """Call the procedure, which commits only within a window of time on the server's clock.
@@ -230,7 +229,11 @@ class Store:
         """
         values = (claim, publications, newest, limit, lease)
         rows = self._query("CALL claim_orders(%s, %s, %s, %s, %s)", values, repeatable=False)
-        orders = [messages.ProductionOrder(**row) for row in rows if row["product_id"] is not None]
+        orders = [
+            messages.ProductionOrder(**_known(row, messages.ProductionOrder._fields))
+            for row in rows
+            if row["product_id"] is not None
+        ]
         return Claim(orders=orders, stuck=len(rows) - len(orders))
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
@@ -327,7 +330,11 @@ class Store:
             (operation_id, slug, count, amount, reason, recorded_by),
             repeatable=True,
         )
-        return StockCorrection(**{**row, "changed": bool(row["changed"])}) if row else None
+        if row is None:
+            return None
+        return StockCorrection(
+            changed=bool(row["changed"]), stock_before=row["stock_before"], stock=row["stock"]
+        )
 
     def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
         """Request these stuck orders again, once per operation_id, and return their number.
@@ -373,6 +380,11 @@ class Store:
             return connection.query(sql, values)
 
         return self._database.run(send, in_doubt=send if repeatable else None)
+
+
+def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the row without other columns, which the procedure of a later release may have."""
+    return {name: row[name] for name in names if name in row}
 
 
 def _iso_8601(column: str) -> str:

@@ -200,7 +200,7 @@ def test_log_queries_read_fields_that_functions_log(assembly: Assembly) -> None:
     ]
     for title, functions, query in queries(assembly):
         logged: dict[str, set[str]] = {}
-        for folder in {*functions, "common"}:
+        for folder in functions:
             for message, fields in logged_fields(folder).items():
                 logged.setdefault(message, set()).update(fields)
         messages = re.findall(r'message = "([^"]+)"', query)

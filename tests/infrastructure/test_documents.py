@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -24,6 +25,7 @@ from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDat
 from stacks.data_stack import ENGINE
 from stacks.function import RUNTIME
 from stacks.messaging_stack import MAX_RECEIVES
+from tests import forget
 from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
@@ -100,12 +102,24 @@ def test_contract_has_every_message_attribute() -> None:
     assert sorted(documented) == sorted(messages.ATTRIBUTES.values())
 
 
-@pytest.mark.parametrize(
-    "schema", ["Product", "Order", "CheckoutResult", "Checkout"], ids=lambda name: name
-)
+SECTIONS = {
+    "Product": "GET /product/{slug}",
+    "Order": "GET /order/{order_id}",
+    "CheckoutResult": "POST /checkout",
+    "Checkout": "POST /checkout",
+}
+"""The section of the contract that describes a schema."""
+
+
+@pytest.mark.parametrize("schema", SECTIONS)
 def test_contract_has_every_field_of_the_api(schema: str) -> None:
+    route = SECTIONS[schema]
+    _, _, rest = CONTRACT.partition(f"\n### `{route}`\n")
+    section, *_ = re.split(r"^##", rest, maxsplit=1, flags=re.MULTILINE)
     for name in SCHEMAS[schema]["properties"]:
-        assert re.search(rf'[`"]{name}[`"]', CONTRACT), f"add {name} to docs/contract.md"
+        assert re.search(rf'[`"]{name}[`"]', section), (
+            f"add {name} to docs/contract.md, to the section of {route}"
+        )
 
 
 @pytest.mark.parametrize(
@@ -517,6 +531,17 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
     assert forgotten == lines.keys(), (
         f"tests/forgotten.py has no step for lines {sorted(lines.keys() - forgotten)} of"
         f" {kind.heading} in CONTRIBUTING.md"
+    )
+
+
+def test_make_forget_names_the_kinds_when_there_is_no_such_kind(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["forget", "nonsense"])
+    with pytest.raises(SystemExit):
+        forget.main()
+    assert capsys.readouterr().err.endswith(
+        f"there is no kind 'nonsense': choose from {', '.join(KINDS)}\n"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.documentation import make_targets, sections, works_in
 from tests.support.log_lines import logged_fields
@@ -71,8 +71,8 @@ def test_runbook_section_names_its_alarms_command(assembly: Assembly) -> None:
     }
     for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
         command = first_command(assembly.name, alarm)
-        assert command in make_targets(texts[construct(id)]), (
-            f"the section of {construct(id)} in docs/runbook.md does not name `make {command}`"
+        assert command in make_targets(texts.get(construct(id), "")), (
+            f"docs/runbook.md has no section `## {construct(id)}` that names `make {command}`"
         )
 
 
@@ -258,6 +258,21 @@ def test_alarm_fires_if_the_relay_does_not_run(assembly: Assembly) -> None:
     assert alarm["TreatMissingData"] == "breaching"
 
 
+VALUES = {
+    ("checkout", "outcome"): {
+        *re.findall(
+            r"SELECT '(\w+)' AS outcome",
+            (LAMBDAS / "migrate/procedures/checkout.sql").read_text(),
+        )
+    }
+    - {"late", "cancelled"}
+}
+"""The values of a text that metric filters compare, by the line and the field.
+
+The store raises DatabaseUnavailable for the outcomes that are left out.
+"""
+
+
 def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) -> None:
     functions = {
         assembly.origin(function["LoggingConfig"]["LogGroup"]): name
@@ -274,6 +289,34 @@ def test_metrics_are_made_from_lines_that_the_functions_log(assembly: Assembly) 
         read = set(re.findall(r"\$\.(\w+)", pattern + transformation["MetricValue"]))
         missing = read - {"message"} - logged[message[1]]
         assert not missing, f"{id}: the line {message[1]!r} of {function} has no {missing}"
+        for field, value in re.findall(r'\$\.(\w+) = "([^"]+)"', pattern):
+            assert field == "message" or value in VALUES.get((message[1], field), ()), (
+                f"{id}: no line {message[1]!r} has the {field} {value!r}, so the filter never"
+                " matches: VALUES in this test has the values of each field"
+            )
+
+
+def test_lines_of_the_http_api_are_found() -> None:
+    """They are logged in lambdas/common, and not in the handlers."""
+    assert logged_fields("restock")["database unavailable"] == {"reason"}
+    assert "restock" not in logged_fields("relay")
+
+
+METRICS = {
+    "AWS/ApiGateway": {"4xx", "5xx", "Count", "DataProcessed", "IntegrationLatency", "Latency"},
+    "AWS/Lambda": {"ConcurrentExecutions", "Duration", "Errors", "Invocations", "Throttles"},
+    "AWS/RDS": {
+        *("CPUUtilization", "DatabaseConnections", "FreeStorageSpace", "FreeableMemory"),
+        *("DiskQueueDepth", "ReadLatency", "WriteLatency"),
+    },
+    "AWS/SNS": {"NumberOfMessagesPublished", "NumberOfNotificationsFailed"},
+    "AWS/SQS": {
+        *("ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"),
+        *("NumberOfMessagesDeleted", "NumberOfMessagesReceived", "NumberOfMessagesSent"),
+    },
+}
+"""Metrics that AWS's services produce, by namespace. Those of AWS/ApiGateway are an HTTP API's, a
+REST API's have other names."""
 
 
 def watched_metrics(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -281,6 +324,18 @@ def watched_metrics(alarm: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield alarm
     for metric in alarm.get("Metrics", []):
         yield metric.get("MetricStat", {}).get("Metric", {})
+
+
+def test_metrics_of_aws_that_alarms_watch_exist(assembly: Assembly) -> None:
+    for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
+        for metric in watched_metrics(alarm):
+            namespace = metric.get("Namespace", assembly.settings.metric_namespace)
+            if namespace != assembly.settings.metric_namespace:
+                assert metric["MetricName"] in METRICS.get(namespace, ()), (
+                    f"the alarm {construct(id)} watches {metric['MetricName']!r}, which is not a"
+                    f" metric of {namespace} in METRICS of this test: look its name up in AWS's"
+                    " documentation, and add it there"
+                )
 
 
 def test_metrics_of_the_shop_that_alarms_watch_are_made(assembly: Assembly) -> None:

@@ -137,6 +137,7 @@ def test_document_names_the_limit_of_every_parameter() -> None:
         "Idempotency-Key": limits.IDEMPOTENCY_KEY,
     }
     for name, schema in parameters():
+        assert name in expected, f"add the limit of the parameter {name} to this test"
         assert schema["minLength"] == 1, name
         assert schema["maxLength"] == expected[name], name
     assert {name for name, _ in parameters()} == set(expected)

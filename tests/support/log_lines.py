@@ -3,14 +3,17 @@
 import ast
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 from settings import LAMBDAS
 
 
 def logged_fields(folder: str) -> dict[str, set[str]]:
-    """Return the messages that the code in a folder of lambdas/ logs, each with its fields."""
+    """Return the messages that a function logs, each with its fields. folder: in lambdas/."""
     fields: dict[str, set[str]] = {}
-    trees = [ast.parse(path.read_text()) for path in (LAMBDAS / folder).glob("*.py")]
+    own = [ast.parse(path.read_text()) for path in (LAMBDAS / folder).glob("*.py")]
+    common = {path for tree in own for path in _imported_from_common(tree)}
+    trees = [*own, *(ast.parse(path.read_text()) for path in common)]
     for call in chain.from_iterable(map(ast.walk, trees)):
         match call:
             case ast.Call(
@@ -20,6 +23,16 @@ def logged_fields(folder: str) -> dict[str, set[str]]:
             ):
                 fields.setdefault(message, set()).update(_extra(keywords))
     return fields
+
+
+def _imported_from_common(tree: ast.Module) -> Iterator[Path]:
+    """Yield the files of lambdas/common that a module imports."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module="common", names=names):
+                yield from (LAMBDAS / "common" / f"{each.name}.py" for each in names)
+            case ast.ImportFrom(module=str(module)) if module.startswith("common."):
+                yield LAMBDAS / f"{module.replace('.', '/')}.py"
 
 
 def _extra(keywords: list[ast.keyword]) -> Iterator[str]:

@@ -57,7 +57,23 @@ def test_read_names_a_malformed_number(
         environment.read(environment.Consumer)
 
 
-@pytest.mark.parametrize("type", [bool, int | None, list[str]])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_read_parses_a_bool_as_the_settings_write_it(
+    enabled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENABLED", str(enabled))
+    refund: type = make_dataclass("Refund", [("enabled", bool)])
+    assert vars(environment.read(refund)) == {"enabled": enabled}
+
+
+@pytest.mark.parametrize("value", ["true", "0", "", " True"])
+def test_read_names_a_malformed_bool(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENABLED", value)
+    with pytest.raises(ValueError, match=f"^ENABLED is not True or False: '{value}'$"):
+        environment.read(make_dataclass("Refund", [("enabled", bool)]))
+
+
+@pytest.mark.parametrize("type", [bool | None, int | None, list[str]])
 @pytest.mark.parametrize("given", [True, False])
 def test_read_rejects_a_type_that_it_cannot_parse(
     type: object, given: bool, monkeypatch: pytest.MonkeyPatch

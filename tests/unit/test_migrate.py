@@ -12,7 +12,7 @@ import pytest
 
 from common import deadline, failures
 from migrate import checksums, users
-from settings import DATABASE_USERS, DATABASE_USERS_FILE, PROJECT
+from settings import DATABASE_USERS, DATABASE_USERS_FILE, LAMBDAS, PROJECT
 from tests.support.fakes import FakeSecrets, FakeServer
 from tests.support.grants import columns_of
 
@@ -220,6 +220,26 @@ def test_each_granted_procedure_is_called_by_the_store(function: str, grant: str
         assert f"CALL {procedure}(" in STORE, (
             f"lambdas/common/store.py does not call {procedure}, which {function} may call"
         )
+
+
+CALLS = [
+    (str(path.relative_to(PROJECT)), procedure, len(re.findall("[^,]+", values)))
+    for path in sorted(LAMBDAS.rglob("*.py"))
+    for procedure, values in re.findall(r"CALL (\w+)\(([^)]*)\)", path.read_text())
+]
+"""The calls in the functions' code: the file, the procedure and the number of values."""
+
+
+@pytest.mark.parametrize(("file", "procedure", "values"), CALLS)
+def test_each_call_has_a_value_per_parameter(
+    file: str, procedure: str, values: int, migrate: ModuleType
+) -> None:
+    text = (migrate.PROCEDURES / f"{procedure}.sql").read_text()
+    expected = len(re.findall(r"\b(?:IN|OUT|INOUT) +p_", parameters(text)[procedure]))
+    assert values == expected, (
+        f"{file} calls {procedure} with {values} values, but {procedure}.sql has {expected}"
+        " parameters: write one %s for each"
+    )
 
 
 @pytest.mark.parametrize(("function", "grant"), GRANTED)
