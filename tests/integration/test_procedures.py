@@ -24,7 +24,7 @@ CHANGES = {
     "body": edited("v_quantity, NULL", "2 * v_quantity, NULL"),
     "comment in the body": edited("restock: BEGIN", "restock: BEGIN -- looked at"),
     "white space": edited("v_quantity, NULL", "v_quantity,  NULL"),
-    "trailing statement": edited("AS stock;\nEND", "AS stock;\n    DO 1;\nEND"),
+    "trailing statement": edited("= p_order_id;\nEND", "= p_order_id;\n    DO 1;\nEND"),
     "parameter": edited("p_slug           VARCHAR(64)", "p_slug           VARCHAR(65)"),
     "comment among the parameters": edited("restock(\n", "restock( -- looked at\n"),
     "name in capitals": edited("PROCEDURE restock", "PROCEDURE RESTOCK"),
