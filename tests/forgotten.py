@@ -802,7 +802,7 @@ ATTRIBUTE = Kind(
             name="the rule of the catalogue",
             edit=insert(
                 "lambdas/migrate/catalogue.py",
-                '    "colour": NAME,\n',
+                '    "colour": line(20),\n',
                 before='    "price": whole_number',
             ),
             test="tests/unit/test_catalogue.py::test_each_key_has_a_rule[product]",
@@ -851,6 +851,19 @@ ATTRIBUTE = Kind(
             test="tests/infrastructure/test_documents.py"
             "::test_contract_has_every_field_of_the_api[Product]",
             says="add colour to docs/contract.md",
+        ),
+    ),
+    mistakes=(
+        Mistake(
+            line=4,
+            name="its rule accepts more than the column holds",
+            edit=replace(
+                "lambdas/migrate/catalogue.py", '"colour": line(20)', '"colour": line(21)'
+            ),
+            test="tests/integration/test_limits.py"
+            "::test_columns_hold_the_longest_texts_of_the_catalogue[product]",
+            says="product.colour holds 20 characters, but its rule in lambdas/migrate/catalogue.py"
+            " accepts 21: write line(20), or widen the column",
         ),
     ),
 )
