@@ -473,7 +473,7 @@ ALARM = Kind(
                 before='        self._alarm(\n            "OldestMessage",',
             ),
             test="tests/infrastructure/test_monitoring_stack.py"
-            "::test_each_alarm_has_a_section_in_the_runbook[dev]",
+            "::test_each_section_of_the_runbook_is_about_an_alarm[dev]",
             says="docs/runbook.md has a section for an alarm that does not exist",
         ),
         Step(
@@ -879,10 +879,16 @@ ENVIRONMENT = Kind(
                 "settings.py",
                 """        Settings(
             name="qa",
-            database=ManagedDatabase(instance_class="t4g.small"),
-            monthly_budget=100,
+            database=ExistingDatabase(
+                host="database.example",
+                port=3306,
+                secret_arn="arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:qa-AbCdEf",
+                vpc_id="vpc-0123456789abcdef0",
+                subnet_ids=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
+                security_group_id="sg-0123456789abcdef0",
+            ),
+            monthly_budget=40,
             allow_http_factory=True,
-            reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),
 """,
                 before='        Settings(\n            name="prod",',
@@ -934,7 +940,7 @@ ENVIRONMENT = Kind(
         Step(
             line=4,
             name="its cost in the README",
-            edit=insert("README.md", "qa 60, ", before="prod 119 USD"),
+            edit=insert("README.md", "qa 3, ", before="prod 119 USD"),
             test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[qa]",
             says="README.md names the cost of an idle month",
         ),
