@@ -29,6 +29,7 @@ from moto import mock_aws
 
 from common.aws import client
 from settings import ENVIRONMENTS
+from tests.support.environments import MANAGED
 from tests.support.pipe import Pipe, session
 from tests.support.polling import eventually
 
@@ -107,6 +108,12 @@ def assembly(
     request: pytest.FixtureRequest, assembly_of: "Callable[[str], Assembly]"
 ) -> "Assembly":
     """Return the assembly of each environment in turn."""
+    return assembly_of(request.param)
+
+
+@pytest.fixture(params=MANAGED)
+def managed(request: pytest.FixtureRequest, assembly_of: "Callable[[str], Assembly]") -> "Assembly":
+    """Return the assembly of each environment whose database and network the data stack creates."""
     return assembly_of(request.param)
 
 

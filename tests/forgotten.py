@@ -474,7 +474,7 @@ ALARM = Kind(
                 before='        self._alarm(\n            "OldestMessage",',
             ),
             test="tests/infrastructure/test_monitoring_stack.py"
-            "::test_each_alarm_has_a_section_in_the_runbook[dev]",
+            "::test_each_section_of_the_runbook_is_about_an_alarm[dev]",
             says="docs/runbook.md has a section for an alarm that does not exist",
         ),
         Step(
@@ -859,7 +859,7 @@ ATTRIBUTE = Kind(
             name="the rule of the catalogue",
             edit=insert(
                 "lambdas/migrate/catalogue.py",
-                '    "colour": NAME,\n',
+                '    "colour": line(20),\n',
                 before='    "price": whole_number',
             ),
             test="tests/unit/test_catalogue.py::test_each_key_has_a_rule[product]",
@@ -910,6 +910,19 @@ ATTRIBUTE = Kind(
             says="add colour to docs/contract.md",
         ),
     ),
+    mistakes=(
+        Mistake(
+            line=4,
+            name="its rule accepts more than the column holds",
+            edit=replace(
+                "lambdas/migrate/catalogue.py", '"colour": line(20)', '"colour": line(21)'
+            ),
+            test="tests/integration/test_limits.py"
+            "::test_columns_hold_the_longest_texts_of_the_catalogue[product]",
+            says="product.colour holds 20 characters, but its rule in lambdas/migrate/catalogue.py"
+            " accepts 21: write line(20), or widen the column",
+        ),
+    ),
 )
 
 ENVIRONMENT = Kind(
@@ -923,10 +936,16 @@ ENVIRONMENT = Kind(
                 "settings.py",
                 """        Settings(
             name="qa",
-            database=ManagedDatabase(instance_class="t4g.small"),
-            monthly_budget=100,
+            database=ExistingDatabase(
+                host="database.example",
+                port=3306,
+                secret_arn="arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:qa-AbCdEf",
+                vpc_id="vpc-0123456789abcdef0",
+                subnet_ids=("subnet-0123456789abcdef0", "subnet-0123456789abcdef1"),
+                security_group_id="sg-0123456789abcdef0",
+            ),
+            monthly_budget=40,
             allow_http_factory=True,
-            reserved_concurrency={"sales": 20, "restock": 8, "relay": 2},
         ),
 """,
                 before='        Settings(\n            name="prod",',
@@ -978,7 +997,7 @@ ENVIRONMENT = Kind(
         Step(
             line=4,
             name="its cost in the README",
-            edit=insert("README.md", "qa 60, ", before="prod 119 USD"),
+            edit=insert("README.md", "qa 3, ", before="prod 119 USD"),
             test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[qa]",
             says="README.md names the cost of an idle month",
         ),

@@ -67,6 +67,8 @@ class Rule:
 
     is_valid: Callable[[object], bool]
     description: str
+    max_length: int | None = None
+    """Of a text, in characters: no more than the column of the same name holds."""
 
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -79,6 +81,21 @@ def identifier(max_length: int) -> Rule:
             isinstance(value, str) and limits.is_identifier(value, max_length=max_length)
         ),
         description=f"1 to {max_length} ASCII letters, digits, hyphens or underscores",
+        max_length=max_length,
+    )
+
+
+def line(max_length: int) -> Rule:
+    """Return the rule for a text that people read."""
+    return Rule(
+        is_valid=lambda value: (
+            isinstance(value, str)
+            and 1 <= len(value) <= max_length
+            and not any(unicodedata.category(character) in CONTROL for character in value)
+            and value == value.strip()
+        ),
+        description=f"1 to {max_length} characters on one line, without spaces around them",
+        max_length=max_length,
     )
 
 
@@ -92,22 +109,14 @@ def whole_number(low: int, high: int) -> Rule:
 PRODUCT_ID = Rule(
     is_valid=lambda value: isinstance(value, str) and UUID.fullmatch(value) is not None,
     description="a UUID in lower case",
+    max_length=limits.PRODUCT_ID,
 )
-NAME = Rule(
-    is_valid=lambda value: (
-        isinstance(value, str)
-        and 1 <= len(value) <= limits.TEXT
-        and not any(unicodedata.category(character) in CONTROL for character in value)
-        and value == value.strip()
-    ),
-    description=f"1 to {limits.TEXT} characters on one line, without spaces around them",
-)
-FACTORY: Mapping[str, Rule] = {"factory_id": identifier(limits.TEXT), "name": NAME}
+FACTORY: Mapping[str, Rule] = {"factory_id": identifier(limits.TEXT), "name": line(limits.TEXT)}
 PRODUCT: Mapping[str, Rule] = {
     "slug": identifier(limits.SLUG),
     "product_id": PRODUCT_ID,
     "sku": identifier(SKU),
-    "name": NAME,
+    "name": line(limits.TEXT),
     "price": whole_number(0, MAX_NUMBER),
     "factory_id": identifier(limits.TEXT),
     "opening_stock": whole_number(0, MAX_NUMBER),

@@ -18,29 +18,30 @@ from settings import (
     pascal_case,
 )
 from tests.support.assembly import Assembly, construct, subnets_with_a_route, synth
+from tests.support.environments import login
 
 
-def test_database_is_private_and_encrypted(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
+def test_database_is_private_and_encrypted(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
     assert database["PubliclyAccessible"] is False
     assert database["StorageEncrypted"] is True
 
 
-def test_rds_generates_the_master_password(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
+def test_rds_generates_the_master_password(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
     assert database["ManageMasterUserPassword"] is True
     assert "MasterUserPassword" not in database
 
 
-def test_database_subnets_have_no_egress(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
-    group, properties = assembly.one("AWS::RDS::DBSubnetGroup")
-    assert assembly.origin(database["DBSubnetGroupName"]) == group
-    isolated = {assembly.origin(subnet) for subnet in properties["SubnetIds"]}
-    subnets = dict(assembly.each("AWS::EC2::Subnet"))
+def test_database_subnets_have_no_egress(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
+    group, properties = managed.one("AWS::RDS::DBSubnetGroup")
+    assert managed.origin(database["DBSubnetGroupName"]) == group
+    isolated = {managed.origin(subnet) for subnet in properties["SubnetIds"]}
+    subnets = dict(managed.each("AWS::EC2::Subnet"))
     zones = {subnets[subnet]["AvailabilityZone"] for subnet in isolated}
-    assert zones == {"ap-northeast-2a", "ap-northeast-2c"}
-    assert not isolated & subnets_with_a_route(assembly)
+    assert zones == set(managed.settings.availability_zones)
+    assert not isolated & subnets_with_a_route(managed)
 
 
 def test_nothing_in_the_network_is_public(assembly: Assembly) -> None:
@@ -50,49 +51,49 @@ def test_nothing_in_the_network_is_public(assembly: Assembly) -> None:
         assert not assembly.resources(f"AWS::EC2::{kind}"), kind
 
 
-def test_only_the_functions_reach_the_database(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
-    (group,) = {assembly.origin(group) for group in database["VPCSecurityGroups"]}
-    groups = dict(assembly.each("AWS::EC2::SecurityGroup"))
+def test_only_the_functions_reach_the_database(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
+    (group,) = {managed.origin(group) for group in database["VPCSecurityGroups"]}
+    groups = dict(managed.each("AWS::EC2::SecurityGroup"))
     assert "SecurityGroupIngress" not in groups[group]
-    _, ingress = assembly.one("AWS::EC2::SecurityGroupIngress", "DatabaseSecurityGroup")
-    assert assembly.origin(ingress["GroupId"]) == group
-    client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
-    assert assembly.origin(ingress["SourceSecurityGroupId"]) == client
-    for name, rule in assembly.each("AWS::EC2::SecurityGroupIngress"):
+    _, ingress = managed.one("AWS::EC2::SecurityGroupIngress", "DatabaseSecurityGroup")
+    assert managed.origin(ingress["GroupId"]) == group
+    client, _ = managed.one("AWS::EC2::SecurityGroup", "Client")
+    assert managed.origin(ingress["SourceSecurityGroupId"]) == client
+    for name, rule in managed.each("AWS::EC2::SecurityGroupIngress"):
         assert not {"CidrIp", "CidrIpv6"} & rule.keys(), name
 
 
-def test_database_requires_tls_and_uses_utf8(assembly: Assembly) -> None:
-    group, parameters = assembly.one("AWS::RDS::DBParameterGroup")
-    _, database = assembly.one("AWS::RDS::DBInstance")
-    assert assembly.origin(database["DBParameterGroupName"]) == group
+def test_database_requires_tls_and_uses_utf8(managed: Assembly) -> None:
+    group, parameters = managed.one("AWS::RDS::DBParameterGroup")
+    _, database = managed.one("AWS::RDS::DBInstance")
+    assert managed.origin(database["DBParameterGroupName"]) == group
     assert parameters["Parameters"] == DATABASE_PARAMETERS
     assert parameters["Parameters"]["require_secure_transport"] == "1"
     assert parameters["Parameters"]["character_set_server"] == "utf8mb4"
 
 
-def test_database_version_is_pinned(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
+def test_database_version_is_pinned(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
     assert database["AutoMinorVersionUpgrade"] is False
     assert database["EngineVersion"].startswith("10.11.")
 
 
-def test_backups_are_kept_as_long_as_the_settings_say(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
-    managed = assembly.settings.database
-    assert isinstance(managed, ManagedDatabase)
-    assert database["BackupRetentionPeriod"] == managed.backup_days
+def test_backups_are_kept_as_long_as_the_settings_say(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
+    settings = managed.settings.database
+    assert isinstance(settings, ManagedDatabase)
+    assert database["BackupRetentionPeriod"] == settings.backup_days
 
 
-def test_logs_of_the_database_have_groups_before_it_writes(assembly: Assembly) -> None:
-    (database,) = assembly.resources("AWS::RDS::DBInstance").values()
+def test_logs_of_the_database_have_groups_before_it_writes(managed: Assembly) -> None:
+    (database,) = managed.resources("AWS::RDS::DBInstance").values()
     name = database["Properties"]["DBInstanceIdentifier"]
-    assert name == f"donut-shop-{assembly.name}"
+    assert name == f"donut-shop-{managed.name}"
     assert database["Properties"]["EnableCloudwatchLogsExports"] == ["error", "slowquery"]
     groups = {
         group["LogGroupName"]: id
-        for id, group in assembly.each("AWS::Logs::LogGroup")
+        for id, group in managed.each("AWS::Logs::LogGroup")
         if "LogGroupName" in group
     }
     for log in ("error", "slowquery"):
@@ -125,16 +126,16 @@ def test_instance_of_the_first_release_keeps_its_name(tmp_path: Path) -> None:
     assert not [name for name in groups if name.startswith("/aws/rds/")]
 
 
-def test_storage_grows_by_itself_up_to_the_setting(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
-    managed = assembly.settings.database
-    assert isinstance(managed, ManagedDatabase)
-    assert database["MaxAllocatedStorage"] == managed.max_storage_gib
+def test_storage_grows_by_itself_up_to_the_setting(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
+    settings = managed.settings.database
+    assert isinstance(settings, ManagedDatabase)
+    assert database["MaxAllocatedStorage"] == settings.max_storage_gib
 
 
-def test_removed_database_leaves_a_snapshot_if_data_is_retained(assembly: Assembly) -> None:
-    (database,) = assembly.resources("AWS::RDS::DBInstance").values()
-    expected = "Snapshot" if assembly.settings.retain_data else "Delete"
+def test_removed_database_leaves_a_snapshot_if_data_is_retained(managed: Assembly) -> None:
+    (database,) = managed.resources("AWS::RDS::DBInstance").values()
+    expected = "Snapshot" if managed.settings.retain_data else "Delete"
     assert database["DeletionPolicy"] == expected
     assert database["UpdateReplacePolicy"] == expected
 
@@ -168,7 +169,7 @@ def login_users(assembly: Assembly) -> dict[str, str]:
 
 
 def test_each_password_login_has_a_secret(assembly: Assembly) -> None:
-    assert login_users(assembly) == (LOGIN_USERS if assembly.name == "local" else {})
+    assert login_users(assembly) == (LOGIN_USERS if login(assembly.settings) == "secret" else {})
 
 
 @pytest.mark.parametrize("environment", ["local", "dev"])

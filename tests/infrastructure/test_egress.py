@@ -1,28 +1,36 @@
 """How functions with a database reach SNS and Secrets Manager: by endpoints, or by IPv6 only."""
 
+from collections.abc import Callable
+
 import pytest
 
 from settings import ENVIRONMENTS
 from tests.support.assembly import Assembly, subnets_with_a_route
+from tests.support.environments import MANAGED, WITH_ENDPOINTS, WITH_IPV6
 
 
-@pytest.fixture
-def with_endpoints(assembly: Assembly) -> Assembly:
-    if assembly.settings.endpoint_zones == 0:
-        pytest.skip("has no endpoints")
-    return assembly
+@pytest.fixture(params=WITH_ENDPOINTS)
+def with_endpoints(
+    request: pytest.FixtureRequest, assembly_of: Callable[[str], Assembly]
+) -> Assembly:
+    return assembly_of(request.param)
 
 
-@pytest.fixture
-def with_ipv6(assembly: Assembly) -> Assembly:
-    if assembly.settings.endpoint_zones:
-        pytest.skip("has endpoints")
-    return assembly
+@pytest.fixture(params=WITH_IPV6)
+def with_ipv6(request: pytest.FixtureRequest, assembly_of: Callable[[str], Assembly]) -> Assembly:
+    return assembly_of(request.param)
 
 
 def test_customer_environments_use_endpoints() -> None:
-    with_ipv6 = {name for name, settings in ENVIRONMENTS.items() if settings.endpoint_zones == 0}
-    assert with_ipv6 == {"local", "dev"}, "customers' data stays behind endpoint policies"
+    """Customers' data is where the settings retain it."""
+    retaining = {name for name in MANAGED if ENVIRONMENTS[name].retain_data}
+    assert retaining.isdisjoint(WITH_IPV6), "customers' data stays behind endpoint policies"
+    assert retaining >= {"staging", "prod"}
+
+
+def test_environments_for_trials_do_without_endpoints() -> None:
+    """They would be the larger part of the idle cost."""
+    assert {"local", "dev"} <= set(WITH_IPV6)
 
 
 def test_functions_reach_aws_services_by_endpoints(with_endpoints: Assembly) -> None:

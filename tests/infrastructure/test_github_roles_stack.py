@@ -16,6 +16,7 @@ from app import add_github_roles
 from operations import aws, smoke
 from settings import ENVIRONMENTS, PROJECT, REGION
 from tests.support.assembly import CONTEXT, Assembly, as_list, run_app
+from tests.support.environments import ON_AN_ACCOUNT
 from tests.support.fake_shop_api import fake_shop_api
 
 GITHUB = "token.actions.githubusercontent.com"
@@ -206,7 +207,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield account
 
 
-@pytest.mark.parametrize("environment", [name for name in ENVIRONMENTS if name != "local"])
+@pytest.mark.parametrize("environment", ON_AN_ACCOUNT)
 def test_deploy_role_may_send_the_requests_of_the_smoke_test(
     environment: str, account: Account
 ) -> None:

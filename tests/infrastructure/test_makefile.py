@@ -16,11 +16,11 @@ import pytest
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 from tests.support.documentation import shell_variables
+from tests.support.environments import ON_AN_ACCOUNT as ACCOUNTS
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 BY_OPERATORS = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
-ACCOUNTS = [name for name in ENVIRONMENTS if name != "local"]
 GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
 """The variables that a caller gives, as the Makefile lists them."""
 RECIPES = re.sub(r"^#.*$", "", MAKEFILE, flags=re.MULTILINE)

@@ -10,6 +10,7 @@ import pytest
 from settings import ENVIRONMENTS, LAMBDAS
 from tests.support.assembly import Assembly, construct, synth
 from tests.support.documentation import make_targets, sections, works_in
+from tests.support.environments import MANAGED
 from tests.support.log_lines import logged_fields
 
 
@@ -81,18 +82,22 @@ def test_orders_that_need_attention_have_an_alarm(assembly: Assembly) -> None:
     assert alarms >= {"StockDlqNotEmpty", "OldestUnpublishedOrder", "StuckOrders"}
 
 
-def test_each_alarm_has_a_section_in_the_runbook(assembly: Assembly) -> None:
-    """A section may have several alarms in its heading, separated by commas.
+def sections_of_alarms() -> dict[str, str]:
+    """Return the text of the runbook about each alarm.
 
-    Only headings of other sections are sentences.
+    A section may have several alarms in its heading, separated by commas. Only headings of other
+    sections are sentences.
     """
-    documented = {
+    return {
         name: text.strip()
         for heading, text in sections("docs/runbook.md").items()
         for name in heading.split(", ")
         if " " not in name
     }
-    named = set()
+
+
+def test_each_alarm_has_a_section_in_the_runbook(assembly: Assembly) -> None:
+    documented = sections_of_alarms()
     for id, alarm in assembly.each("AWS::CloudWatch::Alarm"):
         section = description(alarm).rpartition("docs/runbook.md: ")[2]
         assert section == construct(id), (
@@ -101,10 +106,23 @@ def test_each_alarm_has_a_section_in_the_runbook(assembly: Assembly) -> None:
         )
         assert section in documented, f"docs/runbook.md has no section `## {section}`"
         assert documented[section], f"the section `## {section}` of docs/runbook.md has no text"
-        named.add(section)
-    assert documented.keys() == named, (
+
+
+def test_each_section_of_the_runbook_is_about_an_alarm(managed: Assembly) -> None:
+    """Environments with a database of their own have all alarms."""
+    alarms = {construct(id) for id, _ in managed.each("AWS::CloudWatch::Alarm")}
+    assert sections_of_alarms().keys() <= alarms, (
         "docs/runbook.md has a section for an alarm that does not exist"
     )
+
+
+def test_alarms_about_the_database_are_for_one_of_our_own(assembly: Assembly) -> None:
+    """The owner of a database that exists already monitors it."""
+    alarms = {construct(id) for id, _ in assembly.each("AWS::CloudWatch::Alarm")}
+    about_it = {name for name in sections_of_alarms() if name.startswith("Database")}
+    assert about_it
+    assert alarms & about_it == (about_it if assembly.name in MANAGED else set())
+    assert alarms >= sections_of_alarms().keys() - about_it
 
 
 def test_each_function_has_its_alarms(assembly: Assembly) -> None:
@@ -152,16 +170,16 @@ def policy_of_ops(assembly: Assembly) -> str:
     return id
 
 
-def test_events_of_the_database_reach_the_operators(assembly: Assembly) -> None:
-    topic, _ = assembly.one("AWS::SNS::Topic", "Ops")
-    database, _ = assembly.one("AWS::RDS::DBInstance")
-    (events,) = assembly.resources("AWS::RDS::EventSubscription").values()
+def test_events_of_the_database_reach_the_operators(managed: Assembly) -> None:
+    topic, _ = managed.one("AWS::SNS::Topic", "Ops")
+    database, _ = managed.one("AWS::RDS::DBInstance")
+    (events,) = managed.resources("AWS::RDS::EventSubscription").values()
     properties = events["Properties"]
-    assert assembly.origin(properties["SnsTopicArn"]) == topic
-    assert [assembly.origin(source) for source in properties["SourceIds"]] == [database]
+    assert managed.origin(properties["SnsTopicArn"]) == topic
+    assert [managed.origin(source) for source in properties["SourceIds"]] == [database]
     assert properties["SourceType"] == "db-instance"
     assert {"failure", "failover", "low storage"} <= set(properties["EventCategories"])
-    assert policy_of_ops(assembly) in events["DependsOn"], "RDS may not publish yet"
+    assert policy_of_ops(managed) in events["DependsOn"], "RDS may not publish yet"
 
 
 def test_budget_counts_the_environment_and_reaches_the_operators(assembly: Assembly) -> None:
@@ -191,12 +209,12 @@ def test_queries_of_all_logs_are_saved(assembly: Assembly) -> None:
     assert "like /ORDER_ID/" in saved[f"{shop}/one order"]["QueryString"]
 
 
-def test_costs_can_be_told_apart_by_tags(assembly: Assembly) -> None:
+def test_costs_can_be_told_apart_by_tags(managed: Assembly) -> None:
     """The budget counts by one of them."""
-    _, database = assembly.one("AWS::RDS::DBInstance")
+    _, database = managed.one("AWS::RDS::DBInstance")
     tags = {tag["Key"]: tag["Value"] for tag in database["Tags"]}
     assert tags["app"] == "donut-shop"
-    assert tags["environment"] == assembly.name
+    assert tags["environment"] == managed.name
 
 
 def test_alarms_go_to_the_address_in_the_settings(tmp_path: Path) -> None:

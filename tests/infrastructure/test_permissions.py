@@ -8,6 +8,7 @@ import pytest
 
 from settings import DATABASE_USERS, ENVIRONMENTS, pascal_case
 from tests.support.assembly import Assembly, as_list, construct, synth
+from tests.support.environments import WITH_ENDPOINTS, login
 
 NETWORK = "service-role/AWSLambdaVPCAccessExecutionRole"
 CONSUME = {
@@ -88,7 +89,7 @@ def target(assembly: Assembly, action: str, resource: Any) -> str:
 
 
 def test_each_function_has_its_own_permissions_only(assembly: Assembly) -> None:
-    expected = WITH_SECRET if assembly.name == "local" else WITH_IAM
+    expected = WITH_SECRET if login(assembly.settings) == "secret" else WITH_IAM
     for function in assembly.functions():
         assert function in expected, (
             f"WITH_IAM and WITH_SECRET in this test do not say what {function} may do"
@@ -119,17 +120,19 @@ def endpoint_policies(assembly: Assembly) -> dict[str, set[str]]:
     return allowed
 
 
-def test_endpoints_let_through_one_topic_and_the_master_secret(assembly: Assembly) -> None:
-    expected = {"sns:Publish": {"StockEmpty"}, "secretsmanager:GetSecretValue": {"Database"}}
-    assert endpoint_policies(assembly) == (expected if assembly.settings.endpoint_zones else {})
+def let_through(*secrets: str) -> dict[str, set[str]]:
+    """Return what the endpoints of an environment with these secrets let through."""
+    return {"sns:Publish": {"StockEmpty"}, "secretsmanager:GetSecretValue": {*secrets}}
+
+
+SECRETS = ("Database", *(f"{pascal_case(function)}Secret" for function in DATABASE_USERS))
+
+
+def test_endpoints_let_through_one_topic_and_the_shops_secrets(assembly: Assembly) -> None:
+    expected = let_through(*SECRETS if login(assembly.settings) == "secret" else ["Database"])
+    assert endpoint_policies(assembly) == (expected if assembly.name in WITH_ENDPOINTS else {})
 
 
 def test_endpoints_let_through_each_functions_secret(tmp_path: Path) -> None:
     assembly = synth(ENVIRONMENTS["staging"].override({"database_login": "secret"}), tmp_path)
-    assert endpoint_policies(assembly) == {
-        "sns:Publish": {"StockEmpty"},
-        "secretsmanager:GetSecretValue": {
-            "Database",
-            *(f"{pascal_case(function)}Secret" for function in DATABASE_USERS),
-        },
-    }
+    assert endpoint_policies(assembly) == let_through(*SECRETS)

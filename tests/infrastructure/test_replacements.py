@@ -74,17 +74,17 @@ def test_no_resource_with_data_is_replaced(assembly: Assembly, pytestconfig: pyt
     assert not new, f"{sorted(new)} are not protected yet: {ACCEPT}"
 
 
-def test_replacement_is_described(assembly: Assembly) -> None:
-    before = identities(assembly)
-    database, _ = assembly.one("AWS::RDS::DBInstance")
+def test_replacement_is_described(managed: Assembly) -> None:
+    before = identities(managed)
+    database, _ = managed.one("AWS::RDS::DBInstance")
     after = before | {database: before[database] | {"DBName": "other"}}
     assert replacements(before, after) == [
         f"{database} (AWS::RDS::DBInstance) would be replaced: DBName 'shop' → 'other'"
     ]
 
 
-def test_removal_is_described(assembly: Assembly) -> None:
-    before = identities(assembly)
-    database, _ = assembly.one("AWS::RDS::DBInstance")
+def test_removal_is_described(managed: Assembly) -> None:
+    before = identities(managed)
+    database, _ = managed.one("AWS::RDS::DBInstance")
     after = {id: identity for id, identity in before.items() if id != database}
     assert replacements(before, after) == [f"{database} (AWS::RDS::DBInstance) would be removed"]

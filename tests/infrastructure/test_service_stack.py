@@ -29,6 +29,7 @@ from settings import (
     pascal_case,
 )
 from tests.support.assembly import Assembly, construct, synth
+from tests.support.environments import login
 from tests.support.variables import LOGIN, set_variables
 
 FUNCTIONS = sorted(handler.parent.name for handler in LAMBDAS.glob("*/handler.py"))
@@ -256,7 +257,7 @@ LOGINS: dict[str, dict[str, dict[str, str]]] = {
 def origins(assembly: Assembly, value: Any) -> str:
     """Return a user's name as it is, and the ARNs of secrets as the ids of their constructs."""
     if isinstance(value, str):
-        return value
+        return assembly.origin(value) if value.startswith("arn:") else value
     is_list = "Fn::Join" in value and "," in value["Fn::Join"][1]
     parts = value["Fn::Join"][1] if is_list else [value]
     return "".join(
@@ -273,8 +274,9 @@ def test_each_function_gets_its_own_login(assembly: Assembly) -> None:
         }
         for function in assembly.functions()
     }
-    expected = LOGINS["secret" if assembly.name == "local" else "iam"]
-    assert logins == expected, "LOGINS in this test lists the login of every function"
+    assert logins == LOGINS[login(assembly.settings)], (
+        "LOGINS in this test lists the login of every function"
+    )
 
 
 def test_migration_runs_before_every_function_with_a_database(assembly: Assembly) -> None:
@@ -352,17 +354,19 @@ def test_migration_runs_again_on_a_restored_database(
     assert len(set(versions)) == len(versions), versions
 
 
-def test_functions_with_a_database_run_inside_its_network(assembly: Assembly) -> None:
-    client, _ = assembly.one("AWS::EC2::SecurityGroup", "Client")
-    subnets = set(assembly.resources("AWS::EC2::Subnet"))
-    for name, function in assembly.functions().items():
-        network = function.get("VpcConfig")
-        if name not in assembly.database_functions():
-            assert network is None, f"{name} needs no database"
-            continue
-        assert network, name
-        assert [assembly.origin(group) for group in network["SecurityGroupIds"]] == [client], name
-        assert {assembly.origin(subnet) for subnet in network["SubnetIds"]} <= subnets, name
+def test_only_functions_with_a_database_run_inside_a_network(assembly: Assembly) -> None:
+    inside = {name for name, function in assembly.functions().items() if "VpcConfig" in function}
+    assert inside == assembly.database_functions(), "only these need it"
+
+
+def test_functions_with_a_database_run_inside_its_network(managed: Assembly) -> None:
+    """tests/infrastructure/test_data_stack.py has the network of a database that exists already."""
+    client, _ = managed.one("AWS::EC2::SecurityGroup", "Client")
+    subnets = set(managed.resources("AWS::EC2::Subnet"))
+    for name in managed.database_functions():
+        network = managed.functions()[name]["VpcConfig"]
+        assert [managed.origin(group) for group in network["SecurityGroupIds"]] == [client], name
+        assert {managed.origin(subnet) for subnet in network["SubnetIds"]} <= subnets, name
 
 
 # --- the HTTP API

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from settings import ENVIRONMENTS, PROJECT
+from settings import PROJECT
 from stacks.function import RUNTIME
 from tests.support.documentation import makefile_targets
+from tests.support.environments import ON_AN_ACCOUNT
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 PERMISSIONS = {
@@ -89,7 +90,7 @@ def test_shell_commands_contain_no_expressions() -> None:
 
 def test_one_assembly_is_deployed_to_each_environment_in_turn() -> None:
     deploy = jobs("deploy.yml")
-    order = ["test", "synth", *(name for name in ENVIRONMENTS if name != "local")]
+    order = ["test", "synth", *ON_AN_ACCOUNT]
     assert list(deploy) == order, (
         "each environment of settings.py but local is a job in .github/workflows/deploy.yml"
     )
@@ -140,7 +141,7 @@ def test_runs_wait_for_each_other_per_environment() -> None:
     assert groups == {
         "test": {"group": "deploy-test", **waits},
         "synth": {"group": "deploy-synth", **waits},
-        **{name: None for name in ENVIRONMENTS if name != "local"},
+        **dict.fromkeys(ON_AN_ACCOUNT),
     }
     assert jobs("deploy-to.yml")["deploy"]["concurrency"] == {
         "group": "deploy-${{ inputs.environment }}",

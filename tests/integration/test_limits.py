@@ -1,5 +1,7 @@
 """The columns and the procedures' parameters are as wide as common/limits.py says."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from common import limits
@@ -55,3 +57,31 @@ def test_columns_and_parameters_are_as_wide_as_the_limits(
                 f"{owner}.{column} holds {width} characters, the limit is {WIDTHS[name]}"
             )
     assert found == set(WIDTHS) - missing, "a limit was compared with no column or parameter"
+
+
+@pytest.mark.parametrize(
+    ("table", "rules"),
+    [("factory", catalogue.FACTORY), ("product", catalogue.PRODUCT)],
+    ids=["factory", "product"],
+)
+def test_columns_hold_the_longest_texts_of_the_catalogue(
+    table: str, rules: Mapping[str, catalogue.Rule], shop: DatabaseShop
+) -> None:
+    """Otherwise a product that the synthesis accepts would make the migration fail."""
+    widths = {column: width for owner, column, width in shop.sql(COLUMNS) if owner == table}
+    texts = {key for key in rules if widths.get(key) is not None}
+    assert texts, f"no rule was compared with a column of {table}"
+    for key in sorted(texts):
+        longest = rules[key].max_length
+        assert longest is not None, (
+            f"{table}.{key} holds {widths[key]} characters: give its rule in"
+            f" lambdas/migrate/catalogue.py a max_length, as line({widths[key]}) does"
+        )
+        assert longest <= widths[key], (
+            f"{table}.{key} holds {widths[key]} characters, but its rule in"
+            f" lambdas/migrate/catalogue.py accepts {longest}: write line({widths[key]}), or widen"
+            " the column in its migration"
+        )
+        assert not rules[key].is_valid((longest + 1) * "a"), (
+            f"the rule of {key} in lambdas/migrate/catalogue.py accepts more than its max_length"
+        )

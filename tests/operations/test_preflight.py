@@ -636,8 +636,8 @@ def test_bootstrap_version_is_what_the_assembly_needs(assembly: Assembly) -> Non
     assert {json.loads(parameter) for parameter in parameters} == {BOOTSTRAP_PARAMETER}
 
 
-def test_engine_and_storage_are_those_of_the_template(assembly: Assembly) -> None:
-    _, database = assembly.one("AWS::RDS::DBInstance")
+def test_engine_and_storage_are_those_of_the_template(managed: Assembly) -> None:
+    _, database = managed.one("AWS::RDS::DBInstance")
     assert database["Engine"] == ENGINE
     assert database["EngineVersion"] == ENGINE_VERSION
     assert database["StorageType"] == STORAGE_TYPE

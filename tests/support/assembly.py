@@ -23,6 +23,7 @@ with pytest.MonkeyPatch.context() as _node:
 
 from app import add_stacks
 from settings import PROJECT, Settings
+from tests.support.environments import existing_secret
 
 CONTEXT = {
     **json.loads((PROJECT / "cdk.json").read_text())["context"],
@@ -95,7 +96,13 @@ class Assembly:
         return self.directory / f"asset.{key.removesuffix('.zip')}"
 
     def origin(self, value: Any) -> str:
-        """Return the logical id that a reference leads to, also through another stack's output."""
+        """Return the logical id that a reference leads to, also through another stack's output.
+
+        The secret of a database that exists already counts as `Database`, as RDS's own would be.
+        """
+        if isinstance(value, str):
+            assert value == existing_secret(self.settings), f"not a reference: {value}"
+            return "Database"
         ((intrinsic, argument),) = value.items()
         match intrinsic:
             case "Ref":
