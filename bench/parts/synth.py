@@ -18,7 +18,7 @@ from settings import ENVIRONMENTS, PROJECT, Settings
 
 LARGEST = {"layer": 600, "migrate": 60, "operate": 30}
 """kB. A larger asset fails the part, and with it `make test`."""
-LARGEST_FUNCTION = 25
+LARGEST_FUNCTION = 28
 """The same for the other functions."""
 
 

@@ -265,6 +265,28 @@ def test_each_purchase_has_a_price_that_was_declared(
     shop.assert_balanced()
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [("price = 78", ("sold", [78])), ("price = 78, in_catalogue = FALSE", ("no_such_product", []))],
+    ids=["another price", "removed"],
+)
+def test_checkout_that_waited_finds_the_changed_product(
+    shop: DatabaseShop, store: Functions, change: str, expected: tuple[str, list[int]]
+) -> None:
+    """Three pieces are more than one of 16 slots has, so the checkout locks the product's row."""
+    with shop.owner() as other, other.cursor() as cursor, ThreadPoolExecutor(1) as pool:
+        other.begin()
+        cursor.execute(LOCK_STOCK)
+        cursor.execute(f"UPDATE product SET {change}")
+        waiting = pool.submit(buy, store, 3)
+        eventually(lambda: shop.assert_waiting(1), within=2)
+        other.commit()
+        outcome = waiting.result().outcome
+    prices = [price for (price,) in shop.sql("SELECT unit_price FROM purchase")]
+    assert (outcome, prices) == expected
+    shop.assert_balanced()
+
+
 # --- a removed product
 
 

@@ -99,7 +99,8 @@ checkout: BEGIN
     SET v_slot = CONNECTION_ID() MOD v_slots;
     IF v_slot = 0 THEN
         UPDATE product SET stock = LAST_INSERT_ID(stock - p_quantity)
-        WHERE product_id = v_product_id AND stock >= p_quantity AND slots = v_slots;
+        WHERE product_id = v_product_id AND stock >= p_quantity AND slots = v_slots
+          AND price = v_price AND in_catalogue;    -- as read above; a deployment may have changed them
     ELSE
         UPDATE product_slot SET stock = stock - p_quantity
         WHERE product_id = v_product_id AND slot = v_slot AND stock >= p_quantity;
@@ -112,14 +113,20 @@ checkout: BEGIN
                                          WHERE product_slot.product_id = product.product_id))
         INTO v_stock FROM product WHERE product_id = v_product_id;
         IF NOT v_sold AND v_stock >= p_quantity THEN
-            -- The slots together have enough, or an order has arrived. All of them are locked in
-            -- ascending order. This transaction may still hold the lock on one of them: two such
-            -- transactions would wait for each other.
+            -- The slots together have enough, an order has arrived, or a deployment has changed the
+            -- product. All slots are locked in ascending order. This transaction may still hold the
+            -- lock on one of them: two such transactions would wait for each other.
             ROLLBACK;
             START TRANSACTION;
             CALL change_stock(v_product_id, -p_quantity, NULL, v_sold, v_stock);
-            -- The price may have changed meanwhile.
-            SELECT price INTO v_price FROM product WHERE product_id = v_product_id;
+            -- The product may have another price by now, or be gone from the catalogue.
+            SET v_price = NULL;
+            SELECT price INTO v_price FROM product WHERE product_id = v_product_id AND in_catalogue;
+            IF v_price IS NULL THEN
+                ROLLBACK;
+                SELECT 'no_such_product' AS outcome, UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock;
+                LEAVE checkout;
+            END IF;
         END IF;
     END IF;
 
