@@ -25,9 +25,13 @@ REQUEST = 0.02
 OUT_OF_STOCK = 0.01
 """Share of the checkouts that are out of stock. Assumed; at sell-out it is 1."""
 API_QUOTA = 10_000
-"""Requests per second to all HTTP APIs of an account in Seoul. It can be raised."""
+"""Requests per second to all APIs of an account in Seoul. It can be raised."""
 CONCURRENCY_QUOTA = 1_000
 """Concurrent executions of all functions of an account. It can be raised."""
+REQUESTS_PER_EXECUTION = 10
+"""Requests per second that Lambda admits for each concurrent execution of the quota."""
+BATCH_QUOTA = 1_000
+"""Batches that one queue's event source works on at the same time. It can't be raised."""
 ITEM_QUOTA = 1_000
 """Write units per second that one item of DynamoDB takes. It can't be raised."""
 TRANSACTION_UNITS = 2
@@ -113,6 +117,8 @@ def parameters() -> Table:
     yield "out-of-stock checkouts", f"{OUT_OF_STOCK:.0%}", "assumed"
     yield "HTTP API", f"{API_QUOTA:,} requests/s", "quota of an account, can be raised"
     yield "Lambda", f"{CONCURRENCY_QUOTA:,} executions", "quota of an account, can be raised"
+    yield "an execution of the quota", f"{REQUESTS_PER_EXECUTION} requests/s", "fixed"
+    yield "the queue's event source", f"{BATCH_QUOTA:,} batches at a time", "fixed"
     yield "an item of DynamoDB", f"{ITEM_QUOTA:,} write units/s", "fixed"
 
 
@@ -124,7 +130,9 @@ def ladder() -> Table:
         "vCPUs of the database": vcpus,
         "connections, and executions of the function": lambda rate: rate * REQUEST,
         "share of the HTTP API's quota, %": lambda rate: rate / API_QUOTA * 100,
-        "share of Lambda's quota, %": lambda rate: rate * REQUEST / CONCURRENCY_QUOTA * 100,
+        "share of Lambda's quota, %": lambda rate: (
+            max(rate * REQUEST, rate / REQUESTS_PER_EXECUTION) / CONCURRENCY_QUOTA * 100
+        ),
         "messages per second through SNS and SQS": lambda rate: rate * OUT_OF_STOCK,
         "orders per second for the factory at sell-out": lambda rate: rate,
         "executions of the consumer at sell-out": lambda rate: rate * consumer_seconds() / BATCH,

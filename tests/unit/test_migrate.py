@@ -235,7 +235,7 @@ def test_each_call_has_a_value_per_parameter(
     file: str, procedure: str, values: int, migrate: ModuleType
 ) -> None:
     text = (migrate.PROCEDURES / f"{procedure}.sql").read_text()
-    expected = len(re.findall(r"\b(?:IN|OUT|INOUT) +p_", parameters(text)[procedure]))
+    expected = len(re.findall(r"\b(?:IN|OUT) +p_", parameters(text)[procedure]))
     assert values == expected, (
         f"{file} calls {procedure} with {values} values, but {procedure}.sql has {expected}"
         " parameters: write one %s for each"
