@@ -107,6 +107,7 @@ node_modules/installed: .venv/installed package-lock.json
 	@touch $@
 
 RIVALS_IN_NODE = bench/rivals/node
+RIVALS = .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed
 
 $(RIVALS_IN_NODE)/node_modules/installed: .venv/installed $(RIVALS_IN_NODE)/package-lock.json
 	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --prefix=$(RIVALS_IN_NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -187,11 +188,11 @@ operations: .venv/installed ## Test the operators' commands
 	.venv/bin/pytest tests/operations
 local: install ## Test the local cloud's own parts
 	.venv/bin/pytest tests/local
-integration: install ## Test the SQL and its races on a MariaDB server
+integration: install $(RIVALS) ## Test the SQL and its races on a MariaDB server
 	.venv/bin/pytest tests/integration
 e2e: install ## Test a shop that is deployed to a local cloud of its own
 	.venv/bin/pytest tests/e2e
-test: install lint types ## Install all dependencies and run all checks and tests
+test: install $(RIVALS) lint types ## Install all dependencies and run all checks and tests
 	.venv/bin/pytest
 	@$(MAKE) --no-print-directory unit-on-lambda-python
 unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
@@ -215,7 +216,7 @@ mutate: install .venv/mutation/installed ## List the changes to lambdas/ and set
 	PYTHONPATH=.:.venv/mutation .venv/bin/python -m tests.mutation $${ONLY:+"$$ONLY"}
 
 .PHONY: bench
-bench: install .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed ## Measure everything, and write bench/results.md; ONLY=growth ROWS=10000000 for one part
+bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY=growth ROWS=10000000 for one part
 	PYTHONPATH=.:lambdas .venv/bin/python -m bench $${ROWS:+--rows="$$ROWS"} $${ONLY:+"$$ONLY"}
 
 .PHONY: snapshots

@@ -20,7 +20,7 @@ def run(effort: Effort) -> Findings:
         finally:
             cloud.stop()
     figure = Figure(
-        name="`make up`, nothing has changed",
+        name="`make up`, nothing has changed, from the start of its work",
         value=each(rounds, "unchanged", float),
         unit="s",
         at_most=3,

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from bench import events
-from bench.sides import database
+from bench.sides import database, orders
 from common import iam_login, messages
 from settings import LAMBDAS
 from tests.support.variables import LOGIN, VARIABLES
@@ -104,14 +104,14 @@ class Buyer:
     def _restocks(self, calls: int) -> list[Callable[[], Any]]:
         """Let the factory call back for orders of its own."""
         self._restock = self._restock or load("restock")
-        order_ids = database.add_orders(calls)
+        order_ids = orders.add_orders(calls)
         handler = self._restock.handler
-        return [partial(handler, events.callback(id, database.TOKEN), None) for id in order_ids]
+        return [partial(handler, events.callback(id, orders.TOKEN), None) for id in order_ids]
 
     def _claim(self, calls: int) -> list[Callable[[], Any]]:
         """Claim orders that are due and were never published, as the relay does."""
         self._relay = self._relay or load("relay")
-        database.add_orders(calls * CLAIMED)
+        orders.add_orders(calls * CLAIMED)
         claim = partial(
             self._relay.store.claim_orders,
             publications=0,

@@ -91,6 +91,11 @@ class Buyer:
     def _checkout(self) -> list[Statement]:
         return [statement(lambda store: buy(store, 1, requester="홍길동", request_hash=None))]
 
+    def _checkout_unrecorded(self) -> list[Statement]:
+        """Check out by a procedure that records no internal key: see bench/parts/requests.py."""
+        ((sql, values),) = self._checkout()
+        return [(sql.replace("CALL checkout(", "CALL checkout_unrecorded("), values)]
+
     def _checkout_with_key(self) -> list[Statement]:
         key = str(uuid.uuid4())
         return [statement(lambda store: buy(store, 1, requester="홍길동", idempotency_key=key))]

@@ -11,7 +11,7 @@ export function handler(database) {
   const pool = mysql.createPool({ ...database, connectionLimit: 1 });
 
   async function getProduct(event) {
-    const [[product]] = await pool.query(
+    const [[product]] = await pool.execute(
       "SELECT product_id, sku, name, price, stock, factory_id FROM product WHERE slug = ?",
       [event.pathParameters.slug],
     );
