@@ -500,7 +500,7 @@ ALARM = Kind(
             line=1,
             name="no line has the value that the metric is made from",
             edit=replace(
-                "stacks/monitoring_stack.py", '"outcome": "sold"', '"outcome": "unknown_product"'
+                "stacks/log_metrics.py", '"outcome": "sold"', '"outcome": "unknown_product"'
             ),
             test="tests/infrastructure/test_monitoring_stack.py"
             "::test_metrics_are_made_from_lines_that_the_functions_log[dev]",
