@@ -389,14 +389,19 @@ class FakeServer:
 
 @dataclass
 class FakeDatabase:
-    """Stands in for the database of a store. lost: the result of the first statement is lost."""
+    """Stands in for the database of a store.
+
+    lost: the result of the first statement is lost. within: what the last `run` was given.
+    """
 
     connection: FakeConnection = field(default_factory=FakeConnection)
     lost: bool = False
+    within: float | None = None
 
     def run(
         self, send: Send[T], *, in_doubt: Send[T] | None = None, within: float | None = None
     ) -> T:
+        self.within = within
         connection = cast(Connection, self.connection)
         if not self.lost:
             return send(connection)

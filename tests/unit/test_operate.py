@@ -23,6 +23,16 @@ VALID: dict[str, dict[str, Any]] = {
     "adjust": {"operation_id": "an-id", "slug": "donut", "amount": -2, "reason": "dropped"},
 }
 """Verb → the fields of a valid event."""
+TITLES = {
+    "orders": ["production orders by status", "requested and stuck orders, the oldest first"],
+    "order": ["order", "timeline"],
+    "books": ["books"],
+    "stuck": ["stuck orders, the oldest first"],
+    "remind": ["reminded"],
+    "stocktake": ["booked"],
+    "adjust": ["booked"],
+}
+"""Verb → the titles of its tables."""
 ORDER = {
     "order_id": "order-0",
     "status": "published",
@@ -59,6 +69,7 @@ def test_verb_returns_tables(operate: ModuleType, store: FakeOperateStore, verb:
     store.results = [[dict(ORDER)]] if verb == "order" else []
     response = invoke(operate, verb)
     assert response.keys() == {"tables"}
+    assert [table["title"] for table in response["tables"]] == TITLES[verb]
     for table in response["tables"]:
         assert table.keys() == {"title", "rows", "cut"}, table
 
@@ -118,6 +129,44 @@ def test_invalid_event_is_rejected_with_a_sentence(
     assert store.stock == 10
 
 
+@pytest.mark.parametrize(
+    ("verb", "changes"),
+    [
+        ("stocktake", {"reason": "a" * limits.TEXT}),
+        ("stocktake", {"count": PIECES}),
+        ("remind", {"order_ids": ["order-0"] * 1000}),
+    ],
+    ids=["reason", "count", "order_ids"],
+)
+def test_largest_value_is_accepted(
+    operate: ModuleType, verb: str, changes: dict[str, object]
+) -> None:
+    assert "error" not in invoke(operate, verb, **changes)
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [
+        ("order", ["order_id"]),
+        ("remind", ["operation_id", "order_ids"]),
+        ("stocktake", ["operation_id", "slug", "count"]),
+        ("adjust", ["operation_id", "slug", "amount"]),
+    ],
+)
+def test_fields_of_an_event_are_logged(
+    operate: ModuleType,
+    store: FakeOperateStore,
+    verb: str,
+    names: list[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    store.results = [[dict(ORDER)]] if verb == "order" else []
+    invoke(operate, verb)
+    (line,) = [vars(line) for line in caplog.records if line.name == "operate.handler"]
+    assert {name: line[name] for name in names} == {name: VALID[verb][name] for name in names}
+
+
 def test_stocktake_prints_the_stock_before_and_after(
     operate: ModuleType, store: FakeOperateStore
 ) -> None:
@@ -154,6 +203,12 @@ def test_order_has_its_times_apart(operate: ModuleType, store: FakeOperateStore)
             "what": "due to be published or reminded, or marked as stuck",
         },
     ]
+
+
+def test_arrival_is_part_of_the_timeline(operate: ModuleType, store: FakeOperateStore) -> None:
+    store.results = [[{**ORDER, "arrived_at": datetime(2026, 11, 30, 1, 2, 5)}]]
+    _, timeline = invoke(operate, "order")["tables"]
+    assert {"at": "2026-11-30T01:02:05.000Z", "what": "arrived"} in timeline["rows"]
 
 
 @pytest.mark.parametrize(("found", "shown", "cut"), [(1000, 1000, False), (1001, 1000, True)])

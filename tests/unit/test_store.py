@@ -390,10 +390,13 @@ def test_columns_of_a_later_release_are_ignored(
 # --- operators ---
 
 
-def test_reads_are_bounded_and_in_one_transaction(store: Store, connection: FakeConnection) -> None:
+def test_reads_are_bounded_and_in_one_transaction(
+    store: Store, database: FakeDatabase, connection: FakeConnection
+) -> None:
     rows = [{"status": "stuck"}]
     connection.results = [[], [], rows, [], []]
     assert store.read(["SELECT 1", "SELECT 2"], ("a",)) == [rows, []]
+    assert database.within == 25
     assert connection.statements == [
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", ()),
         ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", ()),
