@@ -87,7 +87,7 @@ def show(queries: Mapping[str, str]) -> list[Table]:
 def show_order(event: Event) -> list[Table]:
     """Return an order, and its times in their order."""
     order_id = read_identifier(event.get("order_id"), "order_id", max_length=limits.ORDER_ID)
-    (rows,) = store.read(list(reads.ORDER.values()), (order_id,))
+    (rows,) = store.read([reads.ORDER], (order_id,))
     if not rows:
         raise Rejected(f"there is no order {order_id}")
     (order,) = rows

@@ -18,12 +18,10 @@ SELECT order_id, slug, quantity, publications, requested_at, published_at
 FROM production_order LEFT JOIN product USING (product_id)
 WHERE status = 'stuck' ORDER BY requested_at""",
 }
-ORDER = {
-    "order": """
+ORDER = """
 SELECT order_id, slug, quantity, status, publications, attempts,
        requested_at, published_at, arrived_at, next_attempt_at
-FROM production_order LEFT JOIN product USING (product_id) WHERE order_id = %s""",
-}
+FROM production_order LEFT JOIN product USING (product_id) WHERE order_id = %s"""
 BOOKS = {
     "books": """
 SELECT slug, entries, purchases, arrivals, entries - purchases + arrivals AS expected, stock,
