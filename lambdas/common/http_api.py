@@ -7,7 +7,6 @@ import base64
 import functools
 import json
 import logging
-import re
 import traceback
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
@@ -20,9 +19,6 @@ log = logging.getLogger(__name__)
 # A log line of Lambda shows neither the place in the code nor the thread or process.
 logging._srcfile = None  # documented in the HOWTO on logging, "Optimization"
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-
-ORDER_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""The form of the ids that `sales` makes, which no callback token has."""
 
 Event = dict[str, Any]
 Response = dict[str, Any]
@@ -54,11 +50,11 @@ def response(status: int, body: dict[str, Any] | str, **headers: str) -> Respons
 def order_named_by(event: Event) -> dict[str, object]:
     """Return the id of the production order that a request is about, as a field of a log line.
 
-    Anything that does not have the form of an id, such as a token in its place, is left out.
+    Anything that is not a UUID, as `sales` makes them, such as a token in its place, is left out.
     """
     path, query = event.get("pathParameters") or {}, event.get("queryStringParameters") or {}
     order_id = path.get("order_id") or query.get("order") or ""
-    return {"order_id": order_id} if ORDER_ID.fullmatch(order_id) else {}
+    return {"order_id": order_id} if limits.is_uuid(order_id) else {}
 
 
 def endpoint(handle: Callable[[Event], Response]) -> Callable[[Event, object], Response]:

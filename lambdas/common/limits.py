@@ -21,6 +21,7 @@ PIECES = 1_000_000_000
 """What an operator may have counted, or add to a stock at once."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def is_identifier(text: str, *, max_length: int) -> bool:
@@ -30,3 +31,8 @@ def is_identifier(text: str, *, max_length: int) -> bool:
     procedure's parameter is an error, and a comparison ignores trailing spaces.
     """
     return len(text) <= max_length and _IDENTIFIER.fullmatch(text) is not None
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether the text is a UUID in lower case, as the shop makes them."""
+    return _UUID.fullmatch(text) is not None

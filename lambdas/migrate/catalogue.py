@@ -3,7 +3,6 @@
 The CDK reads the catalogue, too, so that a mistake stops the synthesis.
 """
 
-import re
 import tomllib
 import unicodedata
 import uuid
@@ -71,9 +70,6 @@ class Rule:
     """Of a text, in characters: no more than the column of the same name holds."""
 
 
-UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
 def identifier(max_length: int) -> Rule:
     """Return the rule for a value that is part of a URL or of a message's attribute."""
     return Rule(
@@ -107,7 +103,7 @@ def whole_number(low: int, high: int) -> Rule:
 
 
 PRODUCT_ID = Rule(
-    is_valid=lambda value: isinstance(value, str) and UUID.fullmatch(value) is not None,
+    is_valid=lambda value: isinstance(value, str) and limits.is_uuid(value),
     description="a UUID in lower case",
     max_length=limits.PRODUCT_ID,
 )
