@@ -317,8 +317,8 @@ class Cloud:
         current = version([sys.version, *settings, *map(str, sources)], sources)
         # Two thirds of an update without a change would be spent on the synthesis.
         synthesized = self.directory / "synthesized"
-        is_current = self._assembly.exists() and synthesized.exists()
-        is_current = is_current and synthesized.read_text() == current
+        kept = synthesized.read_text() if synthesized.exists() else None
+        is_current = kept == current and self._assembly.exists()
         synthesized.unlink(missing_ok=True)
         self._run_cdk(
             "deploy",

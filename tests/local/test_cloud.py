@@ -194,19 +194,31 @@ def test_synthesis_is_repeated_after_a_change(file: str) -> None:
     assert PROJECT / file in local.cloud.synthesis_sources()
 
 
-def test_app_is_synthesized_only_after_a_change(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source, ran = tmp_path / "stack.py", []
+@pytest.fixture
+def synthesized(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Let `cdk deploy` do nothing, and return whether each of its runs has synthesized the app.
+
+    It fails while the file `fails` exists.
+    """
+    runs: list[bool] = []
 
     def run_cdk(*arguments: str) -> None:
         cloud._assembly.mkdir(exist_ok=True)
-        ran.append(f"--app={cloud._assembly}" not in arguments)
+        runs.append(f"--app={cloud._assembly}" not in arguments)
+        if (tmp_path / "fails").exists():
+            raise LocalError("cdk deploy failed")
 
     write_whole(port_file(tmp_path, "endpoint"), "9")
+    monkeypatch.setattr(cloud, "_run_cdk", run_cdk)
+    return runs
+
+
+def test_app_is_synthesized_only_after_a_change(
+    cloud: Cloud, synthesized: list[bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "stack.py"
     source.write_text("one")
     monkeypatch.setattr(local.cloud, "synthesis_sources", lambda: [source])
-    monkeypatch.setattr(cloud, "_run_cdk", run_cdk)
     cloud._deploy("http://factory.test")
     cloud._deploy("http://factory.test")
     source.write_text("two")
@@ -214,25 +226,18 @@ def test_app_is_synthesized_only_after_a_change(
     cloud._deploy("http://other.test")
     cloud._assembly.rmdir()
     cloud._deploy("http://other.test")
-    assert ran == [True, False, True, True, True]
+    assert synthesized == [True, False, True, True, True]
 
 
 def test_app_is_synthesized_again_after_a_failure(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cloud: Cloud, synthesized: list[bool], tmp_path: Path
 ) -> None:
     """Whatever failed may have left half an assembly."""
-    ran = []
-
-    def run_cdk(*arguments: str) -> None:
-        cloud._assembly.mkdir(exist_ok=True)
-        ran.append(f"--app={cloud._assembly}" not in arguments)
-        if len(ran) == 2:
-            raise LocalError("cdk deploy failed")
-
-    write_whole(port_file(tmp_path, "endpoint"), "9")
-    monkeypatch.setattr(cloud, "_run_cdk", run_cdk)
     cloud._deploy("http://factory.test")
+    fails = tmp_path / "fails"
+    fails.touch()
     with pytest.raises(LocalError):
         cloud._deploy("http://factory.test")
+    fails.unlink()
     cloud._deploy("http://factory.test")
-    assert ran == [True, False, True]
+    assert synthesized == [True, False, True]
