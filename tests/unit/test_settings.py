@@ -309,6 +309,23 @@ def test_smoke_test_places_no_orders_in_prod_only() -> None:
     assert without == {"prod"}
 
 
+@pytest.mark.parametrize(
+    ("database", "name"),
+    [
+        pytest.param(MANAGED, "donut-shop-dev", id="new"),
+        pytest.param(
+            replace(MANAGED, snapshot="last-night"), "donut-shop-dev-cbedad02", id="restored"
+        ),
+        pytest.param(replace(MANAGED, named=False), None, id="named by CloudFormation"),
+        pytest.param(EXISTING, None, id="existing"),
+    ],
+)
+def test_database_instance_is_named_for_its_snapshot(
+    database: ManagedDatabase | ExistingDatabase, name: str | None
+) -> None:
+    assert replace(DEV, database=database).database_instance == name
+
+
 def test_snapshot_is_that_of_a_managed_database() -> None:
     restored = replace(DEV, database=replace(MANAGED, snapshot="last-night"))
     assert restored.snapshot == "last-night"
