@@ -257,9 +257,9 @@ deploy: install ## ENV=dev make deploy: deploy to the account of your AWS creden
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
 smoke: .venv/installed ## Check a deployed shop with one order, here or with ENV=dev; prod orders only with ORDER=1
 	@$(ON_AWS) operations.smoke "$$ENV" $(if $(filter local,$(ENV)),--endpoint="$$CLOUD_DIRECTORY/endpoint") $(if $(filter 1,$(ORDER)),--order)
-destroy: install ## ENV=dev make destroy: delete the environment; prod asks for its name first
+destroy: install ## ENV=dev make destroy: delete the environment, and list what still costs money; prod asks for its name first
 	@$(GUARD)
-	$(CDK) destroy $(STACKS) $(SOURCE)
+	$(CDK) destroy $(STACKS) $(SOURCE); status=$$?; .venv/bin/python -m operations.leftovers "$$ENV" && exit $$status
 deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy the environment (once)
 	@$(GUARD)
 	$(CDK) deploy --all -c env="$$ENV" -c github_repository="$$GITHUB_REPOSITORY" $(PROVIDER)

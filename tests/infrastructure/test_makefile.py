@@ -523,6 +523,18 @@ def test_prod_is_not_destroyed_without_a_terminal(machine: dict[str, str]) -> No
     assert "terminal" in done.stderr
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_destroy_lists_what_is_left_and_keeps_the_status_of_the_cdk(
+    status: int, machine: dict[str, str], recording: Path
+) -> None:
+    cdk = recording / ".venv" / "bin" / "node"
+    cdk.write_text(f"#!/bin/sh\nexit {status}\n")
+    done = make(*INSTALLED, "destroy", "ENV=dev,staging", machine=machine, directory=recording)
+    lines = Path(machine["RECORD"]).read_text().splitlines()
+    assert json.loads(lines[-1])[0][1:] == ["-m", "operations.leftovers", "dev,staging"]
+    assert (done.returncode == 0) == (status == 0), done.stderr
+
+
 @pytest.mark.parametrize("kind", ["empty", "missing", "not a directory"])
 def test_nothing_is_written_to_the_home_directory(
     kind: str, machine: dict[str, str], tmp_path: Path
