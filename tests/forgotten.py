@@ -10,6 +10,7 @@ from pathlib import Path
 from settings import PROJECT
 
 DEPLOY = ".github/workflows/deploy.yml"
+GROWTH = "tests/integration/test_growth.py"
 PERMISSIONS = "tests/infrastructure/test_permissions.py"
 REPLACEMENTS = "tests/infrastructure/test_replacements.py"
 SERVICE = "tests/infrastructure/test_service_stack.py"
@@ -657,6 +658,17 @@ END
             ),
             test="tests/unit/test_migrate.py::test_each_granted_procedure_is_called_by_the_store",
             says="lambdas/common/store.py does not call refund",
+        ),
+        Step(
+            line=5,
+            name="its request on large tables",
+            edit=insert(
+                GROWTH,
+                '    "refund": lambda store: store.refund(0),\n',
+                before='    "backlog":',
+            ),
+            test=f"{GROWTH}::test_each_method_and_procedure_is_among_the_requests",
+            says="{'refund'} may read a whole table: add requests to REQUESTS",
         ),
     ),
     mistakes=(

@@ -3,11 +3,21 @@
 ROWS = 1000
 """Rows of one table, and orders that are reminded at once."""
 
-ORDERS = {
-    "production orders by status": """
+BY_STATUS = """
 SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity,
        TIMESTAMPDIFF(SECOND, MIN(requested_at), UTC_TIMESTAMP()) AS oldest_seconds
-FROM production_order GROUP BY status""",
+FROM production_order FORCE INDEX ({index}) WHERE {condition} GROUP BY status"""
+OPEN = BY_STATUS.format(
+    index="production_order_status", condition="status IN ('requested', 'published', 'stuck')"
+)
+ARRIVED = BY_STATUS.format(
+    index="production_order_named",
+    condition="requester_blanked IN (FALSE, TRUE)"
+    " AND arrived_at > UTC_TIMESTAMP() - INTERVAL 1 DAY",
+)
+ORDERS = {
+    # Not all that have ever arrived: a scan of them takes 2 seconds per million.
+    "production orders by status (arrived: in the last day)": f"{OPEN}\nUNION ALL{ARRIVED}",
     "requested and stuck orders, the oldest first": """
 SELECT order_id, status, quantity, publications, attempts, requested_at, published_at, next_attempt_at
 FROM production_order WHERE status IN ('requested', 'stuck') ORDER BY requested_at""",

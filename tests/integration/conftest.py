@@ -21,14 +21,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
 
 @pytest.fixture
 def empty_shop(server: MariaDb, monkeypatch: pytest.MonkeyPatch) -> DatabaseShop:
-    """Drop and create the database, and drop its users. Nothing has been applied to it."""
+    """Return a shop on an empty database. Nothing has been applied to it."""
     shop = shop_on(server, monkeypatch)
-    with shop.owner() as connection, connection.cursor() as cursor:
-        cursor.execute("DROP DATABASE shop")
-        cursor.execute("CREATE DATABASE shop")
-        cursor.execute("SELECT user, host FROM mysql.user WHERE user LIKE 'shop%'")
-        for account in cursor.fetchall():  # also those of a test that was killed
-            cursor.execute("DROP USER %s@%s", account)
+    shop.recreate()
     return shop
 
 

@@ -1,14 +1,11 @@
 """Checkout: what is sold or ordered, what a repeated key gets, and what a failure leaves."""
 
 import json
-from collections.abc import Callable
 
 import pymysql
 import pytest
-from pymysql.constants import COMMAND
 
 from common.database import DatabaseUnavailable
-from common.store import CheckoutResult, Store
 from tests.support.books import LOCK_STOCK
 from tests.support.database_shop import DatabaseShop, buy, order_more
 
@@ -177,73 +174,6 @@ def test_requester_too_long_for_its_column_is_an_error(shop: DatabaseShop) -> No
     assert shop.stock() == 10
     assert shop.purchases() == []
     assert buy(store, 3).outcome == "sold"
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Record each statement that a client sends to the server from now on. Each is one round trip."""
-    sent: list[str] = []
-    # Private: PyMySQL has no public hook that sees each command.
-    execute = pymysql.Connection._execute_command  # type: ignore[attr-defined]  # the stubs leave out private names
-
-    def recording(self: pymysql.Connection, command: int, sql: str | bytes) -> None:
-        assert command == COMMAND.COM_QUERY
-        sent.append(sql if isinstance(sql, str) else sql.decode())
-        execute(self, command, sql)
-
-    monkeypatch.setattr(pymysql.Connection, "_execute_command", recording)
-    return sent
-
-
-def checkout(store: Store) -> CheckoutResult:
-    return buy(store, 1)
-
-
-def out_of_stock_checkout(store: Store) -> CheckoutResult:
-    return buy(store, 1000)
-
-
-def keyed_checkout(store: Store) -> CheckoutResult:
-    return buy(store, 1, idempotency_key="new")
-
-
-def repeated_checkout(store: Store) -> CheckoutResult:
-    return buy(store, 1, idempotency_key="used")
-
-
-def product(store: Store) -> str | None:
-    return store.product("donut")
-
-
-@pytest.mark.parametrize(
-    "send", [product, checkout, out_of_stock_checkout, keyed_checkout, repeated_checkout]
-)
-def test_request_takes_one_round_trip(
-    shop: DatabaseShop, statements: list[str], send: Callable[[Store], object]
-) -> None:
-    store = shop.store()
-    buy(store, 1, idempotency_key="used")
-    statements.clear()
-    send(store)
-    send(store)
-    assert len(statements) == 2
-
-
-CONNECT = [
-    "SET NAMES utf8mb4",
-    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-]
-CLOCK = "SELECT UNIX_TIMESTAMP(SYSDATE(6)) AS server_clock"
-
-
-@pytest.mark.parametrize(("send", "before"), [(product, CONNECT), (checkout, [*CONNECT, CLOCK])])
-def test_first_request_prepares_its_connection_with_few_statements(
-    shop: DatabaseShop, statements: list[str], send: Callable[[Store], object], before: list[str]
-) -> None:
-    store = Store(shop.database)
-    statements.clear()
-    send(store)
-    assert statements[:-1] == before
 
 
 @pytest.mark.parametrize("quantity", [0, -1, None])

@@ -12,7 +12,7 @@ import pytest
 from common.store import Store
 from operate import reads
 from tests.support.concurrency import at_once
-from tests.support.database_shop import DatabaseShop, buy, insert_before, order_more
+from tests.support.database_shop import DatabaseShop, arrive, buy, insert_before, order_more
 from tests.support.polling import eventually
 from tests.support.variables import set_variables
 
@@ -72,6 +72,20 @@ def test_orders_are_counted_and_those_to_look_at_listed(shop: DatabaseShop, invo
         "published": (1, 60),
     }
     assert [line["order_id"] for line in listed] == [requested, stuck]
+
+
+def test_arrived_orders_are_counted_for_a_day(shop: DatabaseShop, invoke: Invoke) -> None:
+    store = shop.store()
+    named, blanked, earlier = (order_more(store, quantity) for quantity in (40, 50, 60))
+    for order_id in (named, blanked, earlier):
+        arrive(store, order_id)
+    change = "UPDATE production_order SET {} WHERE order_id = %s"
+    shop.sql(change.format("requester_blanked = TRUE"), (blanked,))
+    shop.sql(change.format("arrived_at = arrived_at - INTERVAL 25 HOUR"), (earlier,))
+    (line,), _ = rows(invoke("orders"))
+    assert line["status"] == "arrived"
+    assert line["orders"] == 2
+    assert line["quantity"] == 40 + 50
 
 
 def test_order_has_its_times_in_their_order(shop: DatabaseShop, invoke: Invoke) -> None:

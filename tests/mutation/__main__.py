@@ -35,6 +35,7 @@ MORE_TESTS = {
         "tests/integration/test_outbox.py",
         "tests/integration/test_requesters.py",
         "tests/integration/test_restock.py",
+        "tests/integration/test_round_trips.py",
     ],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
     "lambdas/migrate/handler.py": [

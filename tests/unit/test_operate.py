@@ -24,7 +24,10 @@ VALID: dict[str, dict[str, Any]] = {
 }
 """Verb → the fields of a valid event."""
 TITLES = {
-    "orders": ["production orders by status", "requested and stuck orders, the oldest first"],
+    "orders": [
+        "production orders by status (arrived: in the last day)",
+        "requested and stuck orders, the oldest first",
+    ],
     "order": ["order", "timeline"],
     "books": ["books"],
     "stuck": ["stuck orders, the oldest first"],
