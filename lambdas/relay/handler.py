@@ -59,7 +59,7 @@ def publish(order: messages.ProductionOrder, progress: Progress) -> None:
     except Exception as error:
         progress.failed += 1
         if progress.failed <= LOGGED_FAILURES:
-            reason = type(error).__name__
+            reason = failures.described(error)
             log.error("not published", extra={"order_id": order.order_id, "reason": reason})
         return
     store.mark_published(order.order_id, overdue_after=config.overdue_after)
