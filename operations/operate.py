@@ -26,7 +26,8 @@ USAGE = {
 }
 UNKNOWN = (
     "It is unknown whether anything has changed: compare `make books` and `make orders` with what"
-    " you expect before you repeat the command."
+    " you expect before you repeat the command. If it has, `make logs` shows the line `operation`"
+    " with operation_id={operation_id}."
 )
 
 Table = Mapping[str, Any]
@@ -37,8 +38,20 @@ class Failed(Exception):
     """Why the command failed, in one sentence."""
 
 
-class FunctionFailed(Failed):
-    """The function was executed, and ended without a response."""
+class Rejected(Failed):
+    """The function can't do what it was asked for, and has changed nothing."""
+
+
+class Unavailable(Failed):
+    """The function could not reach its database, and has changed nothing."""
+
+
+class Unknown(Failed):
+    """The function may have changed something."""
+
+
+PROBLEMS: Mapping[str, type[Failed]] = {"rejected": Rejected, "unavailable": Unavailable}
+"""What the function calls the `problem` of an error. Any other is Unknown."""
 
 
 class Operator:
@@ -74,23 +87,30 @@ class Operator:
         result = json.load(response["Payload"])
         if "FunctionError" in response:
             problem = result["errorMessage"]
-            raise FunctionFailed(f"the function {name} failed: {problem}: see `make logs`")
+            raise Unknown(f"the function {name} failed: {problem}: see `make logs`")
         if "error" in result:
-            raise Failed(result["error"])
+            kind = PROBLEMS.get(result.get("problem"), Unknown)
+            if kind is Unavailable and response["ResponseMetadata"]["RetryAttempts"]:
+                kind = Unknown  # the response to an invocation before this one was lost
+            raise kind(result["error"])
         return result["tables"]
 
     def change(self, verb: str, **fields: object) -> Sequence[Table]:
         """Invoke a verb that changes something, under an id of its own.
 
         Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
-        Failed.
+        Failed, which says whether anything has changed.
         """
+        operation_id = str(uuid.uuid4())
+        unknown = UNKNOWN.format(operation_id=operation_id)
         try:
-            return self.invoke(verb, operation_id=str(uuid.uuid4()), **fields)
-        except FunctionFailed as error:
-            raise Failed(f"{error}. {UNKNOWN}") from error
+            return self.invoke(verb, operation_id=operation_id, **fields)
+        except Unavailable as error:
+            raise Failed(f"{error}. Nothing has changed.") from error
+        except Unknown as error:
+            raise Failed(f"{error}. {unknown}") from error
         except (BotoCoreError, ClientError) as error:
-            raise Failed(f"{aws.sentence(error)}. {UNKNOWN}") from error
+            raise Failed(f"{aws.sentence(error)}. {unknown}") from error
 
 
 def render(table: Table) -> str:

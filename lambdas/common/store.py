@@ -60,6 +60,10 @@ class StockCorrection(NamedTuple):
     stock: int
 
 
+class OperationIdUsed(Exception):
+    """The id belongs to an operation of another kind, its verb. Nothing has changed."""
+
+
 class Claim(NamedTuple):
     """Orders that nobody else publishes until their lease ends."""
 
@@ -323,7 +327,8 @@ class Store:
         """Set the stock to what was counted, or add an amount to it, once per operation_id.
 
         count: None for an adjustment. amount: None for a stocktake. Return the stock before and
-        after, also of a repeated operation, or None if there is no such product.
+        after, also of a repeated operation, or None if there is no such product. Raises
+        OperationIdUsed.
         """
         row = self._query_one(
             "CALL correct_stock(%s, %s, %s, %s, %s, %s)",
@@ -332,6 +337,7 @@ class Store:
         )
         if row is None:
             return None
+        _require_verb(row, "adjust" if count is None else "stocktake")
         return StockCorrection(
             changed=bool(row["changed"]), stock_before=row["stock_before"], stock=row["stock"]
         )
@@ -339,11 +345,12 @@ class Store:
     def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
         """Request these stuck orders again, once per operation_id, and return their number.
 
-        Those that are not stuck any more are left alone.
+        Those that are not stuck any more are left alone. Raises OperationIdUsed.
         """
         values = (operation_id, json.dumps(order_ids))
         row = self._query_one("CALL remind_stuck(%s, %s)", values, repeatable=True)
         assert row, "remind_stuck always returns a row"
+        _require_verb(row, "remind")
         return int(row["reminded"])
 
     def read(
@@ -385,6 +392,12 @@ class Store:
 def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the row without other columns, which the procedure of a later release may have."""
     return {name: row[name] for name in names if name in row}
+
+
+def _require_verb(row: dict[str, Any], verb: str) -> None:
+    """Raise OperationIdUsed if the row is the result of an earlier operation with another verb."""
+    if row.get("verb", verb) != verb:
+        raise OperationIdUsed(row["verb"])
 
 
 def _iso_8601(column: str) -> str:

@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from common import deadline, environment, failures, limits
-from common.database import DatabaseUnavailable
-from common.store import Store
+from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.store import OperationIdUsed, Store
 from operate import reads
 
 LOGGED = ("operation_id", "order_id", "order_ids", "slug", "count", "amount")
@@ -167,25 +167,32 @@ def execute(event: Event) -> list[Table]:
         raise Rejected("claimed_by is missing")
     if not isinstance(verb, str) or verb not in VERBS:
         raise Rejected(f"verb must be one of {', '.join(VERBS)}")
-    with deadline.request():
-        return VERBS[verb](event)
+    try:
+        with deadline.request():
+            return VERBS[verb](event)
+    except OperationIdUsed as first:
+        used = f"operation_id {event['operation_id']} was used by {first}"
+        raise Rejected(f"{used}: nothing was done") from None
 
 
 @failures.guarded()
-def handler(event: Event, context: object) -> dict[str, Any]:
-    """Return the tables of the verb, or a sentence that says why there are none. Raises Failed."""
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Return the tables of the verb, or an error, which is a sentence, and its `problem`.
+
+    The problem is `rejected`; or `unavailable` if this invocation has changed nothing, although an
+    earlier one with the same id may have; or `unknown`. Raises Failed.
+    """
+    event = event if isinstance(event, dict) else {}
     who = {"verb": event.get("verb"), "claimed_by": event.get("claimed_by")}
     what = {name: event[name] for name in LOGGED if name in event}
     try:
         tables = execute(event)
     except Rejected as error:
         log.warning("operation rejected", extra={**who, "reason": str(error)})
-        return {"error": str(error)}
+        return {"error": str(error), "problem": "rejected"}
     except DatabaseUnavailable as error:
         log.error("database unavailable", extra={**who, **what, "reason": str(error)})
-        # Even if nothing has changed now, this invocation may repeat one whose response was lost.
-        unknown = ", and it is unknown whether anything has changed"
-        outcome = unknown if "operation_id" in event else ""
-        return {"error": f"the database is unavailable{outcome}: {error}"}
+        problem = "unknown" if isinstance(error, OutcomeUnknown) else "unavailable"
+        return {"error": f"the database is unavailable: {error}", "problem": problem}
     log.info("operation", extra={**who, **what})
     return {"tables": tables}

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from common import limits
-from common.database import DatabaseUnavailable
+from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.store import OperationIdUsed
 from tests.support.fakes import FakeOperateStore
 
 WHO = "arn:aws:iam::000000000000:user/kim"
@@ -127,9 +128,29 @@ def test_invalid_event_is_rejected_with_a_sentence(
     sentence: str,
 ) -> None:
     response = invoke(operate, verb, **changes)
-    assert response.keys() == {"error"}
+    assert response.keys() == {"error", "problem"}
     assert response["error"].startswith(sentence)
+    assert response["problem"] == "rejected"
     assert store.stock == 10
+
+
+@pytest.mark.parametrize("event", [[], "x", None, 1], ids=str)
+def test_event_that_is_not_an_object_is_rejected(operate: ModuleType, event: object) -> None:
+    assert operate.handler(event, None) == {
+        "error": "claimed_by is missing",
+        "problem": "rejected",
+    }
+
+
+@pytest.mark.parametrize("verb", ["remind", "stocktake", "adjust"])
+def test_id_of_another_operation_is_rejected(
+    operate: ModuleType, store: FakeOperateStore, verb: str
+) -> None:
+    store.error = OperationIdUsed("stocktake")
+    assert invoke(operate, verb) == {
+        "error": "operation_id an-id was used by stocktake: nothing was done",
+        "problem": "rejected",
+    }
 
 
 @pytest.mark.parametrize(
@@ -227,17 +248,19 @@ def test_table_is_cut_at_1000_rows(
 
 
 @pytest.mark.parametrize(
-    ("verb", "sentence"),
+    ("error", "problem"),
     [
-        ("orders", "the database is unavailable: late"),
-        (
-            "adjust",
-            "the database is unavailable, and it is unknown whether anything has changed: late",
-        ),
+        (DatabaseUnavailable("OperationalError 1290"), "unavailable"),
+        (OutcomeUnknown("OperationalError 2013"), "unknown"),
     ],
+    ids=["nothing has changed", "unknown"],
 )
 def test_unavailable_database_is_a_sentence(
-    operate: ModuleType, store: FakeOperateStore, verb: str, sentence: str
+    operate: ModuleType, store: FakeOperateStore, error: Exception, problem: str
 ) -> None:
-    store.error = DatabaseUnavailable("late")
-    assert invoke(operate, verb) == {"error": sentence}
+    store.error = error
+    for verb in ("orders", "adjust"):
+        assert invoke(operate, verb) == {
+            "error": f"the database is unavailable: {error}",
+            "problem": problem,
+        }, verb

@@ -1,6 +1,6 @@
 -- Request stuck orders again, as if they were new: the relay publishes them, and they get all their reminders.
 -- Orders that are not stuck any more are left alone. A call with an id that was used before changes nothing, and
--- returns the first call's result again.
+-- returns the first call's result again, with its verb.
 -- Returns one row: the number of orders reminded.
 CREATE OR REPLACE PROCEDURE remind_stuck(
     IN p_operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
@@ -14,7 +14,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR 1062
     BEGIN
         ROLLBACK;
-        SELECT reminded FROM operation WHERE operation_id = p_operation_id;
+        SELECT reminded, verb FROM operation WHERE operation_id = p_operation_id;
     END;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
