@@ -15,15 +15,13 @@ from common.database import DatabaseUnavailable, OutcomeUnknown
 from common.store import OperationIdUsed, Store
 from operate import reads
 
-LOGGED = ("operation_id", "order_id", "order_ids", "slug", "count", "amount")
+LOGGED = ("operation_id", "order_id", "slug", "count", "amount")
 """The fields of an event that are logged. A reason may contain names."""
-TIMELINE = {
-    "requested_at": "requested",
-    "published_at": "published for the last time",
-    "arrived_at": "arrived",
-    "next_attempt_at": "due to be published or reminded, or marked as stuck",
+NEXT = {
+    "requested": "next: the relay publishes it",
+    "published": "next: the relay reminds the factory of it, or marks it as stuck",
 }
-"""Each time of an order, with what happened then or is going to happen."""
+"""What happens at an open order's `next_attempt_at`, by its status."""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Operate)
 store = Store(config)
@@ -91,9 +89,18 @@ def show_order(event: Event) -> list[Table]:
     if not rows:
         raise Rejected(f"there is no order {order_id}")
     (order,) = rows
-    times = {what: order.pop(column) for column, what in TIMELINE.items()}
-    timeline = [{"at": at, "what": what} for what, at in times.items() if at is not None]
-    timeline.sort(key=lambda line: line["at"])
+    product_gone = "" if order["slug"] else ", because its product was deleted"
+    steps = {
+        "requested_at": "requested",
+        "published_at": "published for the last time",
+        "stuck_at": f"marked as stuck{product_gone}",
+        "reminded_at": f"reminded by `make remind`, operation_id={order.pop('reminded_by')}",
+        "arrived_at": "arrived",
+        "next_attempt_at": NEXT.get(order["status"]),
+    }
+    timeline = [{"at": order.pop(column), "what": what} for column, what in steps.items()]
+    timeline = [step for step in timeline if step["at"] is not None]
+    timeline.sort(key=lambda step: step["at"])
     return [table("order", [order]), table("timeline", timeline)]
 
 
@@ -185,6 +192,8 @@ def handler(event: object, context: object) -> dict[str, Any]:
     event = event if isinstance(event, dict) else {}
     who = {"verb": event.get("verb"), "claimed_by": event.get("claimed_by")}
     what = {name: event[name] for name in LOGGED if name in event}
+    if isinstance(event.get("order_ids"), list):
+        what["orders"] = len(event["order_ids"])
     try:
         tables = execute(event)
     except Rejected as error:

@@ -12,7 +12,14 @@ import pytest
 from common.store import Store
 from operate import reads
 from tests.support.concurrency import at_once
-from tests.support.database_shop import DatabaseShop, arrive, buy, insert_before, order_more
+from tests.support.database_shop import (
+    DatabaseShop,
+    arrive,
+    buy,
+    claim_orders,
+    insert_before,
+    order_more,
+)
 from tests.support.polling import eventually
 from tests.support.variables import set_variables
 
@@ -65,7 +72,8 @@ def test_orders_are_counted_and_those_to_look_at_listed(shop: DatabaseShop, invo
     requested, stuck, published = (order_more(store, quantity) for quantity in (40, 50, 60))
     make_stuck(shop, stuck)
     store.mark_published(published, overdue_after=60)
-    by_status, listed = rows(invoke("orders"))
+    on_their_way, listed, by_status = rows(invoke("orders"))
+    assert [line["order_id"] for line in on_their_way] == [published]
     assert {line["status"]: (line["orders"], line["quantity"]) for line in by_status} == {
         "requested": (1, 40),
         "stuck": (1, 50),
@@ -82,8 +90,9 @@ def test_arrived_orders_are_counted_for_a_day(shop: DatabaseShop, invoke: Invoke
     change = "UPDATE production_order SET {} WHERE order_id = %s"
     shop.sql(change.format("requester_blanked = TRUE"), (blanked,))
     shop.sql(change.format("arrived_at = arrived_at - INTERVAL 25 HOUR"), (earlier,))
-    (line,), _ = rows(invoke("orders"))
+    *_, (line,) = rows(invoke("orders"))
     assert line["status"] == "arrived"
+    assert line["oldest_seconds"] is None, "it has nothing to wait for"
     assert line["orders"] == 2
     assert line["quantity"] == 40 + 50
 
@@ -94,17 +103,51 @@ def test_order_has_its_times_in_their_order(shop: DatabaseShop, invoke: Invoke) 
     store.mark_published(order_id, overdue_after=60)
     response = invoke("order", order_id=order_id)
     (order,), timeline = rows(response)
+    ((product_id,),) = shop.sql("SELECT product_id FROM product")
     assert order == {
         "order_id": order_id,
-        "slug": "donut",
-        "quantity": 40,
         "status": "published",
+        "slug": "donut",
+        "product_id": product_id,
+        "quantity": 40,
         "publications": 1,
         "attempts": 0,
     }
-    assert [line["what"].split()[0] for line in timeline] == ["requested", "published", "due"]
+    assert [line["what"].split()[0] for line in timeline] == ["requested", "published", "next:"]
     assert [line["at"] for line in timeline] == sorted(line["at"] for line in timeline)
     assert "홍길동" not in str(response)
+
+
+def test_order_of_a_deleted_product_names_the_product(shop: DatabaseShop, invoke: Invoke) -> None:
+    """It is stuck until the product is declared again, under this id."""
+    store = shop.store()
+    order_id = order_more(store, 40, publish_within=0)
+    shop.sql("UPDATE production_order SET product_id = 'deleted'")
+    claim_orders(store)
+    (order,), timeline = rows(invoke("order", order_id=order_id))
+    assert (order["slug"], order["product_id"]) == (None, "deleted")
+    assert timeline[-1]["what"] == "marked as stuck, because its product was deleted"
+    for verb in ("orders", "stuck"):
+        listed = [row for table in rows(invoke(verb)) for row in table if "order_id" in row]
+        assert [row["product_id"] for row in listed] == ["deleted"], verb
+
+
+def test_reminded_order_has_its_reminder_in_its_timeline(
+    shop: DatabaseShop, invoke: Invoke
+) -> None:
+    store = shop.store()
+    order_id = order_more(store, 40)
+    store.mark_published(order_id, overdue_after=0)
+    store.mark_stuck(max_publications=1, limit=1)
+    invoke("remind", order_ids=[order_id], operation_id="an-id")
+    _, timeline = rows(invoke("order", order_id=order_id))
+    assert [line["what"] for line in timeline] == [
+        "requested",
+        "published for the last time",
+        "marked as stuck",
+        "reminded by `make remind`, operation_id=an-id",
+        "next: the relay publishes it",
+    ]
 
 
 def test_unknown_order_is_named(invoke: Invoke) -> None:

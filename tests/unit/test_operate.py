@@ -26,8 +26,9 @@ VALID: dict[str, dict[str, Any]] = {
 """Verb → the fields of a valid event."""
 TITLES = {
     "orders": [
-        "production orders by status (arrived: in the last day)",
+        "published orders that have not arrived, the oldest first",
         "requested and stuck orders, the oldest first",
+        "production orders by status (arrived: in the last day)",
     ],
     "order": ["order", "timeline"],
     "books": ["books"],
@@ -44,6 +45,10 @@ ORDER = {
     "published_at": datetime(2026, 11, 30, 1, 2, 4),
     "arrived_at": None,
     "next_attempt_at": datetime(2026, 11, 30, 1, 17, 4),
+    "stuck_at": None,
+    "reminded_at": None,
+    "reminded_by": None,
+    "slug": "donut",
 }
 
 
@@ -172,7 +177,7 @@ def test_largest_value_is_accepted(
     ("verb", "names"),
     [
         ("order", ["order_id"]),
-        ("remind", ["operation_id", "order_ids"]),
+        ("remind", ["operation_id"]),
         ("stocktake", ["operation_id", "slug", "count"]),
         ("adjust", ["operation_id", "slug", "amount"]),
     ],
@@ -189,6 +194,17 @@ def test_fields_of_an_event_are_logged(
     invoke(operate, verb)
     (line,) = [vars(line) for line in caplog.records if line.name == "operate.handler"]
     assert {name: line[name] for name in names} == {name: VALID[verb][name] for name in names}
+
+
+def test_reminder_is_logged_with_the_number_of_orders(
+    operate: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ids of a thousand orders would be a line of 40,000 characters."""
+    caplog.set_level("INFO")
+    invoke(operate, "remind", order_ids=["order-0"] * 1000)
+    (line,) = [vars(line) for line in caplog.records if line.name == "operate.handler"]
+    assert line["orders"] == 1000
+    assert "order-0" not in str(line)
 
 
 def test_stocktake_prints_the_stock_before_and_after(
@@ -218,13 +234,13 @@ def test_end_of_a_long_name_is_recorded(operate: ModuleType, store: FakeOperateS
 def test_order_has_its_times_apart(operate: ModuleType, store: FakeOperateStore) -> None:
     store.results = [[dict(ORDER)]]
     order, timeline = invoke(operate, "order")["tables"]
-    assert order["rows"] == [{"order_id": "order-0", "status": "published"}]
+    assert order["rows"] == [{"order_id": "order-0", "status": "published", "slug": "donut"}]
     assert timeline["rows"] == [
         {"at": "2026-11-30T01:02:03.456Z", "what": "requested"},
         {"at": "2026-11-30T01:02:04.000Z", "what": "published for the last time"},
         {
             "at": "2026-11-30T01:17:04.000Z",
-            "what": "due to be published or reminded, or marked as stuck",
+            "what": "next: the relay reminds the factory of it, or marks it as stuck",
         },
     ]
 

@@ -33,7 +33,8 @@ BEGIN
         ORDER BY order_id
     ) DO
         UPDATE production_order
-        SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP(6)
+        SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP(6),
+            reminded_by = p_operation_id
         WHERE order_id = listed.order_id AND status = 'stuck';
         SET v_reminded = v_reminded + ROW_COUNT();
     END FOR;
