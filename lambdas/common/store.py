@@ -68,12 +68,12 @@ class Claim(NamedTuple):
     """Orders that nobody else publishes until their lease ends."""
 
     orders: list[messages.ProductionOrder]
-    stuck: int
-    """How many claimed orders became stuck instead, because their product was deleted."""
+    stuck: list[str]
+    """The ids of claimed orders that became stuck instead, because their product was deleted."""
 
     @property
     def size(self) -> int:
-        return len(self.orders) + self.stuck
+        return len(self.orders) + len(self.stuck)
 
 
 class Backlog(NamedTuple):
@@ -238,7 +238,8 @@ class Store:
             for row in rows
             if row["product_id"] is not None
         ]
-        return Claim(orders=orders, stuck=len(rows) - len(orders))
+        stuck = [row["order_id"] for row in rows if row["product_id"] is None]
+        return Claim(orders=orders, stuck=stuck)
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark overdue orders as stuck that were published max_publications times or more.

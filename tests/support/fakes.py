@@ -219,8 +219,10 @@ class FakeRelayStore:
         self.leases[claim] = self.clock.now + lease
         claimed = self._first(publications, newest, limit)
         self._remove(publications, set(claimed))
-        orders = [numbered_order(number) for number in claimed if number not in self.deleted]
-        return Claim(orders=orders, stuck=len(claimed) - len(orders))
+        return Claim(
+            orders=[numbered_order(number) for number in claimed if number not in self.deleted],
+            stuck=[numbered_order(number).order_id for number in claimed if number in self.deleted],
+        )
 
     def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
         orphans = self.deleted.intersection(self._first(publications, newest, limit))

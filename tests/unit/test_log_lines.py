@@ -206,6 +206,7 @@ def test_run_of_the_relay_is_logged(
         "published": 1,
         "failed": 1,
         "marked_stuck": 1,
+        "product_deleted": 1,
         "purged": 4,
         "purged_outcomes": 5,
         "blanked": 0,
@@ -213,7 +214,9 @@ def test_run_of_the_relay_is_logged(
         "unpublished": 3,
         "stuck": 2,
     }
+    deleted = {"order_id": "order-3", "reason": "its product was deleted"}
     assert lines() == [
+        ("relay.handler", "ERROR", "not published", deleted),
         ("relay.handler", "INFO", "published", {"order_id": "order-1"}),
         ("relay.handler", "ERROR", "not published", rejected),
         ("relay.handler", "INFO", "stock", {"slug": "bagel", "stock": 0}),
