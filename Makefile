@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -161,8 +161,8 @@ stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set
 	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
 adjust: .venv/installed ## SLUG=donut N=-2 REASON=... make adjust: add to the stock, or take from it
 	@$(OPERATE) adjust --slug="$$SLUG" --n="$$N" --reason="$$REASON"
-redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
-	@$(ON_AWS) operations.redrive "$$ENV"
+redrive: .venv/installed ## Move production orders from the dead-letter queue back; DISCARD=1 deletes other messages, after asking
+	@PYTHONPATH=lambdas $(ON_AWS) operations.redrive "$$ENV" $(if $(filter 1,$(DISCARD)),--discard) $(if $(filter 1,$(YES)),--yes)
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
 	@$(LOCAL) mysql
 

@@ -137,7 +137,9 @@ def show(tables: Sequence[Table]) -> None:
 
 
 def remind(operator: Operator, *, yes: bool) -> None:
-    """Show the stuck orders, ask, and remind the factory of exactly these. Raises Failed.
+    """Show the stuck orders, ask, and remind the factory of exactly these.
+
+    Raises Failed and terminal.Declined.
 
     yes: do not ask.
     """
@@ -147,20 +149,16 @@ def remind(operator: Operator, *, yes: bool) -> None:
     if not order_ids:
         return
     if not yes:
-        question = f"Remind the factory of {len(order_ids)} order(s)? Type yes to continue: "
-        try:
-            answer = terminal.ask(question)
-        except OSError:
-            raise Failed(
-                "Nothing was done: there is no terminal to ask at; YES=1 answers"
-            ) from None
-        if answer != "yes":
-            raise Failed("Nothing was done.")
+        question = f"Remind the factory of {len(order_ids)} order(s)?"
+        terminal.confirm(question, otherwise="Nothing was done")
     show(operator.change("remind", order_ids=order_ids))
 
 
 def run(operator: Operator, arguments: argparse.Namespace) -> None:
-    """Execute the command and print what it returns. Raises Failed, and botocore's errors."""
+    """Execute the command and print what it returns.
+
+    Raises Failed, terminal.Declined, and botocore's errors.
+    """
     match arguments.verb:
         case "orders" | "books" as verb:
             show(operator.invoke(verb))
@@ -213,7 +211,7 @@ def main() -> None:
             _, claimed_by = guard.require_credentials()
             client = aws.client("lambda", config=PATIENT)
             run(Operator(client, settings, claimed_by=claimed_by), arguments)
-        except (Failed, guard.Stop) as reason:
+        except (Failed, guard.Stop, terminal.Declined) as reason:
             sys.exit(str(reason))
 
 

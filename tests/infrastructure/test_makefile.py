@@ -418,6 +418,19 @@ def test_environment_with_a_command_in_it_runs_nothing(
         assert not (recording / "ran").exists(), arguments
 
 
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [("", []), ("DISCARD=1", ["--discard"]), ("DISCARD=1 YES=1", ["--discard", "--yes"])],
+)
+def test_redrive_deletes_only_when_told_to(
+    given: str, options: list[str], machine: dict[str, str], recording: Path
+) -> None:
+    (program,) = recorded("redrive", *given.split(), machine=machine, recording=recording)
+    arguments, environment = program
+    assert arguments[-2 - len(options) :] == ["operations.redrive", "local", *options]
+    assert environment["PYTHONPATH"] == "lambdas", "the consumer's parser decides"
+
+
 def callers_variables() -> set[str]:
     """Return each variable of a help text, and each that a recipe reads and nothing here sets."""
     named = re.findall(r"\b([A-Z_]+)=", "".join(re.findall(r"## (.+)", RECIPES)))
