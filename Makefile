@@ -27,7 +27,7 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
-BY_OPERATORS = orders order trace books remind stocktake adjust
+BY_OPERATORS = status resume orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
 ON_LOCAL_DATABASE = mysql
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
@@ -141,12 +141,18 @@ clean: .venv/installed ## Stop the local shop and delete its data
 
 ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 
+STATUS = $(ON_AWS) operations.status "$$ENV" $(if $(filter local,$(ENV)),--endpoint="$$CLOUD_DIRECTORY/endpoint")
+
 # The deployed function `operate` does the work, on this machine, too.
 OPERATE = $(ON_AWS) operations.operate "$$ENV"
 
 .PHONY: logs $(BY_OPERATORS) redrive mysql
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them; ORDER=... LEVEL=ERROR for some of them
 	@$(ON_AWS) operations.logs "$$ENV" --order="$$ORDER" --level="$$LEVEL"
+status: .venv/installed ## Show what runs, what is switched off, what waits, which alarms fire, and the API's URL
+	@$(STATUS)
+resume: .venv/installed ## Switch on what somebody has switched off: the queue's consumer, the relay's schedule, a function
+	@$(STATUS) --resume
 orders: .venv/installed ## List production orders by status and age, and those that need attention
 	@$(OPERATE) orders
 order: .venv/installed ## ID=... make order: show the timeline of a production order

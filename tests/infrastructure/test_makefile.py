@@ -20,7 +20,8 @@ from tests.support.environments import ON_AN_ACCOUNT as ACCOUNTS
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
-BY_OPERATORS = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
+THROUGH_THE_FUNCTION = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
+BY_OPERATORS = ["status", "resume", *THROUGH_THE_FUNCTION]
 GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
 """The variables that a caller gives, as the Makefile lists them."""
 RECIPES = re.sub(r"^#.*$", "", MAKEFILE, flags=re.MULTILINE)
@@ -276,6 +277,8 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n",
         "logs ENV=dev",
         "redrive ENV=dev",
+        "status ENV=dev",
+        "resume ENV=dev",
         "orders ENV=dev",
         "order ENV=dev ID=a",
         "trace ENV=dev ORDER=a",
@@ -356,8 +359,11 @@ REACHES = {
     ],
     "CLOUD_DIRECTORY": [
         *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
-        *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
-        ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
+        *((target, ["--directory={}"]) for target in (*THROUGH_THE_FUNCTION, "logs", "redrive")),
+        *(
+            (target, ["--directory={}", "--endpoint={}/endpoint"])
+            for target in ("smoke", "status", "resume")
+        ),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
     "GITHUB_OIDC_PROVIDER_ARN": [
