@@ -83,6 +83,13 @@ class Operator:
                     raise Failed(
                         f"{settings.name} has no function {name}: deploy it first"
                     ) from error
+                case (
+                    "TooManyRequestsException"
+                ):  # an invocation before this one may have been executed
+                    raise Unknown(
+                        f"the function {name} is throttled: `make status` shows whether its"
+                        " concurrency is 0; otherwise try again later"
+                    ) from error
             raise
         result = json.load(response["Payload"])
         if "FunctionError" in response:

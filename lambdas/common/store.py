@@ -359,7 +359,8 @@ class Store:
     ) -> list[list[dict[str, Any]]]:
         """Return the rows of several queries with the same values, all of them from one snapshot.
 
-        They wait for no lock, and nobody waits for them.
+        They wait for no lock, and nobody waits for them. A database that hangs is noticed within the
+        time of a request, before the longer time of the queries begins.
         """
 
         def send(connection: Connection) -> list[list[dict[str, Any]]]:
@@ -370,6 +371,7 @@ class Store:
             connection.query("COMMIT")
             return found
 
+        self._database.run(lambda connection: connection.query("DO 0"))
         return self._database.run(send, within=deadline.OPERATOR_READ)
 
     def _query_one(

@@ -235,7 +235,10 @@ def test_nothing_to_remind_of_is_no_question(run: Run, monkeypatch: pytest.Monke
             client_error("ResourceNotFoundException"),
             "dev has no function donut-shop-operate-dev: deploy it first",
         ),
-        (client_error("TooManyRequestsException"), "TooManyRequestsException"),
+        (
+            client_error("TooManyRequestsException"),
+            "the function donut-shop-operate-dev is throttled: `make status` shows",
+        ),
         (timeout(), "It is unknown whether anything has changed"),
         ([], "unexpected response instead of AWS's"),
     ],

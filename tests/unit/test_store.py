@@ -394,10 +394,11 @@ def test_reads_are_bounded_and_in_one_transaction(
     store: Store, database: FakeDatabase, connection: FakeConnection
 ) -> None:
     rows = [{"status": "stuck"}]
-    connection.results = [[], [], rows, [], []]
+    connection.results = [[], [], [], rows, [], []]
     assert store.read(["SELECT 1", "SELECT 2"], ("a",)) == [rows, []]
-    assert database.within == 25
+    assert database.within == [None, 25], "a database that hangs is noticed within a request's time"
     assert connection.statements == [
+        ("DO 0", ()),
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", ()),
         ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", ()),
         ("SET STATEMENT max_statement_time = 25 FOR SELECT 1", ("a",)),
