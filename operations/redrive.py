@@ -113,10 +113,10 @@ def run(settings: Settings, *, discard: bool, yes: bool) -> None:
         if not others:
             return
         rows = [described(message) for message in others]
-        title = f"not production orders, still in {source}"
+        title = f"not production orders, in {source}"
         print(render({"title": title, "rows": rows, "cut": False}))
         if not discard:
-            print("DISCARD=1 make redrive deletes them.")
+            print(f"`ENV={settings.name} DISCARD=1 make redrive` deletes them.")
             return
         if not yes:
             question = f"Delete these {len(others)} message(s)?"

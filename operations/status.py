@@ -184,15 +184,15 @@ def status(client: Client, settings: Settings, *, url: str | None) -> Iterator[s
     yield f"API: {url or api_url(found[settings.stack_name('service')])}"
     states = [{"stack": name, "state": stack["StackStatus"]} for name, stack in found.items()]
     yield shown("stacks", states)
-    yield shown("database", database(client, settings))
+    yield shown("database, as RDS sees it", database(client, settings))
     yield shown("switches", [{"what": each.what, "state": each.state} for each in all_switches])
     yield shown(f"throttled in the last {BACK_MINUTES} minutes", list(throttles(client, settings)))
     yield shown("queues", list(queues(client, settings)))
     yield shown("alarms", alarms(client, settings))
     off = [each for each in all_switches if not each.is_on]
     lines = [f"OFF: {each.what} is {each.state}" for each in off]
-    command = f"ENV={settings.name} make resume"
-    yield "\n".join([*lines, f"`{command}` switches it on."] if off else ["Nothing is off."])
+    hint = f"`ENV={settings.name} make resume` switches on what is off."
+    yield "\n".join([*lines, hint] if off else ["Nothing is off."])
 
 
 def resume(client: Client, settings: Settings) -> Iterator[str]:

@@ -132,9 +132,9 @@ def test_other_messages_stay_and_are_listed_without_their_contents(
     queues.fill(*MALFORMED)
     first, title, header, *rows, hint = run(capsys).splitlines()
     assert first == MOVED
-    assert title == "not production orders, still in stock_dlq_dev:"
+    assert title == "not production orders, in stock_dlq_dev:"
     assert header.split() == ["message_id", "sent_at", "bytes", "reason"]
-    assert hint == "DISCARD=1 make redrive deletes them."
+    assert hint == "`ENV=dev DISCARD=1 make redrive` deletes them."
     assert {tuple(row.split(maxsplit=3)[2:]) for row in rows} == {
         (str(len(text.encode())), reason) for text, reason in MALFORMED.items()
     }

@@ -20,7 +20,7 @@ from settings import ENVIRONMENTS, REGION, Settings
 DEV, PROD = ENVIRONMENTS["dev"], ENVIRONMENTS["prod"]
 TABLES = [
     "stacks",
-    "database",
+    "database, as RDS sees it",
     "switches",
     "throttled in the last 15 minutes",
     "queues",
@@ -184,7 +184,7 @@ def test_status_names_what_is_off_and_resume_switches_it_on(account: Account, ru
         f"OFF: {MAPPING} is Disabled",
         f"OFF: {RULE} is DISABLED",
         "OFF: reserved concurrency of sales is 0",
-        "`ENV=dev make resume` switches it on.",
+        "`ENV=dev make resume` switches on what is off.",
     ]
     assert run(account, "--resume") == [
         f"{MAPPING} was Disabled, and is switched on",
