@@ -155,7 +155,7 @@ trace: .venv/installed ## ORDER=... make trace: show what happened to a producti
 	@$(ON_AWS) operations.trace "$$ENV" --order="$$ORDER"
 books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
 	@$(OPERATE) books
-remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 answers
+remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 skips the question
 	@$(OPERATE) remind $(if $(filter 1,$(YES)),--yes)
 stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set the stock to what was counted
 	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
