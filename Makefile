@@ -201,7 +201,7 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 
 .PHONY: forget
 forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
-	.venv/bin/python -m tests.forget $${KIND:+"$$KIND"}
+	.venv/bin/python -m tests.touch_lists $${KIND:+"$$KIND"}
 
 .PHONY: chaos
 chaos: LONG = $${SEED:+--seed="$$SEED"} --timeout=7200 -o faulthandler_timeout=7500
