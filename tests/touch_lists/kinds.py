@@ -826,6 +826,19 @@ ATTRIBUTE = Kind(
             says="product.colour holds 20 characters, but its rule in lambdas/migrate/catalogue.py"
             " accepts 21: write line(20), or widen the column",
         ),
+        Mistake(
+            line=4,
+            name="a rule accepts a number that the column does not hold",
+            edit=replace(
+                "lambdas/migrate/catalogue.py",
+                '"price": whole_number(0, MAX_NUMBER)',
+                '"price": whole_number(0, 2**63)',
+            ),
+            test="tests/integration/test_limits.py"
+            "::test_columns_hold_every_number_of_the_catalogue",
+            says="product.price holds 0 to 9,223,372,036,854,775,807, but the rule of price in"
+            " lambdas/migrate/catalogue.py accepts 9,223,372,036,854,775,808",
+        ),
     ),
 )
 
