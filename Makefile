@@ -155,7 +155,7 @@ trace: .venv/installed ## ORDER=... make trace: show what happened to a producti
 	@$(ON_AWS) operations.trace "$$ENV" --order="$$ORDER"
 books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
 	@$(OPERATE) books
-remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 answers
+remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 skips the question
 	@$(OPERATE) remind $(if $(filter 1,$(YES)),--yes)
 stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set the stock to what was counted
 	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
@@ -201,7 +201,7 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 
 .PHONY: forget
 forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
-	.venv/bin/python -m tests.forget $${KIND:+"$$KIND"}
+	.venv/bin/python -m tests.touch_lists $${KIND:+"$$KIND"}
 
 .PHONY: chaos
 chaos: LONG = $${SEED:+--seed="$$SEED"} --timeout=7200 -o faulthandler_timeout=7500

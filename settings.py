@@ -402,7 +402,10 @@ class Settings:
             yield "factory_url is plain http: set allow_http_factory to allow it"
         certificates = Path(self.database_ca_file)
         if certificates.parent == LAYER and not (LAMBDAS / certificates.name).exists():
-            yield f"database_ca_file {self.database_ca_file!r}: lambdas/{certificates.name} is missing"
+            yield (
+                f"database_ca_file {self.database_ca_file!r}:"
+                f" lambdas/{certificates.name} is missing"
+            )
         if self.public_url is not None and not re.fullmatch(r"https?://\S*[^/\s]", self.public_url):
             yield (
                 f"public_url {self.public_url!r} is not an http or https URL "

@@ -188,7 +188,7 @@ def require_rejection(api: ShopApi, *, order_id: str) -> None:
 
 
 def wait_until_arrived(api: ShopApi, order_id: str, *, settings: Settings, within: float) -> None:
-    """Wait until the order has arrived. Raises Failed, which names the hop the order has reached."""
+    """Wait until the order has arrived. Raises Failed, which names the hop that failed."""
     deadline = time.monotonic() + within
     while (status := _read_status(api, order_id)) != "arrived":
         if status == "stuck" or time.monotonic() > deadline:

@@ -25,8 +25,6 @@ from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDat
 from stacks.data_stack import ENGINE
 from stacks.function import RUNTIME
 from stacks.messaging_stack import MAX_RECEIVES
-from tests import forget
-from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
     blocks,
@@ -35,6 +33,9 @@ from tests.support.documentation import (
     sections,
     works_in,
 )
+from tests.touch_lists import __main__ as forget
+from tests.touch_lists.edits import Kind, Mistake, Step
+from tests.touch_lists.kinds import KINDS
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -513,7 +514,7 @@ def is_named(name: str, text: str) -> bool:
 
 def test_each_list_of_what_to_touch_is_forgotten() -> None:
     assert TOUCH.keys() == {kind.heading for kind in KINDS.values()}, (
-        "each heading of `What to touch` in CONTRIBUTING.md is a kind in tests/forgotten.py"
+        "each heading of `What to touch` in CONTRIBUTING.md is a kind in tests/touch_lists/kinds.py"
     )
 
 
@@ -523,7 +524,8 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
     causes: list[Step | Mistake] = [*kind.steps, *kind.mistakes]
     for cause in causes:
         assert cause.line in lines, (
-            f"tests/forgotten.py: {cause.name}: {kind.heading} in CONTRIBUTING.md has no such line"
+            f"tests/touch_lists/kinds.py: {cause.name}:"
+            f" {kind.heading} in CONTRIBUTING.md has no such line"
         )
         for name in cause.edit.named:
             assert is_named(name, lines[cause.line]), (
@@ -531,7 +533,7 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
             )
     forgotten = {step.line for step in kind.steps}
     assert forgotten == lines.keys(), (
-        f"tests/forgotten.py has no step for lines {sorted(lines.keys() - forgotten)} of"
+        f"tests/touch_lists/kinds.py has no step for lines {sorted(lines.keys() - forgotten)} of"
         f" {kind.heading} in CONTRIBUTING.md"
     )
 

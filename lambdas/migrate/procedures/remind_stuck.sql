@@ -1,6 +1,6 @@
--- Request stuck orders again, as if they were new: the relay publishes them, and they get all their reminders.
--- Orders that are not stuck any more are left alone. A call with an id that was used before changes nothing, and
--- returns the first call's result again.
+-- Set stuck orders back to 'requested', as if they were new: the relay publishes them, and they get
+-- all their reminders. Orders that are not stuck do not change.
+-- A call with an id that was used before changes nothing, and returns the first call's result.
 -- Returns one row: the number of orders reminded.
 CREATE OR REPLACE PROCEDURE remind_stuck(
     IN p_operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
@@ -24,7 +24,8 @@ BEGIN
 
     START TRANSACTION;
     -- A repeated call waits here until the first one has ended.
-    INSERT INTO operation (operation_id, verb, recorded_at) VALUES (p_operation_id, 'remind', UTC_TIMESTAMP(6));
+    INSERT INTO operation (operation_id, verb, recorded_at)
+    VALUES (p_operation_id, 'remind', UTC_TIMESTAMP(6));
     -- Not a single UPDATE with IN (…), which would read and lock the whole table.
     FOR listed IN (
         SELECT order_id
