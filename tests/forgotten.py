@@ -704,7 +704,13 @@ REFUND_OPERATION = """  /refund:
     post:
       operationId: refund
       summary: Take a purchase back
+      description: Nothing can be taken back yet.
+      tags: [customers]
+      security: []
       responses:
+        "429": { $ref: "#/components/responses/TooManyRequests" }
+        "500": { $ref: "#/components/responses/UnexpectedError" }
+        "503": { $ref: "#/components/responses/Unavailable" }
 """
 ROUTE = Kind(
     name="route",
@@ -749,14 +755,26 @@ ROUTE = Kind(
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
-                REFUND_OPERATION
-                + """        "400": { $ref: "#/components/responses/BadRequest" }
-        "503": { $ref: "#/components/responses/DatabaseUnavailable" }
-""",
+                REFUND_OPERATION + '        "400": { $ref: "#/components/responses/BadRequest" }\n',
                 before="  /order/{order_id}:\n",
             ),
             test="tests/infrastructure/test_openapi.py::test_document_describes_every_route[dev]",
             says="docs/openapi.yaml does not describe ['POST /refund']",
+        ),
+        Step(
+            line=3,
+            name="the collection",
+            edit=insert(
+                "docs/postman_collection.json",
+                """    {
+      "name": "Take a purchase back",
+      "request": {"method": "POST", "url": {"host": ["{{baseUrl}}"], "path": ["refund"]}}
+    },
+""",
+                before='    {\n      "name": "Read a production order",\n      "request": {\n',
+            ),
+            test="tests/infrastructure/test_openapi.py::test_collection_calls_every_operation",
+            says="docs/postman_collection.json does not call ['POST /refund']: run `make postman`",
         ),
         Step(
             line=3,
@@ -895,7 +913,7 @@ ATTRIBUTE = Kind(
             edit=insert(
                 "docs/openapi.yaml",
                 "        colour: { type: string }\n",
-                before="        stock: { type: integer, minimum: 0 }\n        factory_id",
+                before="        stock: { type: integer, minimum: 0, examples: [10] }\n        factory_id",
             ),
             test="tests/infrastructure/test_openapi.py"
             "::test_product_has_the_columns_that_sales_may_read",
