@@ -921,6 +921,16 @@ ATTRIBUTE = Kind(
         ),
         Step(
             line=5,
+            name="the example in openapi.yaml",
+            edit=insert(
+                "docs/openapi.yaml", "        colour: brown\n", before="        price: 19900\n"
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_example_of_a_product_is_the_donut_of_the_catalogue",
+            says="the example Donut in docs/openapi.yaml",
+        ),
+        Step(
+            line=5,
             name="contract.md",
             edit=insert("docs/contract.md", "`colour`, ", before="`price` (won), `stock`"),
             test="tests/infrastructure/test_documents.py"

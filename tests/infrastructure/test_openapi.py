@@ -15,6 +15,7 @@ from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT, REGION
 from tests.openapi_tools import postman, programs
 from tests.support.assembly import Assembly
 from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED, OPENAPI
+from tests.support.books import as_returned
 from tests.support.grants import columns_of
 
 needs_tools = pytest.mark.skipif(
@@ -143,6 +144,14 @@ def test_catalogue_declares_what_a_product_has() -> None:
         assert name in declared, (
             f"lambdas/migrate/catalogue.py: Product has no {name}, which docs/openapi.yaml names"
         )
+
+
+def test_example_of_a_product_is_the_donut_of_the_catalogue() -> None:
+    (donut,) = [product for product in catalogue.load().products if product.slug == "donut"]
+    example = DOCUMENT["components"]["examples"]["Donut"]["value"]
+    assert example == as_returned(donut, stock=donut.opening_stock), (
+        "the example Donut in docs/openapi.yaml and lambdas/migrate/catalogue.toml differ"
+    )
 
 
 def test_product_has_the_fields_of_the_store() -> None:
