@@ -58,14 +58,11 @@ async def app(
         await receive()
         await send({"type": "websocket.close"})
         return
-    cors = _cors_configuration()
     try:
         body = await _read_body(receive)
         status, headers, content = (
             _gateway_response(413, "Request Entity Too Large")
             if body is None
-            else (204, [], b"")
-            if cors and scope["method"] == "OPTIONS"
             else await _call_api(scope, body)
         )
     except ConnectionError:
@@ -74,7 +71,7 @@ async def app(
         log.exception("%s %s", scope["method"], scope["path"])
         status, headers, content = _gateway_response(500, "Internal Server Error")
     headers += [
-        *_cors_headers(scope, cors),
+        *_cors_headers(scope),
         (b"date", formatdate(usegmt=True).encode()),
         *([] if status == 204 else [(b"content-length", str(len(content)).encode())]),
         (b"apigw-requestid", base64.b64encode(os.urandom(11))),
@@ -103,17 +100,13 @@ def _api() -> dict[str, Any] | None:
     return next((api for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None)
 
 
-def _cors_configuration() -> dict[str, Any]:
-    """Return what the API allows to pages of other origins; nothing by default."""
-    return (_api() or {}).get("corsConfiguration") or {}
-
-
-def _cors_headers(scope: dict[str, Any], cors: dict[str, Any]) -> Headers:
+def _cors_headers(scope: dict[str, Any]) -> Headers:
     """Return the headers that tell a browser what the page of an allowed origin may do.
 
     A request without an allowed Origin gets none, and neither does an OPTIONS request that is no
     preflight, since it asks for no method.
     """
+    cors = (_api() or {}).get("corsConfiguration", {})
     given = dict(scope["headers"])
     origin = given.get(b"origin", b"")
     is_options = scope["method"] == "OPTIONS"
@@ -140,6 +133,8 @@ async def _call_api(scope: dict[str, Any], body: bytes) -> Response:
     api = _api()
     if api is None:
         return _gateway_response(503, "Service Unavailable")
+    if api.get("corsConfiguration") and scope["method"] == "OPTIONS":
+        return 204, [], b""
     api_id = api["apiId"]
     path = _path(scope)
     route_path = "/" + path.lstrip("/")
