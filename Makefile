@@ -106,11 +106,11 @@ node_modules/installed: .venv/installed package-lock.json
 	.venv/bench/bin/pip install --quiet --disable-pip-version-check --compile -r bench/rivals/requirements.txt
 	@touch $@
 
-RIVALS_IN_NODE = bench/rivals/node
-RIVALS = .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed
+RIVALS = .venv/bench/installed bench/rivals/node/node_modules/installed
+OPENAPI_TOOLS = tests/openapi_tools/node_modules/installed
 
-$(RIVALS_IN_NODE)/node_modules/installed: .venv/installed $(RIVALS_IN_NODE)/package-lock.json
-	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --prefix=$(RIVALS_IN_NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
+%/node_modules/installed: .venv/installed %/package-lock.json
+	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --prefix=$* --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
@@ -182,7 +182,7 @@ types: .venv/installed ## Check the types
 	.venv/bin/mypy
 unit: .venv/installed ## Test the functions and the settings, without a network or a database
 	.venv/bin/pytest tests/unit
-infrastructure: install ## Test the synthesized templates, the documents and the commands
+infrastructure: install $(OPENAPI_TOOLS) ## Test the synthesized templates, the documents and the commands
 	.venv/bin/pytest tests/infrastructure
 operations: .venv/installed ## Test the operators' commands
 	.venv/bin/pytest tests/operations
@@ -190,9 +190,9 @@ local: install ## Test the local cloud's own parts
 	.venv/bin/pytest tests/local
 integration: install $(RIVALS) ## Test the SQL and its races on a MariaDB server
 	.venv/bin/pytest tests/integration
-e2e: install ## Test a shop that is deployed to a local cloud of its own
+e2e: install $(OPENAPI_TOOLS) ## Test a shop that is deployed to a local cloud of its own
 	.venv/bin/pytest tests/e2e
-test: install $(RIVALS) lint types ## Install all dependencies and run all checks and tests
+test: install $(RIVALS) $(OPENAPI_TOOLS) lint types ## Install all dependencies and run all checks and tests
 	.venv/bin/pytest
 	@$(MAKE) --no-print-directory unit-on-lambda-python
 unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
@@ -222,6 +222,10 @@ bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
+
+.PHONY: postman
+postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml
+	.venv/bin/python -m tests.openapi_tools.postman
 
 .PHONY: checksums
 checksums: .venv/installed ## Record the checksums of new migration files

@@ -90,6 +90,12 @@ LOG_QUERIES: Mapping[str, str] = {
 }
 """Queries of all functions' logs that are saved for CloudWatch Logs Insights, by name."""
 
+ORIGIN = (
+    r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(?!:443$)(:\d+)?"
+    r"|http://(localhost|127\.0\.0\.1)(?!:80$)(:\d+)?"
+)
+"""Of the origins that a browser sends, those that may call the API. None has a wildcard."""
+
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
@@ -230,6 +236,11 @@ class Settings:
     Empty where the account's quota is small: a new account's quota of 10 leaves nothing to reserve.
     """
 
+    allowed_origins: tuple[str, ...] = ()
+    """The origins, such as `https://shop.example`, whose pages may call the API from a browser.
+
+    Other clients are not concerned: they send no Origin.
+    """
     throttle: Throttle = Throttle(rate=200, burst=400)
     callback_throttle: Throttle = Throttle(rate=50, burst=100)
     """A limit of the factory's own, so that a rush of customers can't block its callbacks."""
@@ -411,6 +422,12 @@ class Settings:
                 f"public_url {self.public_url!r} is not an http or https URL "
                 "without a trailing slash"
             )
+        for origin in self.allowed_origins:
+            if not re.fullmatch(ORIGIN, origin):
+                yield (
+                    f"allowed_origins: {origin!r} is not an origin as a browser sends it: https,"
+                    " or http on localhost, without a path or a default port"
+                )
         if self.factory_deadline >= self.consumer_timeout:
             yield "factory_deadline must be shorter than consumer_timeout"
         if len(self.availability_zones) < 2:

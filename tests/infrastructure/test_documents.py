@@ -106,7 +106,8 @@ def test_contract_has_every_message_attribute() -> None:
 SECTIONS = {
     "Product": "GET /product/{slug}",
     "Order": "GET /order/{order_id}",
-    "CheckoutResult": "POST /checkout",
+    "Sold": "POST /checkout",
+    "OutOfStock": "POST /checkout",
     "Checkout": "POST /checkout",
 }
 """The section of the contract that describes a schema."""
@@ -299,9 +300,12 @@ def test_dependabot_watches_every_folder_with_requirements() -> None:
         for path in PROJECT.glob(pattern)
     }
     assert set(watched["pip"]["directories"]) == folders
-    rivals = PROJECT / "bench/rivals/node/package-lock.json"
-    assert rivals.exists()
-    assert watched["npm"]["directories"] == ["/", f"/{rivals.parent.relative_to(PROJECT)}"]
+    locks = ("package-lock.json", "bench/*/*/package-lock.json", "tests/*/package-lock.json")
+    assert set(watched["npm"]["directories"]) == {
+        "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
+        for pattern in locks
+        for path in PROJECT.glob(pattern)
+    }
 
 
 def test_hooks_before_a_commit_are_make_commands() -> None:

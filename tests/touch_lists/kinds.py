@@ -619,7 +619,13 @@ REFUND_OPERATION = """  /refund:
     post:
       operationId: refund
       summary: Take a purchase back
+      description: Nothing can be taken back yet.
+      tags: [customers]
+      security: []
       responses:
+        "429": { $ref: "#/components/responses/TooManyRequests" }
+        "500": { $ref: "#/components/responses/UnexpectedError" }
+        "503": { $ref: "#/components/responses/Unavailable" }
 """
 ROUTE = Kind(
     name="route",
@@ -664,14 +670,26 @@ ROUTE = Kind(
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
-                REFUND_OPERATION
-                + """        "400": { $ref: "#/components/responses/BadRequest" }
-        "503": { $ref: "#/components/responses/DatabaseUnavailable" }
-""",
+                REFUND_OPERATION + '        "400": { $ref: "#/components/responses/BadRequest" }\n',
                 before="  /order/{order_id}:\n",
             ),
             test="tests/infrastructure/test_openapi.py::test_document_describes_every_route[dev]",
             says="docs/openapi.yaml does not describe ['POST /refund']",
+        ),
+        Step(
+            line=3,
+            name="the collection",
+            edit=insert(
+                "docs/postman_collection.json",
+                """    {
+      "name": "Take a purchase back",
+      "request": {"method": "POST", "url": {"host": ["{{baseUrl}}"], "path": ["refund"]}}
+    },
+""",
+                before='    {\n      "name": "Read a production order",\n      "request": {\n',
+            ),
+            test="tests/infrastructure/test_openapi.py::test_collection_calls_every_operation",
+            says="docs/postman_collection.json does not call ['POST /refund']: run `make postman`",
         ),
         Step(
             line=3,
@@ -811,11 +829,21 @@ ATTRIBUTE = Kind(
             edit=insert(
                 "docs/openapi.yaml",
                 "        colour: { type: string }\n",
-                before="        stock: { type: integer, minimum: 0 }\n        factory_id",
+                before="        stock: { type: integer, minimum: 0, examples: [10] }\n        factory_id",
             ),
             test="tests/infrastructure/test_openapi.py"
             "::test_product_has_the_columns_that_sales_may_read",
             says="Product in docs/openapi.yaml",
+        ),
+        Step(
+            line=5,
+            name="the example in openapi.yaml",
+            edit=insert(
+                "docs/openapi.yaml", "        colour: brown\n", before="        price: 19900\n"
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_example_of_a_product_is_the_donut_of_the_catalogue",
+            says="the example Donut in docs/openapi.yaml",
         ),
         Step(
             line=5,

@@ -63,6 +63,30 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
         {"public_url": "https://shop.test/"},
         "public_url 'https://shop.test/' is not an http or https URL without a trailing slash",
     ),
+    *(
+        (
+            {"allowed_origins": ("https://shop.test", origin)},
+            f"allowed_origins: {origin!r} is not an origin as a browser sends it: https,"
+            " or http on localhost, without a path or a default port",
+        )
+        for origin in (
+            "*",
+            "https://*",
+            "https://*.shop.test",
+            "https://shop.test/",
+            "https://shop.test/path",
+            "https://shop.test:443",
+            "https://Shop.test",
+            "https://me@shop.test",
+            "https://",
+            "http://shop.test",
+            "http://localhost:80",
+            "http://localhost.shop.test",
+            "shop.test",
+            "null",
+            "",
+        )
+    ),
     (
         {"factory_deadline": 20, "consumer_timeout": 20},
         "factory_deadline must be shorter than consumer_timeout",
@@ -211,6 +235,14 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"log_retention_days": 14},
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
+        {"allowed_origins": ("https://shop.test", "https://my-shop.test:8443")},
+        {
+            "allowed_origins": (
+                "http://localhost:5173",
+                "http://127.0.0.1",
+                "https://localhost:3000",
+            )
+        },
         {"public_url": None},
         {"publish_within": 1, "overdue_after": 1, "retry_delay": 1},
         {"max_reminders": 0},
