@@ -75,46 +75,50 @@ endif
 
 # Each part names itself, shows its progress, and prints something else only if it fails.
 STEP = @$(PYTHON) -m local.step install --stamp=$@
+# Python compiles what is imported. Compiling everything takes longer than everything else.
 PIP = .venv/bin/pip --quiet --disable-pip-version-check
-UV = .venv/bin/python -m local.uv
+PIP_INSTALL = $(PIP) --python=$(1) install --no-compile
 NODE = PATH="$(abspath $(NODE_HOME))/bin:$$PATH"
 NPM_CI = $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 # Node.js trusts the certificates that it brings, and with this, those of the machine, too.
 export NODE_USE_SYSTEM_CA ?= 1
 
 SYNTHESIS = .venv/installed node_modules/installed .venv/wheels/installed
-RUNTIME = .venv/mariadb/installed $(SYNTHESIS) .venv/emulator/installed
+RUNTIME = .venv/mariadb/installed .venv/python/installed $(SYNTHESIS) .venv/emulator/installed
 TOOLS = .venv/tools/installed
 
 # The parts are installed in the order of the lists, so that the check comes first.
 .NOTPARALLEL:
 
-NEEDS_DATABASE = $(filter install up local integration e2e test chaos bench mutate forget,$(MAKECMDGOALS))
+NEED_DATABASE = $(filter install up local integration e2e test chaos bench mutate forget,$(MAKECMDGOALS))
 
 .venv/checked:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@$(PYTHON) -m local.prerequisites $(if $(NEEDS_DATABASE),--with-database)
+	@$(PYTHON) -m local.prerequisites $(if $(NEED_DATABASE),--with-database)
 	@mkdir -p .venv && touch $@
 
 .venv/mariadb/installed: | .venv/checked
 	$(STEP) --fills=.venv/mariadb MariaDB $(PYTHON) -m local.database.programs
 
 .venv/python/installed: | .venv/checked
-	$(STEP) --fills=.venv "Python's virtual environment" \
-		bash -c '$(PYTHON) -m venv .venv && $(PIP) install --constraint=requirements-dev.txt uv'
+	$(STEP) --fills=.venv/bin --fills=.venv/lib "Python's virtual environment" $(PYTHON) -m venv .venv
 
 .venv/installed: .venv/python/installed requirements.txt
-	$(STEP) --fills=.venv/lib "Python's packages" $(UV) pip install --requirement=requirements.txt
+	$(STEP) --fills=.venv/lib "Python's packages" $(call PIP_INSTALL,.venv) --requirement=requirements.txt
+	@rm -rf $(NODE_HOME)/include # headers for compilers: a third of what Node.js takes
 
 .venv/tools/installed: .venv/installed requirements-dev.txt
-	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" $(UV) pip install --requirement=requirements-dev.txt
+	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" \
+		$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt
 
 node_modules/installed: .venv/installed package-lock.json
 	$(STEP) --fills=node_modules "the CDK's command" env $(NODE) $(NPM_CI)
+	@rm -rf $(CACHE)/npm
 
 .venv/emulator/installed: .venv/python/installed local/emulator/requirements.txt
+	@$(PYTHON) -m venv --without-pip .venv/emulator
 	$(STEP) --fills=.venv/emulator "the AWS emulator" \
-		bash -c '$(UV) venv --allow-existing --python=.venv/bin/python .venv/emulator && $(UV) pip install --python=.venv/emulator --requirement=local/emulator/requirements.txt'
+		$(call PIP_INSTALL,.venv/emulator) --requirement=local/emulator/requirements.txt
 
 # The functions' layer is made from these wheels, so that synthesis needs no network.
 # The options are those of PipInstall in stacks/function.py.
@@ -124,31 +128,35 @@ node_modules/installed: .venv/installed package-lock.json
 		$(PIP) download --require-hashes --only-binary=:all: --platform=any \
 		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
 
-.venv/mutation/installed: .venv/tools/installed tests/mutation/requirements.txt
+.venv/mutation/installed: .venv/python/installed tests/mutation/requirements.txt
 	@rm -rf .venv/mutation
 	$(STEP) --fills=.venv/mutation "the mutation tests' packages" \
-		$(UV) pip install --no-deps --target=.venv/mutation --requirement=tests/mutation/requirements.txt
+		$(call PIP_INSTALL,.venv) --no-deps --target=.venv/mutation --requirement=tests/mutation/requirements.txt
 
 .venv/bench/installed: .venv/python/installed bench/rivals/requirements.txt
+	@$(PYTHON) -m venv --without-pip .venv/bench
 	$(STEP) --fills=.venv/bench "the rivals in Python" \
-		bash -c '$(UV) venv --allow-existing --python=.venv/bin/python .venv/bench && $(UV) pip install --python=.venv/bench --requirement=bench/rivals/requirements.txt'
+		$(call PIP_INSTALL,.venv/bench) --requirement=bench/rivals/requirements.txt
 
 RIVALS_IN_NODE = bench/rivals/node
 RIVALS = .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed
 
 $(RIVALS_IN_NODE)/node_modules/installed: .venv/installed $(RIVALS_IN_NODE)/package-lock.json
 	$(STEP) --fills=$(RIVALS_IN_NODE)/node_modules "the rivals in Node.js" env $(NODE) $(NPM_CI) --prefix=$(RIVALS_IN_NODE)
+	@rm -rf $(CACHE)/npm
 
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
 HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
 	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
 
 $(LAMBDA_VENV)/installed: .venv/python/installed requirements-dev.txt
-	$(STEP) --fills=$(LAMBDA_VENV) "the tests' packages for $(notdir $(LAMBDA_PYTHON))" \
-		bash -c '$(UV) venv --allow-existing --python=$(LAMBDA_PYTHON) $(LAMBDA_VENV) && $(UV) pip install --python=$(LAMBDA_VENV) --requirement=requirements-dev.txt'
+	@$(LAMBDA_PYTHON) -m venv $(LAMBDA_VENV)
+	$(STEP) --fills=$(LAMBDA_VENV) "the tests' packages on $(notdir $(LAMBDA_PYTHON))" \
+		$(LAMBDA_VENV)/bin/pip --quiet --disable-pip-version-check install --no-compile --requirement=requirements-dev.txt
 
-.venv/total: .venv/python/installed $(RUNTIME)
-	@$(PYTHON) -m local.step total $^ && touch $@
+.venv/total: $(RUNTIME)
+	@$(PYTHON) -m local.step total $^
+	@touch $@
 
 .PHONY: install
 install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
