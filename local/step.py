@@ -20,6 +20,8 @@ from typing import TextIO
 
 REFRESH_SECONDS = 0.2
 BYTES_PER_MB = 1_000_000
+WIDTH = 42
+"""Columns of a title."""
 CLEAR_LINE = "\r\x1b[K"
 
 
@@ -58,14 +60,14 @@ def step(
         print(f"{title} ...", file=output, flush=True)
         yield taken
         measure()
-        print(f"{title:<36}{taken}", file=output, flush=True)
+        print(f"{title:<{WIDTH}}{taken}", file=output, flush=True)
         return
 
     ended = threading.Event()
 
     def show(result: object, *, end: str = "") -> None:
         columns = shutil.get_terminal_size().columns
-        line = f"{title:<36}{result}"[: columns - 1]
+        line = f"{title:<{WIDTH}}{result}"[: columns - 1]
         print(f"{CLEAR_LINE}{line}", end=end, file=output, flush=True)
 
     def keep_showing() -> None:
@@ -127,9 +129,7 @@ def total(stamps: Sequence[Path]) -> str:
     Stamps of older versions are empty, and do not count.
     """
     parts = [Taken(**json.loads(text)) for stamp in stamps if (text := stamp.read_text())]
-    return (
-        f"{'Installed':<36}{Taken(sum(p.seconds for p in parts), sum(p.size or 0 for p in parts))}"
-    )
+    return f"{'Installed':<{WIDTH}}{Taken(sum(p.seconds for p in parts), sum(p.size or 0 for p in parts))}"
 
 
 def main() -> int:
