@@ -110,7 +110,7 @@ NEED_DATABASE = $(filter install up local integration e2e test chaos bench mutat
 
 # The library unpacks itself when it is imported for the first time.
 .venv/cdk/installed: .venv/installed
-	$(STEP) --fills=.venv/lib --fills=$(JSII_RUNTIME_PACKAGE_CACHE_ROOT) "the CDK's library" \
+	$(STEP) --fills=.venv/lib --fills=$(CACHE)/jsii "the CDK's library" \
 		env $(NODE) .venv/bin/python -c 'from aws_cdk import Stack'
 
 .venv/tools/installed: .venv/installed requirements-dev.txt

@@ -11,9 +11,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from local.debian import NotUnpacked, has_tools, unpacked
+from local.debian import PROJECT, NotUnpacked, has_tools, unpacked
 from local.files import write_whole
-from settings import PROJECT
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
 UNPACKED = PROJECT / ".venv/mariadb"
