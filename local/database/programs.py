@@ -73,20 +73,19 @@ def version() -> str:
 
 
 def problem() -> str | None:
-    """Return why the programs cannot be unpacked, though some are missing, and what to do."""
-    absent = missing()
-    if not absent or has_tools():
-        return None
-    return f"MariaDB is missing ({', '.join(absent)}). {HOW_TO_INSTALL}"
+    """Return that programs are missing and cannot be unpacked, and what to do; else None."""
+    return None if has_tools() else _missing()
 
 
 def install() -> None:
     """Unpack what is missing from the packages of the distribution. Raises NotUnpacked.
 
-    A system that is not derived from Debian does without the plugin.
+    The plugin may stay missing, as on a system that is not derived from Debian.
     """
-    absent = missing()
-    if (absent or not PAM_PLUGIN.exists()) and has_tools():
+    absent, reason = missing(), ""
+    if not absent and PAM_PLUGIN.exists():
+        return
+    try:
         with unpacked(
             PACKAGES if absent else PACKAGES[-1:],
             with_libraries_of=PACKAGES_WITH_LIBRARIES if absent else (),
@@ -95,8 +94,16 @@ def install() -> None:
             write_whole(PAM_PLUGIN, plugin.read_bytes())
             if absent:
                 _keep(root)
-    if absent := missing():
-        raise NotUnpacked(f"MariaDB is missing ({', '.join(absent)}). {HOW_TO_INSTALL}")
+    except NotUnpacked as error:
+        reason = f"{error}\n"
+    if message := _missing():
+        raise NotUnpacked(reason + message)
+
+
+def _missing() -> str | None:
+    """Return which programs are missing and how to get them, or None."""
+    absent = missing()
+    return f"MariaDB is missing ({', '.join(absent)}). {HOW_TO_INSTALL}" if absent else None
 
 
 def _keep(root: Path) -> None:

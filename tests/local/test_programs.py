@@ -5,6 +5,7 @@ They are downloaded and unpacked for real, where the system is Debian or derived
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import pytest
@@ -78,12 +79,26 @@ def test_package_that_does_not_exist_is_named() -> None:
         pass
 
 
-def test_installed_server_is_not_unpacked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is downloaded then, so that a start needs no network."""
-    assert programs.missing() == []
-    monkeypatch.setattr(programs, "unpacked", None)
-    if programs.PAM_PLUGIN.exists() or not debian.has_tools():
+def test_installed_server_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the plugin, and without a network to download it, functions use a password."""
+
+    def fail(*packages: object, **further: object) -> NoReturn:
+        raise NotUnpacked("no network")
+
+    monkeypatch.setattr(programs, "unpacked", fail)
+    monkeypatch.setattr(programs, "PAM_PLUGIN", Path("/nowhere"))
+    programs.install()
+
+
+def test_reason_is_said_if_the_server_cannot_be_unpacked(
+    nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "PACKAGES", ["no-such-package"])
+    with pytest.raises(NotUnpacked) as raised:
         programs.install()
+    assert "MariaDB is missing (mariadbd" in str(raised.value)
+    if debian.has_tools():
+        assert "no-such-package" in str(raised.value)
 
 
 def test_server_has_the_defaults_of_the_version_that_rds_runs(tmp_path: Path) -> None:
