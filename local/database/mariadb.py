@@ -229,7 +229,8 @@ class MariaDb:
         write_whole(
             self.mysql_cnf,
             f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\n"
-            "default-character-set=utf8mb4\n\n"
+            "default-character-set=utf8mb4\n"
+            "ssl-verify-server-cert=OFF\n\n"  # as in 10.11: the socket needs no TLS
             "[mysql]\ndatabase=shop\n",
             mode=OWNER_ONLY,
         )
