@@ -79,7 +79,8 @@ STEP = @$(PYTHON) -m local.step install --stamp=$@
 PIP = .venv/bin/pip --quiet --disable-pip-version-check
 PIP_INSTALL = $(PIP) --python=$(1) install --no-compile
 NODE = PATH="$(abspath $(NODE_HOME))/bin:$$PATH"
-NPM_CI = $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# npm would leave compiled code in the system's temporary directory.
+NPM_CI = NODE_DISABLE_COMPILE_CACHE=1 $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
 # Node.js trusts the certificates that it brings, and with this, those of the machine, too.
 export NODE_USE_SYSTEM_CA ?= 1
 

@@ -350,6 +350,7 @@ class Cloud:
         }
         own = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
+            "HOME": str(self.directory / "home"),  # the CDK's library keeps a cache there
             "TMPDIR": str(temporary),
             "JSII_NODE": str(NODE),
             "CDK_DISABLE_CLI_TELEMETRY": "true",
