@@ -31,7 +31,6 @@ DEFAULTS_OF_RDS = {
     "innodb_snapshot_isolation": "OFF",
     "character_set_collations": "",
     "optimizer_switch": "hash_join_cardinality=off,cset_narrowing=off,sargable_casefold=off",
-    "optimizer_adjust_secondary_key_costs": "fix_reuse_range_for_ref,fix_card_multiplier",
     "histogram_type": "DOUBLE_PREC_HB",
     "innodb_prefix_index_cluster_optimization": "ON",
     "innodb_undo_tablespaces": "0",
@@ -45,8 +44,9 @@ DEFAULTS_OF_RDS = {
 }
 """The defaults of MariaDB 10.11 that MariaDB 11.8 has changed, and variables that it has added.
 
-They were found by comparing the defaults that both servers print. 11.8 has other costs of its
-optimizer as well, which 10.11 has no variables for.
+They were found by comparing the defaults that both servers print. What 10.11 has no variable for
+can't be set back: the costs that the optimizer of 11.8 assumes, and how it adjusts those of
+secondary keys.
 """
 
 LONGEST_SOCKET_PATH = 100
