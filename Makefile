@@ -91,7 +91,7 @@ TOOLS = .venv/tools/installed
 # The parts are installed in the order of the lists, so that the check comes first.
 .NOTPARALLEL:
 
-NEED_DATABASE = $(filter install up local integration e2e test chaos bench mutate forget,$(MAKECMDGOALS))
+NEED_DATABASE = $(filter install up infrastructure snapshots local integration e2e test chaos bench mutate forget,$(MAKECMDGOALS))
 
 .venv/checked:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
