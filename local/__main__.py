@@ -8,14 +8,18 @@ from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass
 
 from local.cloud import PREFERRED_PORTS, Cloud
-from local.database.mariadb import install
+from local.database.programs import program, version
 from local.processes import LocalError
+from local.step import step
+from operations.preflight import ENGINE_VERSION
 from settings import PROJECT
 
 
 def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
-    cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, on_step=_print_step)
+    cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, step=step)
+    if series(version()) != series(ENGINE_VERSION):
+        print(f"\nThe database is MariaDB {version()}. RDS runs {series(ENGINE_VERSION)}.")
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
         f"\nThe donut shop is open at {cloud.endpoint}\n\n"
@@ -29,6 +33,11 @@ def up(cloud: Cloud) -> None:
             "Your variables make curl use a proxy. Before these commands, run:"
             " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
+
+
+def series(version: str) -> str:
+    """Return the first two numbers of a version of MariaDB."""
+    return version.rpartition(".")[0]
 
 
 def curl_uses_a_proxy() -> bool:
@@ -48,14 +57,9 @@ def clean(cloud: Cloud) -> None:
     shutil.rmtree(cloud.directory)
 
 
-def database_server(cloud: Cloud) -> None:
-    """Install MariaDB if it is missing."""
-    install()
-
-
 def mysql(cloud: Cloud, *options: str) -> None:
     """Replace this process by the MariaDB client on the shop's database."""
-    os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
+    os.execv(program("mariadb"), ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
 
 
 def run(cloud: Cloud, *command: str) -> None:
@@ -64,8 +68,7 @@ def run(cloud: Cloud, *command: str) -> None:
 
 
 COMMANDS = {
-    command.__name__.replace("_", "-"): command
-    for command in (up, down, clean, database_server, mysql, run)
+    command.__name__.replace("_", "-"): command for command in (up, down, clean, mysql, run)
 }
 
 
@@ -82,10 +85,6 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; `make down` stops what was started.")
-
-
-def _print_step(name: str, seconds: float) -> None:
-    print(f"{name:<14} {seconds:5.1f} s", flush=True)
 
 
 if __name__ == "__main__":

