@@ -10,6 +10,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 from local.cloud import PREFERRED_PORTS, Cloud
 from local.database.mariadb import install
 from local.processes import LocalError
+from operations.smoke import CLOSED
 from settings import PROJECT
 
 
@@ -40,12 +41,14 @@ def curl_uses_a_proxy() -> bool:
 def down(cloud: Cloud) -> None:
     """Stop the cloud and keep the database's data."""
     cloud.stop()
+    print(CLOSED)
 
 
 def clean(cloud: Cloud) -> None:
     """Stop the cloud and delete its directory."""
     cloud.stop()
     shutil.rmtree(cloud.directory)
+    print(CLOSED)
 
 
 def database_server(cloud: Cloud) -> None:
@@ -54,7 +57,9 @@ def database_server(cloud: Cloud) -> None:
 
 
 def mysql(cloud: Cloud, *options: str) -> None:
-    """Replace this process by the MariaDB client on the shop's database."""
+    """Replace this process by the MariaDB client on the shop's database. Raises LocalError."""
+    if cloud.database.pid is None:
+        raise LocalError(CLOSED)
     os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
 
 

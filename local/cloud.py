@@ -34,7 +34,7 @@ from local.processes import (
     stop_orphans,
     version,
 )
-from operations.smoke import Failed, ShopApi, wait_until_awake
+from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
 from settings import PROJECT, REGION
 
 ACCOUNT = "000000000000"
@@ -143,7 +143,7 @@ class Cloud:
         Raises LocalError if the emulator does not run.
         """
         if self.emulator.process is None:
-            raise LocalError("The local cloud is not running; `make up` starts it.")
+            raise LocalError(CLOSED)
         host = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         aws = {
             "AWS_REGION": REGION,

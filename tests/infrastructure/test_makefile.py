@@ -9,10 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from local.__main__ import clean
+from local.cloud import Cloud
+from local.files import write_whole
+from local.processes import port_file
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 from tests.support.documentation import shell_variables
@@ -306,6 +311,52 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     assert "no AWS credentials" in sentence(
         *command.split(), machine=machine | {"ALARM_EMAIL": "ops@shop.test"}
     )
+
+
+OPENS = {"up", "dev", "database"}
+"""The commands of the local cloud that do not need an open shop."""
+IN_THE_SHOP = re.findall(
+    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE)\)", MAKEFILE, re.MULTILINE
+)
+
+
+def test_commands_in_the_shop_are_found() -> None:
+    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "down", "clean"}
+    assert needed <= set(IN_THE_SHOP)
+
+
+def never_opened(directory: Path) -> None:
+    pass
+
+
+def closed(directory: Path) -> None:
+    """Leave what is left after `make down`: the data, the login, the ports and the logs."""
+    write_whole(directory / "mysql.cnf", "[client]\nuser=root\n")
+    write_whole(port_file(directory, "emulator"), "9")
+    Cloud(directory).stop()
+
+
+def cleaned(directory: Path) -> None:
+    closed(directory)
+    clean(Cloud(directory))
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("before", [never_opened, closed, cleaned])
+@pytest.mark.parametrize("target", [target for target in IN_THE_SHOP if target not in OPENS])
+def test_command_says_that_the_shop_is_closed(
+    target: str, before: Callable[[Path], None], machine: dict[str, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "cloud"
+    before(directory)
+    done = make(*INSTALLED, target, machine=machine | {"CLOUD_DIRECTORY": str(directory)})
+    printed = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if not line.startswith("make: ***")
+    ]
+    assert printed == ["The shop is closed: `make up` opens it."]
+    assert (done.returncode == 0) == (target in ("down", "clean"))
 
 
 HOSTILE = "o'n\"; touch ran; $(touch ran) $(shell touch ran) `touch ran` ${HOME} $$ # a, b"
