@@ -3,8 +3,10 @@
 import argparse
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from local.cloud import PREFERRED_PORTS, Cloud
@@ -13,10 +15,13 @@ from local.processes import LocalError
 from operations.smoke import CLOSED
 from settings import PROJECT
 
+CONNECT_SECONDS = 2
+
 
 def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
-    cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, on_step=_print_step)
+    factory_url = os.environ.get("FACTORY_URL") or None
+    cloud.start(factory_url=factory_url, on_step=_print_step)
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
         f"\nThe donut shop is open at {cloud.endpoint}\n\n"
@@ -30,12 +35,32 @@ def up(cloud: Cloud) -> None:
             "Your variables make curl use a proxy. Before these commands, run:"
             " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
+    for name, (preferred, port) in cloud.moved_ports().items():
+        if not (factory_url and name == "factory"):
+            user = {"endpoint": "the API", "mariadb": "MariaDB"}.get(name, f"the {name}")
+            print(f"Port {preferred} was taken: {user} uses {port} instead.")
+    if factory_url and (problem := why_unreachable(factory_url)):
+        print(
+            f"Nobody listens at {factory_url} ({problem}). Orders are retried, and then wait in the"
+            " dead-letter queue until `make redrive`."
+        )
 
 
 def curl_uses_a_proxy() -> bool:
     """Return whether the process's variables make curl use a proxy for 127.0.0.1."""
     has_proxy = bool(getproxies_environment().keys() & {"http", "all"})
     return has_proxy and not proxy_bypass("127.0.0.1")
+
+
+def why_unreachable(url: str) -> str | None:
+    """Return why no connection to the URL's host can be opened, or None if one can."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS):
+            return None
+    except (OSError, UnicodeError) as error:  # a host's name may be too long for the resolver
+        return getattr(error, "strerror", None) or str(error)
 
 
 def down(cloud: Cloud) -> None:

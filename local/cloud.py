@@ -35,7 +35,7 @@ from local.processes import (
     version,
 )
 from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
-from settings import PROJECT, REGION
+from settings import PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -187,9 +187,11 @@ class Cloud:
         """Start what is not running and deploy what has changed.
 
         factory_url: the factory that gets the production orders; by default the stand-in, which is
-        then started too.
+        then started too. Raises LocalError, before anything is started, if it is not a URL.
         on_step: called after each step with its name and how many seconds it took.
         """
+        if factory_url and not is_http_url(factory_url):
+            raise LocalError(f"FACTORY_URL {factory_url!r} is not an http or https URL.")
         with self._lock():
             self.cdk.stop()
             for name, step in (
@@ -219,6 +221,14 @@ class Cloud:
             ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
+
+    def moved_ports(self) -> dict[str, tuple[int, int]]:
+        """Return the ports that were taken: name → the preferred port, and the one used instead."""
+        return {
+            name: (preferred, port)
+            for name, preferred in self.preferred_ports.items()
+            if (port := read_port(self.directory, name)) and port != preferred
+        }
 
     def _port(self, name: str) -> int:
         """Return the port that `name` claimed. Raises LocalError."""
