@@ -76,6 +76,12 @@ def clean(cloud: Cloud) -> None:
     print(CLOSED)
 
 
+def reset(cloud: Cloud) -> None:
+    """Bring the shop back to the catalogue's opening state."""
+    cloud.reset()
+    print("The shop has its opening stock, and no purchases, orders or messages.")
+
+
 def database_server(cloud: Cloud) -> None:
     """Install MariaDB if it is missing."""
     install()
@@ -95,7 +101,7 @@ def run(cloud: Cloud, *command: str) -> None:
 
 COMMANDS = {
     command.__name__.replace("_", "-"): command
-    for command in (up, down, clean, database_server, mysql, run)
+    for command in (up, down, clean, reset, database_server, mysql, run)
 }
 
 

