@@ -77,7 +77,7 @@ FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULT
 
 LOCAL = ENVIRONMENTS["local"]
 DROP_SCHEMA = "SET lock_wait_timeout = 5; DROP DATABASE IF EXISTS shop"
-RESET_AGAIN = "End what is open in `make mysql`. Then run `make up`, and `make reset` again."
+RESET_AGAIN = "End what is open in `make mysql`, and run `make reset` again."
 
 OnStep = Callable[[str, float], None]
 
