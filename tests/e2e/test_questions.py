@@ -112,6 +112,7 @@ def test_every_question_with_commands_has_a_test() -> None:
         "How do I reset the stock?",
         "How do I use my own factory, and what must it answer?",
         "How do I run one test?",
+        "How do I see the queue?",
     }
 
 
@@ -164,3 +165,9 @@ def test_own_factory_makes_an_order(clone: Path) -> None:
 def test_one_test_is_run(clone: Path) -> None:
     output = printed("\n".join(commands(QUESTIONS["How do I run one test?"])), clone)
     assert re.search(r"^\. +\[100%\]$", output, re.MULTILINE), output
+
+
+def test_queues_are_shown(clone: Path) -> None:
+    output = printed("\n".join(commands(QUESTIONS["How do I see the queue?"])), clone)
+    for queue in ("stock_queue", "stock_dlq"):
+        assert queue in output, output
