@@ -29,7 +29,7 @@ ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 BY_OPERATORS = orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
-ON_LOCAL_DATABASE = mysql
+ON_LOCAL_DATABASE = mysql reset
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -172,13 +172,15 @@ install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
 
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
-.PHONY: up down clean
+.PHONY: up down clean reset
 up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
 	@$(LOCAL) up
 down: .venv/installed ## Stop the local shop and keep its data
 	@$(LOCAL) down
 clean: .venv/installed ## Stop the local shop and delete its data
 	@$(LOCAL) clean
+reset: .venv/installed ## Give the local shop its opening stock, and delete its purchases, orders and messages
+	@$(LOCAL) reset
 
 # --- operations: on the local shop, or with ENV=... on the account of your AWS credentials ---
 

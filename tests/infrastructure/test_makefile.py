@@ -9,10 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from local.__main__ import clean
+from local.cloud import Cloud
+from local.files import write_whole
+from local.processes import port_file
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 from tests.support.documentation import shell_variables
@@ -121,7 +126,8 @@ def test_local_is_rejected_as_a_second_command_too(
 
 
 @pytest.mark.parametrize(
-    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "synth"]
+    "target",
+    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "synth"],
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -163,12 +169,13 @@ def test_stacks_have_the_names_of_the_settings() -> None:
         assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
+@pytest.mark.parametrize("target", ["mysql", "reset"])
 @pytest.mark.parametrize("environment", ACCOUNTS)
-def test_database_of_an_account_is_not_opened(
-    environment: str, machine: dict[str, str], fresh: Path
+def test_database_of_an_account_is_neither_opened_nor_reset(
+    environment: str, target: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    line = rejection("mysql", f"ENV={environment}", machine=machine, fresh=fresh)
-    assert "`make mysql` reaches the local database only" in line
+    line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
+    assert f"`make {target}` reaches the local database only" in line
     assert "docs/runbook.md" in line
 
 
@@ -360,6 +367,52 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
+OPENS = {"up", "dev", "database"}
+"""The commands of the local cloud that do not need an open shop."""
+IN_THE_SHOP = re.findall(
+    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE)\)", MAKEFILE, re.MULTILINE
+)
+
+
+def test_commands_in_the_shop_are_found() -> None:
+    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "reset", "down", "clean"}
+    assert needed <= set(IN_THE_SHOP)
+
+
+def never_opened(directory: Path) -> None:
+    pass
+
+
+def closed(directory: Path) -> None:
+    """Leave what is left after `make down`: the data, the login, the ports and the logs."""
+    write_whole(directory / "mysql.cnf", "[client]\nuser=root\n")
+    write_whole(port_file(directory, "emulator"), "9")
+    Cloud(directory).stop()
+
+
+def cleaned(directory: Path) -> None:
+    closed(directory)
+    clean(Cloud(directory))
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("before", [never_opened, closed, cleaned])
+@pytest.mark.parametrize("target", [target for target in IN_THE_SHOP if target not in OPENS])
+def test_command_says_that_the_shop_is_closed(
+    target: str, before: Callable[[Path], None], machine: dict[str, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "cloud"
+    before(directory)
+    done = make(*INSTALLED, target, machine=machine | {"CLOUD_DIRECTORY": str(directory)})
+    printed = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if not line.startswith("make: ***")
+    ]
+    assert printed == ["The shop is closed: `make up` opens it."]
+    assert (done.returncode == 0) == (target in ("down", "clean"))
+
+
 HOSTILE = "o'n\"; touch ran; $(touch ran) $(shell touch ran) `touch ran` ${HOME} $$ # a, b"
 """A value in which a shell or make would find commands."""
 FAKE = f"""#!{sys.executable} -IS
@@ -407,7 +460,7 @@ REACHES = {
         ("destroy ENV=dev", ["--app={}"] * 2),
     ],
     "CLOUD_DIRECTORY": [
-        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "mysql")),
+        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "reset", "mysql")),
         *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
         ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
     ],

@@ -46,6 +46,17 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
     ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
+    *(
+        ({"factory_url": url}, f"factory_url {url!r} is not an http or https URL")
+        for url in (
+            "http://factory.test:PORT/api",
+            "http://factory.test:0/api",
+            "http://factory.test:65536/api",
+            "http://[::1/api",
+            "http://factory.test/the api",
+            "http://factory.test/api\n",
+        )
+    ),
     (
         {"factory_url": "http://factory.test", "allow_http_factory": False},
         "factory_url is plain http: set allow_http_factory to allow it",
