@@ -3,8 +3,8 @@
 import ast
 import json
 import re
+from collections.abc import Callable
 from textwrap import dedent
-from typing import Any
 
 import pytest
 
@@ -63,7 +63,7 @@ def names(text: str) -> set[str]:
 
 
 def figures(text: str) -> set[str]:
-    """Return the numbers outside of the blocks, names and quoted responses."""
+    """Return the numbers in the prose: not in blocks, names, quotations or parentheses."""
     prose = re.sub(r"`[^`\n]+`|\"[^\"]*\"|\([^)]*\)", "", BLOCK.sub("", text))
     return set(re.findall(r"\d[\d,.]*\d|\d", prose))
 
@@ -76,7 +76,7 @@ def test_seed_has_ten_defects(language: str) -> None:
 
 @pytest.mark.parametrize("part", [code_blocks, names, figures, node_ids, stories])
 @pytest.mark.parametrize("defect", range(10))
-def test_languages_agree(part: Any, defect: int) -> None:
+def test_languages_agree(part: Callable[[str], object], defect: int) -> None:
     korean, english = (part(defects(language)[defect]) for language in LANGUAGES)
     assert korean == english, f"docs/seed.md: defect {defect + 1} differs in its {part.__name__}"
 
@@ -164,7 +164,9 @@ def test_exercise_has_its_parts_in_order(heading: str) -> None:
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_commands_of_an_exercise_exist(command: str) -> None:
     """tests/e2e/test_exercises.py runs those that can be run on the tests' own cloud."""
-    given, program, rest = COMMAND.fullmatch(command).groups()  # type: ignore[union-attr]
+    parts = COMMAND.fullmatch(command)
+    assert parts, "the test cannot read this command"
+    given, program, rest = parts.groups()
     assert program in {"make", "curl", "kill", "echo", "git"}
     for path in re.findall(r"\b(?:lambdas|docs)/[\w./]+", rest):
         assert (PROJECT / path).exists(), path
