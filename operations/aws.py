@@ -60,7 +60,7 @@ def is_about_credentials(error: Exception) -> bool:
 
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
-    """Exit with status 1 and one sentence if AWS rejects a request, or if it is not AWS that responds.
+    """Exit with status 1 and one sentence if AWS rejects a request, or something else responds.
 
     Errors of the operating system, such as a closed pipe, are raised as they are. A read that times
     out is botocore's own error, although its class is a subclass of OSError, too.

@@ -67,7 +67,8 @@ LOG_LINE = 400 / 1e9
 LOG_LINES = 3
 """Lines per invocation: the function's own, `platform.start` and `platform.report`."""
 STOCK_LINES = MINUTES
-"""Lines in which the relay logs the stock each minute, of one product; assumed."""
+"""Lines per month in which the relay logs the stock: one per minute and product. The one product is
+assumed."""
 LONG_POLLS = 5 * 3 * MINUTES
 """Receives per month: Lambda polls a queue with five connections, for 20 seconds each."""
 
@@ -179,11 +180,13 @@ def usage_from_traffic(traffic: Traffic, *, memory_mib: Mapping[str, int]) -> Us
     """
     if unknown := memory_mib.keys() - WORK.keys():
         raise ValueError(
-            f"no traffic is assumed for {', '.join(sorted(unknown))}: add it to WORK in operations/cost.py"
+            f"no traffic is assumed for {', '.join(sorted(unknown))}:"
+            " add it to WORK in operations/cost.py"
         )
     if removed := WORK.keys() - memory_mib.keys():
         raise ValueError(
-            f"there is no function {', '.join(sorted(removed))}: remove it from WORK in operations/cost.py"
+            f"there is no function {', '.join(sorted(removed))}:"
+            " remove it from WORK in operations/cost.py"
         )
     requests = traffic.purchases_and_reads + traffic.orders
     invocations = {name: work.invocations(traffic) for name, work in WORK.items()}
@@ -234,7 +237,7 @@ def cost(used: Usage, prices: Mapping[str, Price], *, free: bool) -> float:
 def table(
     resources: Iterable[Mapping[str, Any]], prices: Mapping[str, Price], settings: Settings
 ) -> str:
-    """Return the costs as text: of a month without customers, and of one with a million checkouts."""
+    """Return the costs of a month as text: without customers, and with a million checkouts."""
     resources = list(resources)
     idle, million = (usage(resources, traffic, settings) for traffic in (IDLE, MILLION))
     rows = [f"{settings.name:28}{'idle month':>26}{'a million checkouts':>26}"]
@@ -275,11 +278,12 @@ def main() -> None:
     listed, prices = read_prices()
     print(f"USD per month, by the prices of {listed}; (?): the price is unverified.")
     print(
-        f"Assumed: {MILLION.reads:g} read of the product per checkout, and {MILLION.out_of_stock:.0%} of the"
-        " checkouts are out of stock."
+        f"Assumed: {MILLION.reads:g} read of the product per checkout, and"
+        f" {MILLION.out_of_stock:.0%} of the checkouts are out of stock."
     )
     print(
-        "In an account of its own: less the free allowance of each account (10 alarms, 10 metrics, ...)."
+        "In an account of its own: less the free allowance of each account"
+        " (10 alarms, 10 metrics, ...)."
     )
     for environment in arguments.environments:
         settings = ENVIRONMENTS[environment]

@@ -16,7 +16,7 @@ class Stop(Exception):
 
 
 def require_credentials(client: Callable[[str], Any] = aws.client) -> tuple[str, str]:
-    """Return the account and the caller's ARN, as STS does.
+    """Ask STS for the account and the caller's ARN, and return both.
 
     Raises Stop if there are no valid credentials, and botocore's errors if AWS can't be asked.
     """
@@ -50,7 +50,8 @@ def require_alarm_address(settings: Settings, *, assembly: Path | None = None) -
         else "ALARM_EMAIL=... on the command line"
     )
     raise Stop(
-        f"{name}'s alarms would reach nobody: give an address with {remedy}, or as alarm_email in the settings"
+        f"{name}'s alarms would reach nobody: give an address with {remedy},"
+        " or as alarm_email in the settings"
     )
 
 
@@ -77,7 +78,8 @@ def require_confirmation(settings: Settings) -> None:
         typed = terminal.ask(f"This destroys {name}. Type its name to continue: ")
     except OSError:
         raise Stop(
-            f"Nothing was destroyed: {name} is destroyed only from a terminal, where its name is typed."
+            f"Nothing was destroyed: {name} is destroyed only from a terminal,"
+            " where its name is typed."
         ) from None
     if typed != name:
         raise Stop("Nothing was destroyed.")

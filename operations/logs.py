@@ -37,17 +37,17 @@ HIDDEN = {
     *("timestamp", "level", "log_level", "message", "stack", "stackTrace"),
     *("logger", "requestId", "location"),
 }
-"""The fields that a line shows in another way, and those that people do not need."""
+"""The fields that a line does not repeat by name, and those that people do not need."""
 WIDTH = len("stock_queue")
-"""Of the longest source of a line."""
+"""Characters of the longest source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
     """A line that people read.
 
-    at: milliseconds since the epoch. source: a function, for example. level: one of LEVELS, or
-    empty if the line has none.
+    at: milliseconds since the epoch. source: what the line comes from, such as a function. level:
+    one of LEVELS, or empty if the line has none.
     """
 
     at: int
@@ -127,7 +127,7 @@ def level_name(text: str) -> str:
 
 
 def is_at_least(line: LogLine, level: str) -> bool:
-    """Return whether the line has this level or a higher one. A line without a level always does."""
+    """Return whether the line has this level, a higher one, or none at all."""
     return line.level not in LEVELS or LEVELS.index(line.level) >= LEVELS.index(level)
 
 
@@ -145,11 +145,11 @@ def log_groups(settings: Settings) -> dict[str, str]:
 def read(
     logs: Any, group: str, *, start: int, end: int, order_id: str
 ) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
-    """Yield the time, the group and the whole of each event from start to end, by time.
+    """Yield each event from start to end by time, as its time, its group and the event.
 
-    start, end: in milliseconds. order_id: what the events contain, or empty. The emulator returns
-    the oldest 10,000 events and no token for the others, which are read from there on. Events of
-    that millisecond are yielded twice.
+    start, end: in milliseconds. order_id: only events that contain it; empty: all events. The
+    emulator returns the oldest 10,000 events and no token for the others. These are read with
+    requests that start at the last event's millisecond, so its events are yielded twice.
     """
     pattern = {"filterPattern": f'"{order_id}"'} if order_id else {}
     paginator = logs.get_paginator("filter_log_events")
@@ -171,9 +171,9 @@ def follow(
 ) -> Iterator[LogLine]:
     """Yield the lines of all groups by time, without end.
 
-    What becomes visible late is yielded late. order_id: what the lines contain, or empty. level: the
-    lowest. Raises botocore's errors, among them `ResourceNotFoundException` if a log group does not
-    exist.
+    An event that becomes visible late is yielded late. order_id: only lines that contain it; empty:
+    all lines. level: only lines of this level or a higher one. Raises botocore's errors, among them
+    `ResourceNotFoundException` if a log group does not exist.
     """
     since, seen = time.time() - BACK_SECONDS, set[tuple[object, ...]]()
     while True:

@@ -1,6 +1,6 @@
-"""Let the deployed operator function show orders and books, remind the factory, or correct a stock.
+"""Show orders and books, remind the factory, or correct a stock, through the function `operate`.
 
-It is invoked with the caller's credentials, on an account as on this machine.
+The function is invoked with the caller's credentials, on this machine as on an account.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from operations import aws, guard, terminal
 from settings import ENVIRONMENTS, Settings
 
 PATIENT = Config(connect_timeout=5, read_timeout=40, retries={"total_max_attempts": 3})
-"""It waits longer than the function may take. A repeated invocation has the id of the first."""
+"""Waits longer than the function may take. Botocore's repetition of an invocation changes nothing
+again, because it has the same `operation_id`."""
 USAGE = {
     "order": "type ID=... make order, with the id of a production order",
     "stocktake": "type SLUG=donut COUNT=12 REASON='...' make stocktake, with what was counted",
@@ -31,11 +32,11 @@ UNKNOWN = (
 )
 
 Table = Mapping[str, Any]
-"""A `title`, the `rows`, each a dict by column, and whether there are more: `cut`."""
+"""A `title`, the `rows`, each a dict by column, and `cut`: whether rows were left out."""
 
 
 class Failed(Exception):
-    """Why the command failed, in one sentence."""
+    """The command failed. The text says why, in one sentence."""
 
 
 class Rejected(Failed):
@@ -54,10 +55,10 @@ PROBLEMS: Mapping[str, type[Failed]] = {"rejected": Rejected, "unavailable": Una
 """What the function calls the `problem` of an error. Any other is Unknown."""
 
 
-class Operator:
-    """The operator function of an environment, invoked by one person.
+class OperateFunction:
+    """The function `operate` of an environment.
 
-    claimed_by: the person's ARN, which the function logs.
+    claimed_by: the ARN of the person who invokes it, which the function logs.
     """
 
     def __init__(self, client: Any, settings: Settings, *, claimed_by: str) -> None:
@@ -103,10 +104,9 @@ class Operator:
         return result["tables"]
 
     def change(self, verb: str, **fields: object) -> Sequence[Table]:
-        """Invoke a verb that changes something, under an id of its own.
+        """Invoke a verb that changes something, with a new `operation_id`.
 
-        Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
-        Failed, which says whether anything has changed.
+        Returns what the function returns. Raises Failed, which says whether anything has changed.
         """
         operation_id = str(uuid.uuid4())
         unknown = UNKNOWN.format(operation_id=operation_id)
@@ -143,14 +143,14 @@ def show(tables: Sequence[Table]) -> None:
     print("\n\n".join(map(render, tables)))
 
 
-def remind(operator: Operator, *, yes: bool) -> None:
+def remind(function: OperateFunction, *, yes: bool) -> None:
     """Show the stuck orders, ask, and remind the factory of exactly these.
 
     Raises Failed and terminal.Declined.
 
     yes: do not ask.
     """
-    stuck = operator.invoke("stuck")
+    stuck = function.invoke("stuck")
     show(stuck)
     order_ids = [row["order_id"] for table in stuck for row in table["rows"]]
     if not order_ids:
@@ -158,27 +158,27 @@ def remind(operator: Operator, *, yes: bool) -> None:
     if not yes:
         question = f"Remind the factory of {len(order_ids)} order(s)?"
         terminal.confirm(question, otherwise="Nothing was done")
-    show(operator.change("remind", order_ids=order_ids))
+    show(function.change("remind", order_ids=order_ids))
 
 
-def run(operator: Operator, arguments: argparse.Namespace) -> None:
+def run(function: OperateFunction, arguments: argparse.Namespace) -> None:
     """Execute the command and print what it returns.
 
     Raises Failed, terminal.Declined, and botocore's errors.
     """
     match arguments.verb:
         case "orders" | "books" as verb:
-            show(operator.invoke(verb))
+            show(function.invoke(verb))
         case "order":
-            show(operator.invoke("order", order_id=arguments.id))
+            show(function.invoke("order", order_id=arguments.id))
         case "remind":
-            remind(operator, yes=arguments.yes)
+            remind(function, yes=arguments.yes)
         case "stocktake":
             fields = {"slug": arguments.slug, "reason": arguments.reason}
-            show(operator.change("stocktake", count=int(arguments.count), **fields))
+            show(function.change("stocktake", count=int(arguments.count), **fields))
         case "adjust":
             fields = {"slug": arguments.slug, "reason": arguments.reason}
-            show(operator.change("adjust", amount=int(arguments.n), **fields))
+            show(function.change("adjust", amount=int(arguments.n), **fields))
 
 
 def require_values(arguments: argparse.Namespace) -> None:
@@ -217,7 +217,7 @@ def main() -> None:
             require_values(arguments)
             _, claimed_by = guard.require_credentials()
             client = aws.client("lambda", config=PATIENT)
-            run(Operator(client, settings, claimed_by=claimed_by), arguments)
+            run(OperateFunction(client, settings, claimed_by=claimed_by), arguments)
         except (Failed, guard.Stop, terminal.Declined) as reason:
             sys.exit(str(reason))
 

@@ -96,7 +96,8 @@ def region(client: Client, settings: Settings) -> str:
     open_zones = {zone["ZoneName"] for zone in zones if zone["State"] == "available"}
     if closed := set(settings.availability_zones) - open_zones:
         raise Missing(
-            f"{', '.join(sorted(closed))} can't be used: choose other availability_zones in the settings"
+            f"{', '.join(sorted(closed))} can't be used:"
+            " choose other availability_zones in the settings"
         )
     return f"{REGION}, {len(settings.availability_zones)} zones"
 
@@ -112,7 +113,8 @@ def bootstrap(client: Client, settings: Settings) -> str:
         raise Missing(f"the CDK's bootstrap stack does not exist: {remedy}") from None
     if version < BOOTSTRAP_VERSION:
         raise Missing(
-            f"the bootstrap stack has version {version}, and {BOOTSTRAP_VERSION} is needed: {remedy}"
+            f"the bootstrap stack has version {version}, and {BOOTSTRAP_VERSION} is needed:"
+            f" {remedy}"
         )
     return f"version {version}"
 
@@ -174,8 +176,8 @@ def vpcs(client: Client, settings: Settings) -> str:
     )
     if needed and len(present) >= quota:
         raise Missing(
-            f"the region has {len(present)} VPCs, and its quota is {quota}: delete one, or ask Service "
-            "Quotas for more (VPC, VPCs per Region)"
+            f"the region has {len(present)} VPCs, and its quota is {quota}: delete one,"
+            " or ask Service Quotas for more (VPC, VPCs per Region)"
         )
     return f"{len(present)} of {quota}"
 
@@ -217,8 +219,8 @@ def database(client: Client, settings: Settings) -> str:
     zones = {zone["Name"] for option in suitable for zone in option["AvailabilityZones"]}
     if absent := sorted(set(settings.availability_zones) - zones):
         raise Missing(
-            f"{wanted}: RDS does not offer it in {', '.join(absent)}: choose other availability_zones or another "
-            "instance_class in the settings"
+            f"{wanted}: RDS does not offer it in {', '.join(absent)}:"
+            " choose other availability_zones or another instance_class in the settings"
         )
     if fixed := sorted(DATABASE_PARAMETERS.keys() - _modifiable_parameters(rds)):
         raise Missing(
@@ -259,8 +261,8 @@ def service_linked_role(client: Client, settings: Settings) -> str:
 def github(client: Client, settings: Settings) -> str:
     """Check whether the account's identity provider for GitHub is that of the GitHub stack.
 
-    An account can have only one. If something else created it, the GitHub stack must be given its ARN
-    at each deployment.
+    An account can have only one. If something else created it, the GitHub stack needs its ARN at
+    each deployment.
     """
     iam = client("iam")
     providers = [

@@ -26,6 +26,8 @@ from settings import ENVIRONMENTS, Settings
 
 T = TypeVar("T")
 
+CLOSED = "The shop is closed: `make up` opens it."
+"""What each command says that needs the local shop, unless that is open."""
 REQUESTER = "smoke"
 AWAKE_WITHIN = 60
 """Seconds until the first response, which may have to wait for a cold start."""
@@ -188,7 +190,7 @@ def require_rejection(api: ShopApi, *, order_id: str) -> None:
 
 
 def wait_until_arrived(api: ShopApi, order_id: str, *, settings: Settings, within: float) -> None:
-    """Wait until the order has arrived. Raises Failed, which names the hop the order has reached."""
+    """Wait until the order has arrived. Raises Failed, which names the hop that failed."""
     deadline = time.monotonic() + within
     while (status := _read_status(api, order_id)) != "arrived":
         if status == "stuck" or time.monotonic() > deadline:
@@ -357,7 +359,7 @@ def url_of(environment: str, *, outputs: Path, endpoint: Path | None) -> str:
     if endpoint:
         url = endpoint.read_text().strip() if endpoint.exists() else ""
         if not url:
-            raise Failed("the local cloud is not running; `make up` starts it")
+            raise Failed(CLOSED)
         return url
     stack = ENVIRONMENTS[environment].stack_name("service")
     written = json.loads(outputs.read_text()) if outputs.exists() else {}

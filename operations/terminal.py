@@ -28,6 +28,8 @@ def confirm(question: str, *, otherwise: str) -> None:
     try:
         answer = ask(f"{question} Type yes to continue: ")
     except OSError:
-        raise Declined(f"{otherwise}: there is no terminal to ask at; YES=1 answers") from None
+        raise Declined(
+            f"{otherwise}: there is no terminal to ask at. YES=1 skips the question."
+        ) from None
     if answer != "yes":
         raise Declined(f"{otherwise}.")

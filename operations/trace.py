@@ -1,7 +1,7 @@
-"""Print the way of one production order through the database, the functions and the queue, by time.
+"""Print what happened to one production order in database, functions and queue, by time.
 
-The log lines come from a query of CloudWatch Logs Insights, which the stack monitoring also saves
-for the console.
+The log lines are the result of a query of CloudWatch Logs Insights. The stack `monitoring` saves
+the same query for the console.
 """
 
 import argparse
@@ -21,9 +21,9 @@ CLOCK_SECONDS = 60
 POLL_SECONDS = 1
 UNFINISHED = ("Scheduled", "Running", "Unknown")
 MAX_LINES = 10_000
-"""What a query returns at most, by its own text."""
-SHOWN_ELSEWHERE = {"order_id", "queued_at"}
-"""Fields that each line would repeat."""
+"""The limit in the query's text."""
+LEFT_OUT = {"order_id", "queued_at"}
+"""Fields that no line shows: the order is the same in each, and `queued_at` has its own line."""
 TOPIC = "SNS or the relay: see OldestUnpublishedOrder"
 QUEUE = "the queue or the consumer: see OldestMessage"
 ARRIVED = "nothing: it has arrived"
@@ -77,7 +77,7 @@ def query(
 
 
 def logged(events: Sequence[Mapping[str, str]], groups: Mapping[str, str]) -> Iterator[LogLine]:
-    """Yield the functions' lines. Those of operators who only looked at the order are left out."""
+    """Yield the functions' lines, without those about `make order`, which changes nothing."""
     for event in events:
         line = parse(
             event["@message"],
@@ -89,7 +89,10 @@ def logged(events: Sequence[Mapping[str, str]], groups: Mapping[str, str]) -> It
 
 
 def queued(lines: Sequence[LogLine]) -> list[LogLine]:
-    """Return a line for each message of the order in the queue, which the consumer has received."""
+    """Return a line for each message of the order, with the time at which it was queued.
+
+    Only messages that the consumer has received are known.
+    """
     times = {line.fields["queued_at"] for line in lines if "queued_at" in line.fields}
     return [
         LogLine(at=milliseconds(time), source="stock_queue", message="queued") for time in times
@@ -97,8 +100,8 @@ def queued(lines: Sequence[LogLine]) -> list[LogLine]:
 
 
 def shortened(line: LogLine) -> LogLine:
-    """Return the line without what others show."""
-    fields = {name: value for name, value in line.fields.items() if name not in SHOWN_ELSEWHERE}
+    """Return the line without the fields that are LEFT_OUT."""
+    fields = {name: value for name, value in line.fields.items() if name not in LEFT_OUT}
     return replace(line, fields=fields)
 
 
@@ -125,16 +128,16 @@ def waits_for(status: str | None, lines: Sequence[LogLine]) -> str:
     return QUEUE if status else TOPIC
 
 
-def trace(operator: operate.Operator, logs: Any, settings: Settings, order_id: str) -> None:
+def trace(function: operate.OperateFunction, logs: Any, settings: Settings, order_id: str) -> None:
     """Print the order's row, everything that happened to it by time, and what it waits for.
 
-    Raises Failed: at once if there is no such order, and after the log lines are printed if the row
+    Raises operate.Failed: at once if there is no such order, and after the log lines are printed if the row
     can't be read. Raises botocore's errors.
     """
     tables: Sequence[operate.Table] = []
     problem = None
     try:
-        tables = operator.invoke("order", order_id=order_id)
+        tables = function.invoke("order", order_id=order_id)
     except operate.Rejected:  # a query of the logs would read all of them, which is billed
         raise
     except operate.Failed as error:
@@ -153,7 +156,7 @@ def trace(operator: operate.Operator, logs: Any, settings: Settings, order_id: s
     for table in tables:
         if table["title"] != "timeline":
             print(operate.render(table), end="\n\n")
-    # Of the same millisecond, the row comes first: a function logs what it has recorded.
+    # Within a millisecond, the row's time comes first, because a function records before it logs.
     for line in sorted([*rows, *queued(lines), *lines], key=lambda line: line.at):
         print(shortened(line))
     if not lines:
@@ -180,11 +183,11 @@ def main() -> None:
     with aws.errors_as_sentences():
         try:
             _, claimed_by = guard.require_credentials()
-            functions = aws.client("lambda", config=operate.PATIENT)
-            operator = operate.Operator(functions, settings, claimed_by=claimed_by)
+            client = aws.client("lambda", config=operate.PATIENT)
+            function = operate.OperateFunction(client, settings, claimed_by=claimed_by)
             logs = aws.client("logs")
             try:
-                trace(operator, logs, settings, arguments.order)
+                trace(function, logs, settings, arguments.order)
             except logs.exceptions.ResourceNotFoundException:
                 sys.exit(no_log_groups(settings))
         except (operate.Failed, guard.Stop) as reason:

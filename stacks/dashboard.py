@@ -1,6 +1,7 @@
-"""The dashboard, in the order in which an operator asks: what is wrong, what sells, what waits.
+"""The dashboard, in the order of an operator's questions: what is wrong, what sells, what waits.
 
-Graphs show metrics. Stock and errors are log queries, which cost only while somebody looks at them.
+Graphs show metrics. The stock and the errors are the results of log queries, which cost nothing
+while nobody looks at them.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from stacks.messaging_stack import MessagingStack
 from stacks.service_stack import ServiceStack
 
 COLUMNS = 24
-"""The width of a dashboard."""
+"""The width of the dashboard."""
 CONSOLE = f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}"
 TABLE = cloudwatch.LogQueryVisualizationType.TABLE
 LINE = cloudwatch.LogQueryVisualizationType.LINE
@@ -81,7 +82,8 @@ class Dashboard(cloudwatch.Dashboard):
         )
         command = f"ENV={self._settings.name} make"
         links = (
-            f"Each alarm has a section in {runbook}, and its text names the command to start with.\n\n"
+            f"Each alarm has a section in {runbook}, and its text names the command to start with."
+            "\n\n"
             f"- `{command} status`\n- `{command} orders`\n- `{command} logs`\n"
             f"- [Logs Insights]({CONSOLE}#logsV2:logs-insights), with saved queries"
         )
@@ -97,7 +99,7 @@ class Dashboard(cloudwatch.Dashboard):
         )
 
     def _add_orders(self, metrics: LogMetrics) -> None:
-        """Add the steps from a checkout to the arrival of what it ordered, in one graph."""
+        """Add one graph with the steps from a checkout to the arrival of its production order."""
         sold = metrics.sold.with_(label="Sold")
         out_of_stock = metrics.out_of_stock.with_(label="Out of stock")
         published = {

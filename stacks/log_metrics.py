@@ -14,10 +14,9 @@ FIVE_MINUTES = cdk.Duration.minutes(5)
 
 
 class LogMetrics:
-    """The metrics of the shop: what becomes of checkouts and production orders.
+    """The metrics of checkouts and production orders.
 
-    Those that count are sums per five minutes. Those of the relay's last log line are the highest
-    value per minute.
+    A metric of the relay has the highest value per minute. Any other has the sum of five minutes.
     """
 
     def __init__(self, scope: Construct, *, settings: Settings, service: ServiceStack) -> None:
@@ -43,7 +42,7 @@ class LogMetrics:
         )
 
     def _of_relay(self, service: ServiceStack, field: str) -> cloudwatch.Metric:
-        """Add a metric of a field in the relay's last log line."""
+        """Add a metric of a field in the line that the relay logs at the end of each run."""
         return self._add(service.relay, field, {"message": "relay"}, value=f"$.{field}").with_(
             statistic="Maximum", period=MINUTE
         )

@@ -31,6 +31,8 @@ ACCESS_LOG_FIELDS = {
 }
 """The log contains neither the path nor the query string, which holds a callback's token."""
 CALLBACK_PATH = "/product/{slug}"
+PREFLIGHT_HOURS = 1
+"""Time for which a browser remembers the response to a preflight request."""
 REQUEST_TIMEOUT = 10
 """Seconds. They include a cold start and the 5 seconds that a request may take."""
 OPERATE_TIMEOUT = 35
@@ -203,6 +205,7 @@ class ServiceStack(cdk.Stack):
             api_name=self._settings.shop_name,
             create_default_stage=False,
             default_integration=sales,
+            cors_preflight=self._cors(),
         )
         get, post = apigatewayv2.HttpMethod.GET, apigatewayv2.HttpMethod.POST
         api.add_routes(path="/product/{slug}", methods=[get], integration=sales)
@@ -212,6 +215,19 @@ class ServiceStack(cdk.Stack):
         acknowledge(api, "APIG4", "a public shop; the callback route checks the order's own token")
         self._add_stage(api, callback_routes)
         return api
+
+    def _cors(self) -> apigatewayv2.CorsPreflightOptions | None:
+        """Return what pages of other origins may send and read, or None if there are none."""
+        if not self._settings.allowed_origins:
+            return None
+        methods = apigatewayv2.CorsHttpMethod
+        return apigatewayv2.CorsPreflightOptions(
+            allow_origins=list(self._settings.allowed_origins),
+            allow_methods=[methods.GET, methods.POST],
+            allow_headers=["content-type", "idempotency-key"],
+            expose_headers=["retry-after"],
+            max_age=cdk.Duration.hours(PREFLIGHT_HOURS),
+        )
 
     def _add_stage(
         self, api: apigatewayv2.HttpApi, callback_routes: list[apigatewayv2.HttpRoute]

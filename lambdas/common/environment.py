@@ -71,7 +71,7 @@ class Restock(Database):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Operate(Database):
-    """What the operator function reads."""
+    """What the operate function reads."""
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

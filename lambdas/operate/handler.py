@@ -1,7 +1,8 @@
-"""Do what an operator's command asks for. VERBS lists what there is; IAM decides who may invoke this.
+"""Execute operators' commands. VERBS lists them, and IAM decides who may invoke the function.
 
-An event has a `verb`, the verb's own fields, and `claimed_by`: the caller's ARN, as the command
-says. A verb that changes something has an `operation_id`, and is done once per id.
+An event has a `verb`, the verb's own fields, and `claimed_by`, the ARN that the caller states. The
+event of a verb that changes something has an `operation_id`, too. Only the first event with an id
+changes anything.
 """
 
 import logging
@@ -16,23 +17,23 @@ from common.store import OperationIdUsed, Store
 from operate import reads
 
 LOGGED = ("operation_id", "order_id", "slug", "count", "amount")
-"""The fields of an event that are logged. A reason may contain names."""
+"""The fields of an event that are logged. The reason is not: it may contain a person's name."""
 NEXT = {
     "requested": "next: the relay publishes it",
     "published": "next: the relay reminds the factory of it, or marks it as stuck",
 }
-"""What happens at an open order's `next_attempt_at`, by its status."""
+"""An open order's status → what happens to the order at its `next_attempt_at`."""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Operate)
 store = Store(config)
 
 Event = dict[str, Any]
 Table = dict[str, Any]
-"""A `title`, the `rows`, each a dict by column, and whether there are more: `cut`."""
+"""A `title`, the `rows`, each a dict by column, and `cut`: whether rows were left out."""
 
 
 class Rejected(Exception):
-    """A command that can't be executed. The text is what the operator reads."""
+    """The command can't be executed. The text tells the operator why."""
 
 
 def read_text(event: Event, name: str) -> str:
@@ -62,7 +63,7 @@ def read_pieces(event: Event, name: str, *, least: int) -> int:
 
 
 def as_json(value: object) -> object:
-    """Return a value of the database as JSON has it. Times are in UTC."""
+    """Return a database value in a type that JSON has. Times are in UTC."""
     if isinstance(value, Decimal):
         return int(value)
     if isinstance(value, datetime):
@@ -77,13 +78,13 @@ def table(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def show(queries: Mapping[str, str]) -> list[Table]:
-    """Return the table of each query. One row more than reads.ROWS is read, to know whether to cut."""
+    """Return the table of each query. Read one row too many, which shows whether it must be cut."""
     found = store.read([f"{sql} LIMIT {reads.ROWS + 1}" for sql in queries.values()])
     return [table(title, rows) for title, rows in zip(queries, found, strict=True)]
 
 
 def show_order(event: Event) -> list[Table]:
-    """Return an order, and its times in their order."""
+    """Return an order's row, and a table of its times, the earliest first. Raises Rejected."""
     order_id = read_identifier(event.get("order_id"), "order_id", max_length=limits.ORDER_ID)
     (rows,) = store.read([reads.ORDER], (order_id,))
     if not rows:
@@ -105,13 +106,13 @@ def show_order(event: Event) -> list[Table]:
 
 
 def read_operation_id(event: Event) -> str:
-    """Return the id of an operation that changes something. Raises Rejected."""
+    """Return the id of a command that changes something. Raises Rejected."""
     value = event.get("operation_id")
     return read_identifier(value, "operation_id", max_length=limits.OPERATION_ID)
 
 
 def remind(event: Event) -> list[Table]:
-    """Request the listed orders again, as far as they are stuck."""
+    """Set those of the listed orders that are stuck back to `requested`. Raises Rejected."""
     order_ids = event.get("order_ids")
     if not isinstance(order_ids, list) or not 1 <= len(order_ids) <= reads.ROWS:
         raise Rejected(f"order_ids must be a list of 1 to {reads.ROWS} order ids")
@@ -122,12 +123,12 @@ def remind(event: Event) -> list[Table]:
 
 
 def take_stock(event: Event) -> list[Table]:
-    """Set a product's stock to what was counted."""
+    """Set a product's stock to what was counted. Raises Rejected."""
     return correct_stock(event, count=read_pieces(event, "count", least=0))
 
 
 def adjust(event: Event) -> list[Table]:
-    """Add pieces to a product's stock, or take some from it."""
+    """Add pieces to a product's stock, or take some from it. Raises Rejected."""
     amount = read_pieces(event, "amount", least=-limits.PIECES)
     if amount == 0:
         raise Rejected("amount must not be 0")
@@ -137,7 +138,10 @@ def adjust(event: Event) -> list[Table]:
 def correct_stock(
     event: Event, *, count: int | None = None, amount: int | None = None
 ) -> list[Table]:
-    """Set a product's stock to the count or add the amount, and return the stock before and after."""
+    """Set a product's stock to the count, or add the amount to it.
+
+    Returns the stock before and after. Raises Rejected.
+    """
     slug = read_identifier(event.get("slug"), "slug", max_length=limits.SLUG)
     correction = store.correct_stock(
         read_operation_id(event),
@@ -151,7 +155,9 @@ def correct_stock(
         raise Rejected(f"there is no product {slug}")
     before, stock = correction.stock_before, correction.stock
     if not correction.changed:
-        raise Rejected(f"nothing was booked: the stock of {slug} is {stock}, too few for {amount}")
+        raise Rejected(
+            f"nothing was booked: the stock of {slug} is {stock}, and would fall below 0"
+        )
     booked = {"slug": slug, "stock_before": before, "booked": stock - before, "stock": stock}
     return [table("booked", [booked])]
 

@@ -1,7 +1,7 @@
-"""What an operator can read, by the title of each table. The handler adds the limit on the rows."""
+"""The queries of operators' commands, by the title of their tables. The handler adds a LIMIT."""
 
 ROWS = 1000
-"""Rows of one table, and orders that are reminded at once."""
+"""The most rows that a table has, and the most orders that one `remind` lists."""
 
 BY_STATUS = """
 SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity, {oldest} AS oldest_seconds
@@ -48,18 +48,18 @@ BOOKS = {
 SELECT slug, entries, purchases, arrivals, entries - purchases + arrivals AS expected, stock,
        stock - (entries - purchases + arrivals) AS difference
 FROM (
-    SELECT slug, product.stock + COALESCE(other_slots.stock, 0) AS stock, COALESCE(entries, 0) AS entries,
-           COALESCE(purchases, 0) AS purchases, COALESCE(arrivals, 0) AS arrivals
+    SELECT slug, product.stock + COALESCE(other_slots.stock, 0) AS stock,
+           COALESCE(entries, 0) AS entries, COALESCE(purchases, 0) AS purchases,
+           COALESCE(arrivals, 0) AS arrivals
     FROM product
-    LEFT JOIN (SELECT product_id, SUM(stock) AS stock FROM product_slot GROUP BY product_id) AS other_slots
-        USING (product_id)
-    LEFT JOIN (SELECT product_id, SUM(amount) AS entries FROM stock_entry GROUP BY product_id) AS entry
-        USING (product_id)
-    LEFT JOIN (SELECT product_id, SUM(quantity) AS purchases FROM purchase GROUP BY product_id) AS sold
-        USING (product_id)
-    LEFT JOIN (SELECT product_id, SUM(quantity) AS arrivals FROM production_order WHERE status = 'arrived'
-               GROUP BY product_id) AS arrived
-        USING (product_id)
+    LEFT JOIN (SELECT product_id, SUM(stock) AS stock FROM product_slot
+               GROUP BY product_id) AS other_slots USING (product_id)
+    LEFT JOIN (SELECT product_id, SUM(amount) AS entries FROM stock_entry
+               GROUP BY product_id) AS entry USING (product_id)
+    LEFT JOIN (SELECT product_id, SUM(quantity) AS purchases FROM purchase
+               GROUP BY product_id) AS sold USING (product_id)
+    LEFT JOIN (SELECT product_id, SUM(quantity) AS arrivals FROM production_order
+               WHERE status = 'arrived' GROUP BY product_id) AS arrived USING (product_id)
 ) AS books
 ORDER BY slug""",
 }

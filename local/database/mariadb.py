@@ -9,39 +9,45 @@ import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import trustme
 
-from local.database import pam_plugin
+from local.database import pam_plugin, programs
+from local.database.programs import SEARCH_PATH
 from local.database.rds import create_iam_user, run_sql
+from local.debian import NotUnpacked
 from local.files import write_whole
 from local.processes import Background, LocalError, accepts_connections, claim_port, port_file
 from settings import DATABASE_PARAMETERS, DATABASE_USERS
 
-PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb")
-SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
-INSTALLERS = {
-    "apt-get": (
-        ["apt-get", "update", "-qq"],
-        [
-            "apt-get",
-            "install",
-            "-qq",
-            "-y",
-            "--no-install-recommends",
-            "mariadb-server-core",
-            "mariadb-client",
-        ],
-    ),
-    "dnf": (["dnf", "install", "-q", "-y", "mariadb-server", "mariadb"],),
-    "brew": (["brew", "install", "--quiet", "mariadb"],),
-}
 OPTION_NAMES = {"tx_isolation": "transaction_isolation"}
 """The server's options whose names differ from those of the parameters in RDS's parameter group."""
+
+NEWER_THAN_RDS = (11, 0)
+DEFAULTS_OF_RDS = {
+    "innodb_snapshot_isolation": "OFF",
+    "character_set_collations": "",
+    "optimizer_switch": "hash_join_cardinality=off,cset_narrowing=off,sargable_casefold=off",
+    "histogram_type": "DOUBLE_PREC_HB",
+    "innodb_prefix_index_cluster_optimization": "ON",
+    "innodb_undo_tablespaces": "0",
+    "binlog_gtid_index": "OFF",
+    "slave_connections_needed_for_purge": "0",
+    "max_tmp_session_space_usage": "0",
+    "max_tmp_total_space_usage": "0",
+    "session_track_system_variables": (
+        "autocommit,character_set_client,character_set_connection,character_set_results,time_zone"
+    ),
+}
+"""The defaults of MariaDB 10.11 that MariaDB 11.8 has changed, and variables that it has added.
+
+They were found by comparing the defaults that both servers print. What 10.11 has no variable for
+can't be set back: the costs that the optimizer of 11.8 assumes, and how it adjusts those of
+secondary keys.
+"""
 
 LONGEST_SOCKET_PATH = 100
 """Bytes. The limit of Linux is 107, that of macOS 103."""
@@ -105,7 +111,7 @@ class MariaDb:
 
     def start(self) -> None:
         """Start the server, or restart it if its options have changed. Raises LocalError."""
-        install()
+        self._require_programs()
         pam_plugin.install(self.plugins)
         self._create_data()
         self._write_certificate()
@@ -125,6 +131,13 @@ class MariaDb:
         self.background.stop(within=START_SECONDS)
         if self.socket.parent != self.files:
             shutil.rmtree(self.socket.parent, ignore_errors=True)
+
+    def _require_programs(self) -> None:
+        """Unpack the server if it is missing. Raises LocalError."""
+        try:
+            programs.install()
+        except NotUnpacked as error:
+            raise LocalError(str(error)) from None
 
     def _create_iam_users(self) -> None:
         """Create the functions' users that do not exist yet.
@@ -159,6 +172,7 @@ class MariaDb:
             "--innodb-flush-log-at-trx-commit=1",
             "--innodb-buffer-pool-size=64M",
             "--expire-logs-days=1",
+            *_defaults_of_rds(),
             *(f"--{name}={value}" for name, value in parameters.items()),
             *pam_plugin.options(self.plugins),
             *self.options,
@@ -187,6 +201,7 @@ class MariaDb:
             "--skip-test-db",
         ]
         command += ["--skip-name-resolve", "--auth-root-authentication-method=normal"]
+        command += _defaults_of_rds()
         # The system's temporary directory must not be used: a server that starts there deletes the
         # temporary tables of every other server.
         variables = os.environ | {"TMPDIR": str(self.files / "tmp")}
@@ -214,7 +229,8 @@ class MariaDb:
         write_whole(
             self.mysql_cnf,
             f"[client]\nuser=root\npassword={password}\nsocket={self.socket}\n"
-            "default-character-set=utf8mb4\n\n"
+            "default-character-set=utf8mb4\n"
+            "ssl-verify-server-cert=OFF\n\n"  # as in 10.11: the socket needs no TLS
             "[mysql]\ndatabase=shop\n",
             mode=OWNER_ONLY,
         )
@@ -242,34 +258,24 @@ class MariaDb:
             )
 
 
-def install() -> None:
-    """Install MariaDB with the machine's package manager if it is missing.
+def _defaults_of_rds() -> list[str]:
+    """Return the options that give a newer server than RDS's the defaults of RDS's.
 
-    Start no service. Raises LocalError.
+    Not all of the newer servers know all of them.
     """
-    missing = [program for program in PROGRAMS if not shutil.which(program, path=SEARCH_PATH)]
-    if not missing:
-        return
-    manager = next((name for name in INSTALLERS if shutil.which(name, path=SEARCH_PATH)), None)
-    needs_root = manager != "brew"
-    if manager is None or (needs_root and os.getuid() != 0):
-        raise LocalError(
-            f"MariaDB is missing ({', '.join(missing)}). Install its server and its client, version"
-            " 10.11 if there is a choice."
-            " On Debian and Ubuntu: sudo apt-get install mariadb-server-core mariadb-client"
-        )
-    for command in INSTALLERS[manager]:
-        variables = os.environ | {"PATH": SEARCH_PATH, "DEBIAN_FRONTEND": "noninteractive"}
-        if subprocess.run(command, env=variables, stdout=sys.stderr, check=False).returncode:
-            raise LocalError(f"Installing MariaDB failed: {' '.join(command)}")
+    major, minor, _ = programs.version().split(".")
+    if (int(major), int(minor)) < NEWER_THAN_RDS:
+        return []
+    return [f"--loose-{name}={value}" for name, value in DEFAULTS_OF_RDS.items()]
 
 
 def _program(name: str) -> list[str]:
     """Return the command for a server program, without option files and as the current user.
 
-    The server does not run as root unless --user=root is given. Raises LocalError.
+    The server does not run as root unless --user=root is given.
     """
-    path = shutil.which(name, path=SEARCH_PATH)
-    if path is None:
-        raise LocalError(f"{name} is not on the PATH, though MariaDB was installed.")
-    return [path, "--no-defaults", *(["--user=root"] if os.getuid() == 0 else [])]
+    return [
+        programs.program(name),
+        "--no-defaults",
+        *(["--user=root"] if os.getuid() == 0 else []),
+    ]

@@ -12,27 +12,22 @@ import shlex
 import sys
 from pathlib import Path
 
-from local.debian import unpacked
+from local.database.programs import PAM_PLUGIN
 from local.files import write_whole
 from settings import PROJECT
 
-UNPACKED = PROJECT / ".venv/mariadb/auth_pam.so"
-PLUGIN = "auth_pam.so"
+PLUGIN = PAM_PLUGIN.name
 TOOL = "auth_pam_tool_dir/auth_pam_tool"
 """The program, where the plugin expects it: in a directory beside the plugin."""
-PACKAGE = "mariadb-server"
 
 
 def install(directory: Path) -> None:
     """Install the plugin in a server's plugin directory.
 
-    Install nothing if the plugin cannot be downloaded, as on a system that is not derived from
-    Debian.
+    Install nothing if it is missing, as on a system that is not derived from Debian.
     """
-    if not UNPACKED.exists() and (plugin := unpacked(PACKAGE, ending="/plugin/auth_pam.so")):
-        write_whole(UNPACKED, plugin)
-    if UNPACKED.exists():
-        _update(directory / PLUGIN, UNPACKED.read_bytes())
+    if PAM_PLUGIN.exists():
+        _update(directory / PLUGIN, PAM_PLUGIN.read_bytes())
         _update(directory / TOOL, _tool(), mode=0o755)
 
 

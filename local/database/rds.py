@@ -6,6 +6,8 @@ import string
 import subprocess
 from pathlib import Path
 
+from local.database.programs import program
+
 MASTER_PRIVILEGES = (
     "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, RELOAD, PROCESS, REFERENCES, INDEX, ALTER, "
     "SHOW DATABASES, CREATE TEMPORARY TABLES, LOCK TABLES, EXECUTE, REPLICATION SLAVE, "
@@ -58,7 +60,7 @@ def _escaped(text: str) -> str:
 def run_sql(mysql_cnf: Path, sql: str) -> str:
     """Run SQL as root with MariaDB's own client, and return its output. Raises RuntimeError."""
     client = [
-        "mariadb",
+        program("mariadb"),
         f"--defaults-file={mysql_cnf}",
         "--batch",
         "--skip-column-names",

@@ -220,6 +220,31 @@ def patch_function_sessions() -> None:
     lambda_runtime.execution_credentials = with_expiration
 
 
+def patch_cors_configurations() -> None:
+    """Store what an HTTP API allows to pages of other origins under the names of API Gateway.
+
+    By default, the names of a template are stored, which begin with a capital letter.
+    """
+    api = handlers["AWS::ApiGatewayV2::Api"]
+
+    def renamed(argument: Any) -> Any:
+        if not isinstance(argument, dict) or not argument.get("CorsConfiguration"):
+            return argument
+        configuration = {
+            name[0].lower() + name[1:]: value
+            for name, value in argument["CorsConfiguration"].items()
+        }
+        return argument | {"CorsConfiguration": configuration}
+
+    for action in ("create", "update"):
+        original = api[action]
+        expect(
+            '["corsConfiguration"] = ' in inspect.getsource(original),
+            f"its {action} of an API copies the template's configuration",
+        )
+        api[action] = lambda *args, original=original: original(*map(renamed, args))
+
+
 def patch_metric_math() -> None:
     """Accept alarms on an expression, and record them as alarms on a metric.
 
@@ -311,6 +336,7 @@ def main() -> None:
     patch_secret_references()
     patch_databases(mysql_cnf=arguments.mysql_cnf, port=arguments.mysql_port)
     patch_function_sessions()
+    patch_cors_configurations()
     patch_metric_math()
     patch_transport()
     patch_function_runtime()

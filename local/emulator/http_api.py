@@ -34,6 +34,14 @@ HOP_BY_HOP = {
     "upgrade",
 }
 
+PREFLIGHT_HEADERS = {
+    b"access-control-allow-methods": "allowMethods",
+    b"access-control-allow-headers": "allowHeaders",
+    b"access-control-max-age": "maxAge",
+}
+CORS_HEADERS = {b"access-control-expose-headers": "exposeHeaders"}
+"""The headers for pages of other origins, and the names of their values in the configuration."""
+
 log = logging.getLogger("http_api")
 
 Headers = list[tuple[bytes, bytes]]
@@ -63,8 +71,9 @@ async def app(
         log.exception("%s %s", scope["method"], scope["path"])
         status, headers, content = _gateway_response(500, "Internal Server Error")
     headers += [
+        *_cors_headers(scope),
         (b"date", formatdate(usegmt=True).encode()),
-        (b"content-length", str(len(content)).encode()),
+        *([] if status == 204 else [(b"content-length", str(len(content)).encode())]),
         (b"apigw-requestid", base64.b64encode(os.urandom(11))),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -86,13 +95,47 @@ async def _read_body(receive: Callable[[], Awaitable[Any]]) -> bytes | None:
             return bytes(body) if len(body) <= MAX_BODY else None
 
 
+def _api() -> dict[str, Any] | None:
+    """Return the deployed HTTP API, or None before the first deployment."""
+    return next((api for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None)
+
+
+def _cors_headers(scope: dict[str, Any]) -> Headers:
+    """Return the headers that tell a browser what the page of an allowed origin may do.
+
+    A request without an allowed Origin gets none, and neither does an OPTIONS request that is no
+    preflight, since it asks for no method.
+    """
+    cors = (_api() or {}).get("corsConfiguration", {})
+    given = dict(scope["headers"])
+    origin = given.get(b"origin", b"")
+    is_options = scope["method"] == "OPTIONS"
+    if origin.decode("latin-1") not in cors.get("allowOrigins", ()) or (
+        is_options and b"access-control-request-method" not in given
+    ):
+        return []
+    configured = {
+        header: cors[name]
+        for header, name in (PREFLIGHT_HEADERS if is_options else CORS_HEADERS).items()
+        if name in cors
+    }
+    return [
+        (b"access-control-allow-origin", origin),
+        *(
+            (header, (",".join(value) if isinstance(value, list) else str(value)).encode())
+            for header, value in configured.items()
+        ),
+    ]
+
+
 async def _call_api(scope: dict[str, Any], body: bytes) -> Response:
     """Call the function of the request's route, and return its response."""
-    api_id = next(
-        (api["apiId"] for api in apigateway._apis.values() if api["protocolType"] == "HTTP"), None
-    )
-    if api_id is None:
+    api = _api()
+    if api is None:
         return _gateway_response(503, "Service Unavailable")
+    if api.get("corsConfiguration") and scope["method"] == "OPTIONS":
+        return 204, [], b""
+    api_id = api["apiId"]
     path = _path(scope)
     route_path = "/" + path.lstrip("/")
     route = apigateway._match_route(api_id, scope["method"], route_path)

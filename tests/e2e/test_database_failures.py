@@ -12,7 +12,7 @@ import requests
 
 from local.factory import accept
 from operations import operate
-from operations.operate import Operator
+from operations.operate import OperateFunction
 from tests.support.accidents import (
     database_killed,
     database_process,
@@ -74,18 +74,18 @@ def test_request_returns_503_in_time_when_the_database_hangs(shop: DeployedShop)
 @pytest.mark.parametrize("verb", ["orders", "books"])
 def test_operator_is_told_soon_when_the_database_hangs(shop: DeployedShop, verb: str) -> None:
     """Reading may take 25 seconds, but not finding out that nobody responds."""
-    operator = Operator(shop.cloud.client("lambda"), SETTINGS, claimed_by="a test")
-    operator.invoke(verb)
+    function = OperateFunction(shop.cloud.client("lambda"), SETTINGS, claimed_by="a test")
+    function.invoke(verb)
     database = database_process(shop)
     suspend(database)
     began = time.monotonic()
     try:
         with pytest.raises(operate.Failed, match="the database is unavailable"):
-            operator.invoke(verb)
+            function.invoke(verb)
     finally:
         database.resume()
     assert time.monotonic() - began < RESPONDS_WITHIN
-    assert operator.invoke(verb)
+    assert function.invoke(verb)
 
 
 def test_order_is_placed_again_when_its_callback_fails(shop: DeployedShop) -> None:

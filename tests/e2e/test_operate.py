@@ -1,4 +1,4 @@
-"""Operators' commands go through the deployed function, as far as IAM lets the caller."""
+"""Operators' commands invoke the deployed function, if IAM allows the caller to."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from migrate.handler import PROCEDURES
-from operations.operate import Operator
+from operations.operate import OperateFunction
 from settings import PROJECT, REGION
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.polling import eventually
@@ -21,13 +21,13 @@ USER, POLICY = "kim", "operate"
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """A user of the local cloud. variables: of a shell with the person's credentials."""
+    """A user of the local cloud. variables: those of a shell that has the person's credentials."""
 
     shop: DeployedShop
     variables: dict[str, str]
 
     def allow(self) -> None:
-        """Let the person invoke the operator function, and do nothing else."""
+        """Let the person invoke the function `operate`, and do nothing else."""
         client = self.shop.cloud.client("lambda")
         function = client.get_function(FunctionName=SETTINGS.function_name("operate"))
         statement = {
@@ -133,8 +133,8 @@ def test_repeated_invocation_is_booked_once(shop: DeployedShop) -> None:
         aws_secret_access_key="test",
         config=Config(read_timeout=1, retries={"total_max_attempts": 8}, proxies={}),
     )
-    operator = Operator(impatient, SETTINGS, claimed_by="a test")
-    (table,) = operator.change("adjust", slug="donut", amount=-2, reason="dropped")
+    function = OperateFunction(impatient, SETTINGS, claimed_by="a test")
+    (table,) = function.change("adjust", slug="donut", amount=-2, reason="dropped")
     assert table["rows"] == [{"slug": "donut", "stock_before": 10, "booked": -2, "stock": 8}]
     assert shop.stock() == 8
     shop.assert_balanced()

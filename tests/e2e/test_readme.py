@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from settings import PROJECT
 from tests.support.accidents import shell_variables
+from tests.support.bad_input import CHECKOUT
 from tests.support.deployed_shop import DeployedShop
 from tests.support.documentation import commands, make_targets, makefile_targets
 
@@ -52,6 +54,14 @@ def test_curl_commands_return_what_the_readme_says(shop: DeployedShop, root: Pat
     )
     assert shop.stock() == 10 - 1 + 50
     assert f"the stock is {shop.stock()}." in README
+
+
+def test_curl_commands_send_what_the_document_describes() -> None:
+    orders = [shlex.split(command) for command in commands(README) if " -d " in command]
+    assert len(orders) == 2
+    for order in orders:
+        assert order[order.index("-H") + 1] == "Content-Type: application/json", order
+        assert CHECKOUT.is_valid(json.loads(order[order.index("-d") + 1])), order
 
 
 def test_make_commands_of_the_readme_exist() -> None:

@@ -2,15 +2,16 @@
 
 import subprocess
 
+from local.database.programs import program
 from tests.support.books import NAME
 from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
 from tests.support.polling import eventually
 
 
-def client(shop: DeployedShop, program: str, *arguments: str, stdin: bytes = b"") -> bytes:
+def client(shop: DeployedShop, name: str, *arguments: str, stdin: bytes = b"") -> bytes:
     """Run a MariaDB program on the shop's server, and return what it prints."""
-    command = [program, f"--defaults-extra-file={shop.cloud.mysql_cnf}", *arguments]
+    command = [program(name), f"--defaults-extra-file={shop.cloud.mysql_cnf}", *arguments]
     return subprocess.run(command, input=stdin, capture_output=True, check=True, timeout=60).stdout
 
 

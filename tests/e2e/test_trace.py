@@ -20,16 +20,17 @@ IN_ORDER = [
         ("restock", "restock"),
     ],
 ]
-"""Steps that follow each other. SNS may have filled the queue before `sales` logs it."""
+"""Chains of steps that follow each other. A step of one chain may come before a step of the other:
+the message may be in the queue before `sales` logs that it was published."""
 
 
 def step(line: str) -> tuple[str, str]:
-    """Return the source and the message of a line. Not each line has a level."""
+    """Return the source and the message of a line, which may have no level."""
     _, source, *rest = re.split(" {2,}", line)
     return source, next(text for text in rest if text not in LEVELS)
 
 
-def logs_say(shop: DeployedShop, message: str, order_id: str) -> None:
+def wait_until_logged(shop: DeployedShop, message: str, order_id: str) -> None:
     """Wait until a function has logged the message about the order."""
 
     def logged() -> None:
@@ -45,9 +46,9 @@ def test_trace_shows_every_step_of_an_order_by_time(shop: DeployedShop) -> None:
     other_id = shop.order_more(40)
     shop.wait_until_not_placed(order_id)
     shop.factory.respond = accept_without_callback
-    logs_say(shop, "placed", order_id)
+    wait_until_logged(shop, "placed", order_id)
     call_back(shop.callback_url(order_id))
-    logs_say(shop, "restock", order_id)
+    wait_until_logged(shop, "restock", order_id)
 
     printed = run(shop, f"ORDER={order_id} make trace")
     lines = [line for line in printed.splitlines() if line.startswith("20")]

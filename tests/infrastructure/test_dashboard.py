@@ -1,4 +1,4 @@
-"""The dashboard: its order, and that everything it shows exists."""
+"""The dashboard has its widgets in order, and everything that they show exists."""
 
 import json
 import re
@@ -33,7 +33,7 @@ TITLES = [
     *DATABASE,
     "Last errors",
 ]
-"""The text has no title."""
+"""The titles of all widgets, in order. The text has none."""
 AWS_METRICS = {
     "AWS/ApiGateway": ("ApiId", "AWS::ApiGatewayV2::Api", {"4xx", "5xx", "Count", "Latency"}),
     "AWS/Lambda": (
@@ -52,7 +52,8 @@ AWS_METRICS = {
         {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
     ),
 }
-"""Namespace → dimension, type of the resource that it names, and metrics that AWS publishes by it."""
+"""Namespace → a dimension, the type of the resource that it names, and the metrics that AWS
+publishes by this dimension."""
 BY_LAMBDA = {
     *("@log", "@timestamp", "level", "message", "type"),
     *("errorMessage", "errorType", "record.status"),

@@ -25,8 +25,6 @@ from settings import ENVIRONMENTS, LAMBDAS, MAX_CONNECTIONS, PROJECT, ManagedDat
 from stacks.data_stack import ENGINE
 from stacks.function import RUNTIME
 from stacks.messaging_stack import MAX_RECEIVES
-from tests import forget
-from tests.forgotten import KINDS, Kind, Mistake, Step
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
     blocks,
@@ -35,6 +33,9 @@ from tests.support.documentation import (
     sections,
     works_in,
 )
+from tests.touch_lists import __main__ as forget
+from tests.touch_lists.edits import Kind, Mistake, Step
+from tests.touch_lists.kinds import KINDS
 
 ARCHITECTURE = (PROJECT / "docs" / "architecture.md").read_text()
 CONTRACT = (PROJECT / "docs" / "contract.md").read_text()
@@ -105,7 +106,8 @@ def test_contract_has_every_message_attribute() -> None:
 SECTIONS = {
     "Product": "GET /product/{slug}",
     "Order": "GET /order/{order_id}",
-    "CheckoutResult": "POST /checkout",
+    "Sold": "POST /checkout",
+    "OutOfStock": "POST /checkout",
     "Checkout": "POST /checkout",
 }
 """The section of the contract that describes a schema."""
@@ -298,9 +300,12 @@ def test_dependabot_watches_every_folder_with_requirements() -> None:
         for path in PROJECT.glob(pattern)
     }
     assert set(watched["pip"]["directories"]) == folders
-    rivals = PROJECT / "bench/rivals/node/package-lock.json"
-    assert rivals.exists()
-    assert watched["npm"]["directories"] == ["/", f"/{rivals.parent.relative_to(PROJECT)}"]
+    locks = ("package-lock.json", "bench/*/*/package-lock.json", "tests/*/package-lock.json")
+    assert set(watched["npm"]["directories"]) == {
+        "/" + path.parent.relative_to(PROJECT).as_posix().strip(".")
+        for pattern in locks
+        for path in PROJECT.glob(pattern)
+    }
 
 
 def test_hooks_before_a_commit_are_make_commands() -> None:
@@ -386,6 +391,11 @@ NEWEST_PYTHON = RUNTIME.name.removeprefix("python")
         ("README.md", "queue -.->|{} receives| dlq", MAX_RECEIVES),
         ("docs/architecture.md", "after {} failed receives: dead-letter queue", MAX_RECEIVES),
         ("docs/contract.md", "After {} receives the message is moved", MAX_RECEIVES),
+        (
+            "README.md",
+            "a status from 200 to 299, within {} seconds",
+            f"{ENVIRONMENTS['local'].factory_deadline:.0f}",
+        ),
         ("README.md", "`slots = {0}` spreads the stock over {0} rows", hot_product.SLOTS),
         ("README.md", "Spread over {0} rows, with `slots = {0}`", hot_product.SLOTS),
         ("docs/deployment.md", "Free plan allows backups of {} day", FREE_PLAN_BACKUP_DAYS),
@@ -530,7 +540,7 @@ def is_named(name: str, text: str) -> bool:
 
 def test_each_list_of_what_to_touch_is_forgotten() -> None:
     assert TOUCH.keys() == {kind.heading for kind in KINDS.values()}, (
-        "each heading of `What to touch` in CONTRIBUTING.md is a kind in tests/forgotten.py"
+        "each heading of `What to touch` in CONTRIBUTING.md is a kind in tests/touch_lists/kinds.py"
     )
 
 
@@ -540,7 +550,8 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
     causes: list[Step | Mistake] = [*kind.steps, *kind.mistakes]
     for cause in causes:
         assert cause.line in lines, (
-            f"tests/forgotten.py: {cause.name}: {kind.heading} in CONTRIBUTING.md has no such line"
+            f"tests/touch_lists/kinds.py: {cause.name}:"
+            f" {kind.heading} in CONTRIBUTING.md has no such line"
         )
         for name in cause.edit.named:
             assert is_named(name, lines[cause.line]), (
@@ -548,7 +559,7 @@ def test_lists_of_what_to_touch_are_those_that_are_forgotten(kind: Kind) -> None
             )
     forgotten = {step.line for step in kind.steps}
     assert forgotten == lines.keys(), (
-        f"tests/forgotten.py has no step for lines {sorted(lines.keys() - forgotten)} of"
+        f"tests/touch_lists/kinds.py has no step for lines {sorted(lines.keys() - forgotten)} of"
         f" {kind.heading} in CONTRIBUTING.md"
     )
 

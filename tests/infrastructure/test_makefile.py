@@ -9,10 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from local.__main__ import clean
+from local.cloud import Cloud
+from local.files import write_whole
+from local.processes import port_file
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 from tests.support.documentation import shell_variables
@@ -32,10 +37,10 @@ NOT_GIVEN = {
     "programs, which a recipe has to run": {"PYTHON", "LAMBDA_PYTHON"},
 }
 """Variables that the Makefile uses but does not set, and that callers do not give as values."""
-INSTALLED = [
-    f"--old-file={stamp}/installed"
-    for stamp in (".venv", "node_modules", ".venv/emulator", ".venv/wheels", ".venv/mutation")
-]
+STAMPS = sorted(
+    set(re.findall(r"^([.a-z_/-]+/(?:installed|total|checked)):", MAKEFILE, re.MULTILINE))
+)
+INSTALLED = [f"--old-file={stamp}" for stamp in STAMPS]
 """Arguments with which make installs nothing, even if a requirements file is newer."""
 QUICK, SECONDS = 2, 30
 PROBE = """
@@ -122,7 +127,8 @@ def test_local_is_rejected_as_a_second_command_too(
 
 
 @pytest.mark.parametrize(
-    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "synth"]
+    "target",
+    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "synth"],
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -164,12 +170,13 @@ def test_stacks_have_the_names_of_the_settings() -> None:
         assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
+@pytest.mark.parametrize("target", ["mysql", "reset"])
 @pytest.mark.parametrize("environment", ACCOUNTS)
-def test_database_of_an_account_is_not_opened(
-    environment: str, machine: dict[str, str], fresh: Path
+def test_database_of_an_account_is_neither_opened_nor_reset(
+    environment: str, target: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    line = rejection("mysql", f"ENV={environment}", machine=machine, fresh=fresh)
-    assert "`make mysql` reaches the local database only" in line
+    line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
+    assert f"`make {target}` reaches the local database only" in line
     assert "docs/runbook.md" in line
 
 
@@ -210,11 +217,12 @@ def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str])
 
 def test_changed_packages_of_the_functions_are_downloaded(machine: dict[str, str]) -> None:
     stamp = WHEELS.relative_to(PROJECT) / "installed"
-    others = [argument for argument in INSTALLED if argument != f"--old-file={stamp}"]
+    made_of_it = {f"--old-file={name}" for name in (stamp, ".venv/total")}
+    others = [argument for argument in INSTALLED if argument not in made_of_it]
     changed = "--what-if=lambdas/requirements.txt"
     done = make(*others, changed, "--dry-run", "install", machine=machine)
     words = done.stdout.split()
-    assert words[-2:] == ["touch", str(stamp)], done.stdout + done.stderr
+    assert f"--stamp={stamp}" in words, done.stdout + done.stderr
     assert set(WHEEL_OPTIONS) <= set(words)
     done = make(*INSTALLED, "--dry-run", "install", machine=machine)
     assert "download" not in done.stdout
@@ -239,16 +247,67 @@ def test_failing_unit_test_on_that_python_fails_the_command(
     pytest_there.write_text('#!/bin/sh\necho "ran $*"\nexit 1\n')
     for program in (python, pytest_there):
         program.chmod(0o755)
-    for stamp in (".venv/installed", ".venv/python3.99/installed"):
-        (tmp_path / stamp).touch()
+    (tmp_path / ".venv/python3.99/installed").touch()
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / "requirements-dev.txt").touch()
     os.utime(tmp_path / "requirements-dev.txt", (0, 0))
     done = make(
-        "unit-on-lambda-python", f"LAMBDA_PYTHON={python}", machine=machine, directory=tmp_path
+        *INSTALLED,
+        "unit-on-lambda-python",
+        f"LAMBDA_PYTHON={python}",
+        machine=machine,
+        directory=tmp_path,
     )
     assert "ran tests/unit" in done.stdout
     assert done.returncode != 0
+
+
+FIRST = """#!/bin/sh
+echo "$@" >> "$RECORD"
+case "$*" in *"$FAILS"*) exit 1;; esac
+"""
+"""Stands for the machine's Python: records its arguments. A call that contains $FAILS fails."""
+
+
+def installation(goal: str, *, fails: str, machine: dict[str, str], fresh: Path) -> list[str]:
+    """Run make on a machine with nothing installed, and return the arguments of its Python."""
+    python, record = fresh.parent / "python", fresh.parent / "record"
+    python.write_text(FIRST)
+    python.chmod(0o755)
+    record.unlink(missing_ok=True)
+    variables = machine | {"RECORD": str(record), "FAILS": fails}
+    done = make(goal, f"PYTHON={python}", machine=variables, directory=fresh)
+    assert done.stdout == "", "each recipe of an installation begins with @"
+    return record.read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("goal", "database"), [("up", True), ("install", True), ("unit", False), ("synth", False)]
+)
+def test_prerequisites_are_checked_before_anything_is_installed(
+    goal: str, database: bool, machine: dict[str, str], fresh: Path
+) -> None:
+    """MariaDB's are checked if the command needs a database."""
+    check = "-m local.prerequisites" + " --with-database" * database
+    calls = installation(goal, fails="local.prerequisites", machine=machine, fresh=fresh)
+    assert calls[1:] == [check]
+    assert calls[0].startswith("-c import sys")
+    assert [path.name for path in fresh.iterdir()] == ["Makefile"]
+
+
+def test_up_installs_nothing_for_the_tests(machine: dict[str, str], fresh: Path) -> None:
+    (fresh / "requirements.txt").touch()
+    fails = "no call"
+    for name in ("requirements-dev.txt", "package-lock.json"):
+        (fresh / name).touch()
+    for name in ("local/emulator", "lambdas"):
+        (fresh / name).mkdir(parents=True)
+        (fresh / name / "requirements.txt").touch()
+    calls = installation("up", fails=fails, machine=machine, fresh=fresh)
+    steps = [call for call in calls if call.startswith("-m local.step install")]
+    assert len(steps) == 7, steps
+    assert not [call for call in steps if "requirements-dev" in call]
+    assert calls[-1].startswith("-m local.step total")
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:
@@ -311,6 +370,52 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
+OPENS = {"up", "dev", "database"}
+"""The commands of the local cloud that do not need an open shop."""
+IN_THE_SHOP = re.findall(
+    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE)\)", MAKEFILE, re.MULTILINE
+)
+
+
+def test_commands_in_the_shop_are_found() -> None:
+    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "reset", "down", "clean"}
+    assert needed <= set(IN_THE_SHOP)
+
+
+def never_opened(directory: Path) -> None:
+    pass
+
+
+def closed(directory: Path) -> None:
+    """Leave what is left after `make down`: the data, the login, the ports and the logs."""
+    write_whole(directory / "mysql.cnf", "[client]\nuser=root\n")
+    write_whole(port_file(directory, "emulator"), "9")
+    Cloud(directory).stop()
+
+
+def cleaned(directory: Path) -> None:
+    closed(directory)
+    clean(Cloud(directory))
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("before", [never_opened, closed, cleaned])
+@pytest.mark.parametrize("target", [target for target in IN_THE_SHOP if target not in OPENS])
+def test_command_says_that_the_shop_is_closed(
+    target: str, before: Callable[[Path], None], machine: dict[str, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "cloud"
+    before(directory)
+    done = make(*INSTALLED, target, machine=machine | {"CLOUD_DIRECTORY": str(directory)})
+    printed = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if not line.startswith("make: ***")
+    ]
+    assert printed == ["The shop is closed: `make up` opens it."]
+    assert (done.returncode == 0) == (target in ("down", "clean"))
+
+
 HOSTILE = "o'n\"; touch ran; $(touch ran) $(shell touch ran) `touch ran` ${HOME} $$ # a, b"
 """A value in which a shell or make would find commands."""
 FAKE = f"""#!{sys.executable} -IS
@@ -358,7 +463,7 @@ REACHES = {
         ("destroy ENV=dev", ["--app={}"] * 2),
     ],
     "CLOUD_DIRECTORY": [
-        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
+        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "reset", "mysql")),
         *((target, ["--directory={}"]) for target in (*THROUGH_THE_FUNCTION, "logs", "redrive")),
         *(
             (target, ["--directory={}", "--endpoint={}/endpoint"])

@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 from common import limits
+from local.cloud import PREFERRED_PORTS
 from migrate import catalogue
-from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT
+from settings import DATABASE_USERS_FILE, ENVIRONMENTS, PROJECT, REGION
+from tests.openapi_tools import postman, programs
 from tests.support.assembly import Assembly
-from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED
+from tests.support.bad_input import CHECKOUT, DOCUMENT, DOCUMENTED, GENERATED, OPENAPI
+from tests.support.books import as_returned
 from tests.support.grants import columns_of
 
+needs_tools = pytest.mark.skipif(
+    not programs.are_installed(), reason="`make infrastructure` and `make test` install the tools"
+)
 QUANTITY = "MessageAttributeProductCnt"
 CONDITIONS = {"in_catalogue", "slots"}
 """Columns that decide which product is read, and from which rows. They are not returned."""
@@ -51,9 +57,67 @@ def test_document_describes_every_route(assembly: Assembly) -> None:
     assert described <= routes, "stacks/service_stack.py lacks a route of docs/openapi.yaml"
 
 
-def test_every_operation_documents_503() -> None:
+@pytest.mark.parametrize("status", ["429", "500", "503"])
+def test_every_operation_documents_the_errors_of_all_requests(status: str) -> None:
     for route, operation in operations():
-        assert "503" in operation["responses"], route
+        assert status in operation["responses"], route
+
+
+def test_only_the_callback_needs_a_token() -> None:
+    """A public operation says so, instead of saying nothing."""
+    assert {route: operation["security"] for route, operation in operations()} == {
+        route: [{"CallbackToken": []}] if route == "POST /product/{slug}" else []
+        for route, _ in operations()
+    }
+    scheme = DOCUMENT["components"]["securitySchemes"]["CallbackToken"]
+    assert (scheme["type"], scheme["in"], scheme["name"]) == ("apiKey", "query", "token")
+    assert f"at most {limits.CALLBACK_TOKEN} ASCII" in scheme["description"]
+
+
+def test_servers_are_the_local_shop_and_the_region_of_the_others() -> None:
+    local, account = (server["url"] for server in DOCUMENT["servers"])
+    assert local == f"http://127.0.0.1:{PREFERRED_PORTS['endpoint']}"
+    assert account == f"https://{{api_id}}.execute-api.{REGION}.amazonaws.com"
+
+
+def test_purchased_says_which_result_a_checkout_has() -> None:
+    content = DOCUMENT["paths"]["/checkout"]["post"]["responses"]["200"]["content"]
+    results = [resolved(each) for each in content["application/json"]["schema"]["oneOf"]]
+    assert [result["properties"]["purchased"]["const"] for result in results] == [True, False]
+    assert ["order_id" in result["required"] for result in results] == [False, True]
+
+
+@needs_tools
+def test_redocly_finds_nothing() -> None:
+    done = programs.run("redocly", "lint", f"--config={programs.FOLDER}/redocly.yaml", OPENAPI)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_tools
+def test_spectral_finds_nothing() -> None:
+    options = (f"--ruleset={programs.FOLDER}/spectral.yaml", "--fail-severity=hint")
+    done = programs.run("spectral", "lint", *options, OPENAPI)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_tools
+def test_collection_is_made_from_the_document() -> None:
+    assert postman.COLLECTION.read_text() == postman.rendered(), (
+        "docs/postman_collection.json is not made from docs/openapi.yaml: run `make postman`"
+    )
+
+
+def test_collection_calls_every_operation() -> None:
+    collection = json.loads(postman.COLLECTION.read_text())
+    called = {
+        f"{item['request']['method']} /"
+        + re.sub(r":(\w+)", r"{\1}", "/".join(item["request"]["url"]["path"]))
+        for item in collection["item"]
+    }
+    missing = {route for route, _ in operations()} - called
+    assert not missing, (
+        f"docs/postman_collection.json does not call {sorted(missing)}: run `make postman`"
+    )
 
 
 def test_bad_inputs_are_sent_to_every_operation() -> None:
@@ -80,6 +144,14 @@ def test_catalogue_declares_what_a_product_has() -> None:
         assert name in declared, (
             f"lambdas/migrate/catalogue.py: Product has no {name}, which docs/openapi.yaml names"
         )
+
+
+def test_example_of_a_product_is_the_donut_of_the_catalogue() -> None:
+    (donut,) = [product for product in catalogue.load().products if product.slug == "donut"]
+    example = DOCUMENT["components"]["examples"]["Donut"]["value"]
+    assert example == as_returned(donut, stock=donut.opening_stock), (
+        "the example Donut in docs/openapi.yaml and lambdas/migrate/catalogue.toml differ"
+    )
 
 
 def test_product_has_the_fields_of_the_store() -> None:
@@ -133,7 +205,6 @@ def test_document_names_the_limit_of_every_parameter() -> None:
         "slug": limits.SLUG,
         "order_id": limits.ORDER_ID,
         "order": limits.ORDER_ID,
-        "token": limits.CALLBACK_TOKEN,
         "Idempotency-Key": limits.IDEMPOTENCY_KEY,
     }
     for name, schema in parameters():
@@ -206,6 +277,8 @@ def test_unusual_text_is_valid(text: str | None) -> None:
         assert CHECKOUT.is_valid({QUANTITY: 1, name: text}), name
 
 
-def test_documented_example_of_a_checkout_is_valid() -> None:
+def test_documented_examples_of_a_checkout_are_valid() -> None:
     media = DOCUMENT["paths"]["/checkout"]["post"]["requestBody"]["content"]["application/json"]
-    assert CHECKOUT.is_valid(media["example"])
+    for name, reference in media["examples"].items():
+        example = DOCUMENT["components"]["examples"][reference["$ref"].rpartition("/")[2]]
+        assert CHECKOUT.is_valid(example["value"]), name

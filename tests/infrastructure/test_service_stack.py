@@ -29,6 +29,7 @@ from settings import (
     pascal_case,
 )
 from tests.support.assembly import Assembly, construct, synth
+from tests.support.bad_input import DOCUMENT
 from tests.support.environments import login
 from tests.support.variables import LOGIN, set_variables
 
@@ -420,6 +421,41 @@ def test_functions_handle_each_of_their_routes(
 def test_events_have_payload_format_2(assembly: Assembly) -> None:
     for id, integration in assembly.each("AWS::ApiGatewayV2::Integration"):
         assert integration["PayloadFormatVersion"] == "2.0", id
+
+
+def test_no_origin_is_allowed_by_default(assembly: Assembly) -> None:
+    _, api = assembly.one("AWS::ApiGatewayV2::Api")
+    assert "CorsConfiguration" not in api
+
+
+def test_pages_of_the_allowed_origins_may_use_what_is_documented(tmp_path: Path) -> None:
+    origins = ("https://shop.test", "http://localhost:5173")
+    settings = replace(ENVIRONMENTS["dev"], allowed_origins=origins)
+    _, api = synth(settings, tmp_path).one("AWS::ApiGatewayV2::Api")
+    operations = [
+        (method, operation)
+        for path in DOCUMENT["paths"].values()
+        for method, operation in path.items()
+        if method != "parameters"
+    ]
+    sent = {
+        parameter["name"].lower()
+        for _, operation in operations
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] == "header"
+    }
+    returned = {
+        header.lower()
+        for response in DOCUMENT["components"]["responses"].values()
+        for header in response.get("headers", ())
+    }
+    allowed = api["CorsConfiguration"]
+    assert allowed["AllowOrigins"] == list(origins)
+    assert set(allowed["AllowMethods"]) == {method.upper() for method, _ in operations}
+    assert set(allowed["AllowHeaders"]) == {"content-type"} | sent
+    assert set(allowed["ExposeHeaders"]) == returned
+    assert 0 < allowed["MaxAge"] <= 24 * 3600
+    assert "AllowCredentials" not in allowed
 
 
 def test_stage_is_throttled_as_the_settings_say(assembly: Assembly) -> None:

@@ -1,5 +1,6 @@
-"""The columns and the procedures' parameters are as wide as common/limits.py says."""
+"""The columns and the procedures' parameters hold what common/limits.py and the catalogue allow."""
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -32,6 +33,27 @@ PARAMETERS = """
     SELECT specific_name, parameter_name, character_maximum_length
     FROM information_schema.parameters
     WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL"""
+STORED_AS = {
+    "unit_price": "price",
+    "stock": "opening_stock",
+    "stock_before": "opening_stock",
+    "amount": "opening_stock",
+    "slot": "slots",
+}
+"""Column, or parameter without its prefix → the number of the catalogue that it stores, if the names
+differ."""
+TYPES = """
+    SELECT table_name, column_name, column_type
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+    UNION ALL
+    SELECT specific_name, parameter_name, dtd_identifier
+    FROM information_schema.parameters
+    WHERE specific_schema = DATABASE() AND parameter_mode IS NOT NULL
+    ORDER BY 1, 2"""
+CHECKS = """
+    SELECT table_name, check_clause
+    FROM information_schema.check_constraints WHERE constraint_schema = DATABASE()"""
+BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
 
 
 @pytest.fixture
@@ -85,3 +107,43 @@ def test_columns_hold_the_longest_texts_of_the_catalogue(
         assert not rules[key].is_valid((longest + 1) * "a"), (
             f"the rule of {key} in lambdas/migrate/catalogue.py accepts more than its max_length"
         )
+
+
+def numbers_of(kind: str) -> range | None:
+    """Return the numbers that a column of this SQL type holds, or None if it is not an integer."""
+    bits = BITS.get(re.split(r"\W", kind)[0])
+    if bits is None:
+        return None
+    return range(2**bits) if "unsigned" in kind else range(-(2 ** (bits - 1)), 2 ** (bits - 1))
+
+
+def lowest_allowed(shop: DatabaseShop) -> dict[tuple[str, str], int]:
+    """Return table and column → the lowest number that a CHECK constraint allows."""
+    return {
+        (table, column): int(lowest)
+        for table, clause in shop.sql(CHECKS)
+        for column, lowest in re.findall(r"`(\w+)` >= (\d+)", clause)
+    }
+
+
+def test_columns_hold_every_number_of_the_catalogue(shop: DatabaseShop) -> None:
+    """Otherwise a product that the synthesis accepts would make the migration fail."""
+    rules = {**catalogue.FACTORY, **catalogue.PRODUCT}
+    allowed = lowest_allowed(shop)
+    compared = set()
+    for owner, column, kind in shop.sql(TYPES):
+        name = column.removeprefix("p_")
+        key, numbers = STORED_AS.get(name, name), numbers_of(kind)
+        if key not in rules or numbers is None:
+            continue
+        compared.add(key)
+        lowest = allowed.get((owner, column), numbers.start)
+        for number in (lowest - 1, numbers.stop):
+            assert not rules[key].is_valid(number), (
+                f"{owner}.{column} holds {lowest:,} to {numbers.stop - 1:,}, but the rule of {key}"
+                f" in lambdas/migrate/catalogue.py accepts {number:,}: narrow the rule, or widen the"
+                " column in a migration"
+            )
+    assert compared == {key for key, rule in rules.items() if rule.max_length is None}, (
+        "a number of the catalogue was compared with no column: add it to STORED_AS in this test"
+    )

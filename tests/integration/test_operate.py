@@ -1,4 +1,4 @@
-"""What operators' commands read and change: the function's own code, as its own database user."""
+"""What operators' commands read and change. The function's code runs as its database user."""
 
 import json
 import uuid
@@ -64,10 +64,10 @@ def make_stuck(shop: DatabaseShop, *order_ids: str) -> None:
         )
 
 
-# --- what is read
+# --- commands that read
 
 
-def test_orders_are_counted_and_those_to_look_at_listed(shop: DatabaseShop, invoke: Invoke) -> None:
+def test_requested_and_stuck_orders_are_listed(shop: DatabaseShop, invoke: Invoke) -> None:
     store = shop.store()
     requested, stuck, published = (order_more(store, quantity) for quantity in (40, 50, 60))
     make_stuck(shop, stuck)
@@ -97,7 +97,7 @@ def test_arrived_orders_are_counted_for_a_day(shop: DatabaseShop, invoke: Invoke
     assert line["quantity"] == 40 + 50
 
 
-def test_order_has_its_times_in_their_order(shop: DatabaseShop, invoke: Invoke) -> None:
+def test_order_is_shown_with_its_times_in_sequence(shop: DatabaseShop, invoke: Invoke) -> None:
     store = shop.store()
     order_id = order_more(store, 40, requester="홍길동")
     store.mark_published(order_id, overdue_after=60)
@@ -162,7 +162,7 @@ def test_books_are_those_of_the_database(shop: DatabaseShop, invoke: Invoke) -> 
 
 
 def test_reads_are_of_one_snapshot_and_wait_for_no_lock(shop: DatabaseShop) -> None:
-    """The stock changes between two queries of a read, and the product stays locked."""
+    """Between two queries of a read, the stock changes, and then the product is locked."""
     store = Store(replace(shop.database, database_secret_arn="operate"))
     stock = "SELECT SUM(stock) AS stock FROM product"
     slow = f"SELECT SLEEP(1.5), stock FROM ({stock}) AS total"
@@ -181,7 +181,7 @@ def test_reads_are_of_one_snapshot_and_wait_for_no_lock(shop: DatabaseShop) -> N
     assert len(set(found)) == 1, found
 
 
-def test_tables_are_cut_and_say_so(
+def test_long_table_is_cut_and_marked_as_cut(
     shop: DatabaseShop, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reads, "ROWS", 2)
@@ -198,7 +198,7 @@ def test_tables_are_cut_and_say_so(
     assert stuck["cut"] is False
 
 
-# --- what is changed
+# --- commands that change something
 
 
 def test_stocktake_books_the_difference_at_that_moment(shop: DatabaseShop, invoke: Invoke) -> None:
@@ -225,10 +225,8 @@ CORRECTIONS = {"stocktake": {"count": 4}, "adjust": {"amount": -6}}
 
 
 @pytest.mark.parametrize("verb", CORRECTIONS)
-def test_repeated_correction_changes_nothing_again(
-    shop: DatabaseShop, invoke: Invoke, verb: str
-) -> None:
-    """It returns the first result, although the stock has changed since."""
+def test_repeated_correction_changes_nothing(shop: DatabaseShop, invoke: Invoke, verb: str) -> None:
+    """It returns the result of the first, although the stock has changed since."""
     event = {**CORRECTIONS[verb], "slug": "donut", "reason": "a", "operation_id": "once"}
     first = invoke(verb, **event)
     buy(shop.store(), 1)
@@ -239,7 +237,7 @@ def test_repeated_correction_changes_nothing_again(
 
 
 @pytest.mark.parametrize("verb", CORRECTIONS)
-def test_corrections_with_one_id_at_once_are_one(
+def test_concurrent_corrections_with_one_id_are_booked_once(
     shop: DatabaseShop, invoke: Invoke, verb: str
 ) -> None:
     stores = [Store(replace(shop.database, database_secret_arn="operate")) for _ in range(4)]
@@ -257,7 +255,7 @@ def test_stock_never_falls_below_zero(shop: DatabaseShop, invoke: Invoke) -> Non
     event = {"slug": "donut", "amount": -11, "reason": "a", "operation_id": "once"}
     assert (
         invoke("adjust", **event)["error"]
-        == "nothing was booked: the stock of donut is 10, too few for -11"
+        == "nothing was booked: the stock of donut is 10, and would fall below 0"
     )
     assert shop.stock() == 10
     assert len(entries(shop)) == 1
@@ -309,7 +307,7 @@ def test_repeated_reminder_does_not_remind_again(shop: DatabaseShop, invoke: Inv
     assert shop.orders() == [(order_id, "stuck", 40)]
 
 
-def test_reminders_with_one_id_at_once_are_one(shop: DatabaseShop, invoke: Invoke) -> None:
+def test_concurrent_reminders_with_one_id_return_the_same(shop: DatabaseShop) -> None:
     order_id = order_more(shop.store(), 40)
     make_stuck(shop, order_id)
     stores = [Store(replace(shop.database, database_secret_arn="operate")) for _ in range(4)]
@@ -329,7 +327,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 def test_id_of_another_operation_changes_nothing(
     shop: DatabaseShop, invoke: Invoke, first: str
 ) -> None:
-    """The command makes a new id each time; this is what a mistake in it would do."""
+    """Each command makes a new id, so only a mistake in its code sends the same one twice."""
     invoke(first, operation_id="once", **OPERATIONS[first])
     stock = shop.stock()
     for verb in OPERATIONS.keys() - {first}:

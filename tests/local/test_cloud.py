@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pwd
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import local.cloud
 from local.__main__ import clean, down, up
 from local.cloud import Cloud
 from local.files import write_whole
-from local.processes import Background, LocalError, port_file
+from local.processes import Background, LocalError, port_file, read_port
 from settings import PROJECT
 
 REASON = (
@@ -95,6 +96,91 @@ def test_owner_without_a_name_is_reported_by_id(
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
     with pytest.raises(LocalError, match=f"belongs to user {uid}: run this as user {uid}"):
         cloud.stop()
+
+
+def test_cdk_writes_nothing_to_the_home_directory(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("import os; print(os.path.expanduser('~'), os.environ['TMPDIR'])")
+    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+    monkeypatch.setattr(local.cloud, "CDK", script)
+    cloud._run_cdk("deploy")
+    for path in cloud.cdk.log.read_text().split():
+        assert Path(path).is_relative_to(cloud.directory), path
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "127.0.0.1:9000/api", "http://127.0.0.1:PORT/api", "ftp://127.0.0.1/api"]
+)
+def test_malformed_factory_url_changes_nothing(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "cloud"
+    cloud = Cloud(directory)
+    monkeypatch.setattr(cloud.database, "start", lambda: pytest.fail("MariaDB is started"))
+    monkeypatch.setenv("FACTORY_URL", url)
+    with pytest.raises(LocalError) as failure:
+        up(cloud)
+    assert str(failure.value) == f"FACTORY_URL {url!r} is not an http or https URL."
+    assert not directory.exists()
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """Return a port at which somebody else listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+def printed_by_up(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the lines that `make up` prints after it has started nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloud, "start", lambda **_: None)
+        up(cloud)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_taken_port_is_named_with_the_one_used_instead(
+    taken: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cloud = Cloud(tmp_path, preferred_ports={"endpoint": taken, "mariadb": taken, "factory": taken})
+    other = Cloud(tmp_path / "other")
+    assert not any("taken" in line for line in printed_by_up(opened(other), capsys))
+    lines = printed_by_up(opened(cloud), capsys)
+    for name, user in (("endpoint", "the API"), ("mariadb", "MariaDB")):
+        port = read_port(tmp_path, name)
+        assert f"Port {taken} was taken: {user} uses {port} instead." in lines
+        assert port != taken
+    assert sum("taken" in line for line in lines) == 2, "no factory was started"
+
+
+def opened(cloud: Cloud) -> Cloud:
+    """Let the cloud claim its ports, without those of a factory."""
+    cloud._claim_port("endpoint", cloud.emulator)
+    cloud._claim_port("mariadb", cloud.emulator)
+    return cloud
+
+
+def test_factory_where_nobody_listens_is_warned_about(
+    taken: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud = opened(Cloud(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    urls = {
+        f"http://127.0.0.1:{taken}/api": False,
+        f"http://127.0.0.1:{port}/api": True,
+        "http://factory.invalid/api": True,
+        f"http://{'a' * 64}.test/api": True,
+    }
+    for url, warned in urls.items():
+        monkeypatch.setenv("FACTORY_URL", url)
+        lines = printed_by_up(cloud, capsys)
+        found = any(line.startswith(f"Nobody listens at {url} (") for line in lines)
+        assert found == warned, lines
+    monkeypatch.delenv("FACTORY_URL")
+    assert not any("Nobody" in line for line in printed_by_up(cloud, capsys))
 
 
 def files(directory: Path) -> dict[Path, int]:

@@ -38,6 +38,7 @@ MORE_TESTS = {
         "tests/integration/test_round_trips.py",
     ],
     "lambdas/consumer/handler.py": ["tests/integration/test_consumer.py"],
+    "lambdas/migrate/catalogue.py": ["tests/integration/test_limits.py"],
     "lambdas/migrate/handler.py": [
         "tests/integration/test_database_users.py",
         "tests/integration/test_migrations.py",

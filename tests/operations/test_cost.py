@@ -95,7 +95,7 @@ def test_work_without_a_function_is_rejected() -> None:
 
 @pytest.fixture
 def functions(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return the functions whose work these totals are made of, whatever other functions there are."""
+    """Return the functions that the expected totals are made of, and let `cost` know no others."""
     names = ("sales", "restock", "relay", "consumer", "migrate")
     monkeypatch.setattr(cost, "WORK", {name: WORK[name] for name in names})
     return [function(name) for name in names]
@@ -137,7 +137,7 @@ def test_item_without_a_price_is_rejected() -> None:
         cost.cost(Counter({"parking": 1}), PRICES, free=False)
 
 
-def test_list_has_a_price_for_everything_that_is_used() -> None:
+def test_every_used_item_has_a_price() -> None:
     listed, prices = cost.read_prices()
     assert listed.endswith("ap-northeast-2")
     used = cost.usage(FUNCTIONS, Traffic(checkouts=1000), DEV)

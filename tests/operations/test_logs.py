@@ -23,8 +23,8 @@ NOW = 1_000_000
 class LogEvents:
     """What CloudWatch Logs returns: these pages of messages for each group.
 
-    groups: the group of each request. requests: all parameters of each request. limit: the number of
-    requests before someone types Ctrl-C.
+    groups: the group of each request. requests: the other parameters of each request. limit: the
+    number of requests before someone types Ctrl-C.
     """
 
     def __init__(self, *pages: list[str], limit: int = sys.maxsize) -> None:
@@ -84,7 +84,7 @@ def test_groups_are_read_in_turn_until_ctrl_c(
 
 @pytest.mark.parametrize("pages", [1, 7])
 def test_two_people_stay_below_the_quota(pages: int, clock: list[float]) -> None:
-    """This holds while one page follows another, too, as in the first round."""
+    """This also holds in the first round, in which a group has several pages."""
     events = LogEvents(*([f"line {number}"] for number in range(pages)), limit=140)
     with pytest.raises(KeyboardInterrupt):
         list(logs.follow(events.client, GROUPS))
@@ -202,9 +202,10 @@ def test_lines_below_the_level_are_left_out(level: str, shown: list[str]) -> Non
 
 
 class Stored:
-    """CloudWatch Logs as the emulator has it: the oldest events, and no token for the others.
+    """Stands in for the emulator, which returns the oldest events, and no token for the others.
 
-    events: group → the time in milliseconds and the message of each event. limit: of one response.
+    events: group → the time in milliseconds and the message of each event. limit: the most events
+    that one response has.
     """
 
     def __init__(self, events: dict[str, list[tuple[int, str]]], *, limit: int) -> None:
@@ -243,7 +244,7 @@ def test_lines_of_all_groups_are_printed_by_time() -> None:
 
 
 def test_groups_are_read_up_to_the_same_moment(clock: list[float]) -> None:
-    """What is logged meanwhile comes later, and not before what another group logged first."""
+    """Otherwise a line of one group would come before an earlier line of another group."""
     begun, meanwhile = NOW * 1000 - 1, NOW * 1000 + 100
     stored = Stored(
         {"a": [(begun, "1"), (meanwhile, "2")], "b": [(begun, "1"), (meanwhile + 1, "3")]},
@@ -264,7 +265,7 @@ def test_late_event_is_printed_once(clock: list[float]) -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_events_without_a_token_are_read_on_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_without_a_token_are_read_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "MAX_EVENTS", 3)
     times = [1, 2, 3, 3, 4, 5, 6]
     events = [(START + at, f"{number}") for number, at in enumerate(times)]
@@ -275,7 +276,7 @@ def test_events_without_a_token_are_read_on_by_time(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("clock")
-def test_order_is_found_by_the_service_itself() -> None:
+def test_events_of_an_order_are_filtered_by_cloudwatch() -> None:
     stored = Stored({"a": [(START, "order-1"), (START + 1, "order-2")]}, limit=logs.MAX_EVENTS)
     followed = logs.follow(stored.client, {"a": "sales"}, order_id="order-2")
     assert next(followed).message == "order-2"

@@ -39,7 +39,7 @@ RESPONSES = {
 
 
 class NotAws(ThreadingHTTPServer):
-    """A server that returns one response to every request. Itself, it is a shop that works."""
+    """A server that returns one response to any request to AWS, and that is also a working shop."""
 
     daemon_threads = True
     response = (200, b"")
@@ -73,7 +73,7 @@ def not_aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[NotAws]
 def failure(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> str:
-    """Run a command, and return its last words. It fails without a traceback."""
+    """Run a command that fails, and return what it prints, or the sentence with which it exits."""
     main, arguments = COMMANDS[command]
     monkeypatch.setattr(sys, "argv", [command, *arguments])
     with pytest.raises(SystemExit) as exit:
@@ -131,7 +131,7 @@ def test_rejected_credentials_are_blamed(
 @pytest.mark.parametrize(
     "template", ["{}", "[]", "null", "", '{"Resources": null}', '{"Resources": {"A": 1}}']
 )
-def test_template_that_is_none_is_named(
+def test_invalid_template_is_named(
     template: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

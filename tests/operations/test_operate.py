@@ -22,9 +22,10 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 
 class Function:
-    """Stands in for the deployed function. responses: verb → what it returns, or raises.
+    """Stands in for the deployed function.
 
-    events: what it was invoked with.
+    responses: verb → what it returns, or the exception that the client raises. events: those that
+    it was invoked with. failed: whether it reports that the function raised an exception.
     """
 
     def __init__(self, **responses: Any) -> None:
@@ -146,7 +147,7 @@ def test_correction_is_sent_with_an_id_of_its_own(run: Run) -> None:
         ["adjust", "--slug=donut", "--n=-2", "--reason="],
     ],
 )
-def test_missing_value_is_asked_for(run: Run, arguments: list[str]) -> None:
+def test_missing_value_is_explained(run: Run, arguments: list[str]) -> None:
     function = Function()
     assert failure(run, function, *arguments) == operate.USAGE[arguments[0]]
     assert function.events == []
@@ -173,7 +174,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
     return questions
 
 
-def test_remind_names_the_orders_asks_and_reminds_of_these(
+def test_remind_lists_the_orders_and_asks_before_it_reminds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     questions, function = answer(monkeypatch, "yes"), reminding()
@@ -202,18 +203,20 @@ def test_remind_without_a_terminal_reminds_of_nothing(
 ) -> None:
     monkeypatch.setattr(terminal, "TERMINAL", "/nowhere/tty")
     function = reminding()
-    assert "YES=1 answers" in failure(run, function, "remind")
+    assert "YES=1 skips the question" in failure(run, function, "remind")
     assert [event["verb"] for event in function.events] == ["stuck"]
 
 
-def test_yes_answers_without_a_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_yes_skips_the_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     questions, function = answer(monkeypatch, "no"), reminding()
     run(function, "remind", "--yes")
     assert questions == []
     assert [event["verb"] for event in function.events] == ["stuck", "remind"]
 
 
-def test_nothing_to_remind_of_is_no_question(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remind_asks_nothing_without_stuck_orders(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     questions = answer(monkeypatch, "yes")
     function = Function(stuck={"tables": [{"title": "stuck orders", "rows": [], "cut": False}]})
     assert run(function, "remind") == "stuck orders: none\n"
@@ -247,7 +250,7 @@ def test_failure_is_one_sentence(run: Run, response: Any, sentence: str) -> None
     assert sentence in failure(run, Function(adjust=response), "adjust", *CORRECTION)
 
 
-def test_failed_read_leaves_nothing_unknown(run: Run) -> None:
+def test_failed_read_does_not_warn_of_changes(run: Run) -> None:
     sentence = failure(run, Function(books=timeout()), "books")
     assert sentence.startswith("AWS can't be reached: ")
     assert "unknown" not in sentence
@@ -285,7 +288,7 @@ def test_unknown_outcome_can_be_looked_up() -> None:
         assert pointer in sentence, pointer
 
 
-def test_failed_function_is_told_from_a_rejected_command(run: Run) -> None:
+def test_failed_function_is_reported_with_its_error(run: Run) -> None:
     function = Function(adjust={"errorType": "Failed", "errorMessage": "KeyError"})
     function.failed = True
     sentence = failure(run, function, "adjust", *CORRECTION)

@@ -60,11 +60,10 @@ EXISTING = ExistingDatabase(
 class Account:
     """A prepared account on the paid plan: moto's, and stubs for what moto does not implement.
 
-    held: reservations of deployed functions. options: what RDS offers; None: no such engine version.
-    github_stack: the status of each resource of the GitHub stack; None: no such stack.
+    held: reservations of deployed functions. options: what RDS offers; None: no such engine
+    version. github_stack: the status of each resource of the GitHub stack; None: no such stack.
     parameters: name → whether RDS lets it be set. cost_tags: those that are active; None: another
-    account pays.
-    broken: service → function that returns its client instead.
+    account pays. broken: service → function that returns its client instead.
     """
 
     def __init__(self) -> None:
@@ -221,7 +220,7 @@ def account() -> Iterator[Account]:
 
 
 def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """Return the printed lines but those that begin with `ok`."""
+    """Return the printed lines, without those that begin with `ok`."""
     return [line for line in capsys.readouterr().out.splitlines() if not line.startswith("ok ")]
 
 
@@ -415,7 +414,8 @@ def test_old_bootstrap_stack_names_the_versions(
     account.bootstrap(BOOTSTRAP_VERSION - 1)
     line = only_missing(account, DEV, capsys)
     assert line.startswith(
-        f"the bootstrap stack has version {BOOTSTRAP_VERSION - 1}, and {BOOTSTRAP_VERSION} is needed"
+        f"the bootstrap stack has version {BOOTSTRAP_VERSION - 1},"
+        f" and {BOOTSTRAP_VERSION} is needed"
     )
 
 
@@ -452,8 +452,9 @@ def test_reservations_leave_a_hundred_unreserved(
         []
         if enough
         else [
-            f"MISSING  concurrency: the settings reserve {RESERVED}, and the account has {spare} to reserve"
-            f" of its {quota}: ask Service Quotas for more (Lambda, Concurrent executions), or reserve less"
+            f"MISSING  concurrency: the settings reserve {RESERVED}, and the account has {spare}"
+            f" to reserve of its {quota}: ask Service Quotas for more"
+            " (Lambda, Concurrent executions), or reserve less"
         ]
     )
 
@@ -573,7 +574,7 @@ def test_missing_service_linked_role_names_the_command(
     assert preflight(account.client, replace(DEV, database=EXISTING))
 
 
-# --- GitHub and alarms ---
+# --- GitHub, alarms and cost tags ---
 
 
 def test_other_identity_providers_are_ignored(
@@ -608,9 +609,6 @@ def test_prod_needs_an_alarm_address(account: Account, capsys: pytest.CaptureFix
     assert preflight(account.client, replace(PROD, alarm_email=None, requires_alarm_email=False))
 
 
-# --- the synthesized templates ---
-
-
 @pytest.mark.parametrize("active", [[], ["app"], None], ids=["none", "one", "another account"])
 def test_cost_tags_that_are_not_active_are_noted(
     active: list[str] | None, account: Account, capsys: pytest.CaptureFixture[str]
@@ -626,6 +624,9 @@ def test_cost_tags_that_are_not_active_are_noted(
 def test_cost_tags_are_read_in_their_only_region(account: Account) -> None:
     preflight(account.client, DEV)
     assert ("ce", "us-east-1") in account.asked
+
+
+# --- the synthesized templates ---
 
 
 def test_bootstrap_version_is_what_the_assembly_needs(assembly: Assembly) -> None:

@@ -183,7 +183,7 @@ def test_discard_without_a_terminal_deletes_nothing(
 ) -> None:
     queues.fill(*MALFORMED)
     monkeypatch.setattr(terminal, "TERMINAL", "/nowhere/tty")
-    with pytest.raises(SystemExit, match="YES=1 answers"):
+    with pytest.raises(SystemExit, match="YES=1 skips the question"):
         run(capsys, "--discard")
     assert queues.take_all(queues.dead_letters) == sorted(MALFORMED)
 

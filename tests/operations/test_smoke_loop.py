@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from operations import smoke as operation
-from operations.smoke import Failed, smoke
+from operations.smoke import CLOSED, Failed, smoke
 from settings import ENVIRONMENTS, PROJECT
 from tests.support.environments import ON_AN_ACCOUNT
 from tests.support.fake_shop_api import FakeShopApi, Response, fake_shop_api
@@ -51,14 +51,14 @@ def test_stock_is_unchanged_afterwards(server: FakeShopApi) -> None:
 
 @pytest.mark.parametrize("above", [0, 5, 999])
 def test_stock_that_is_too_large_is_bought_first(server: FakeShopApi, above: int) -> None:
-    """The orders of failed tests arrive later, and nobody buys what they add."""
+    """The orders of earlier runs that failed arrive later, and nobody buys what they add."""
     server.stock = LOCAL.max_quantity + above
     assert "arrived" in smoke(server.api, LOCAL, order=False, within=5)
     assert server.quantities[:2] == [LOCAL.max_quantity, above + 1]
     assert server.stock == above
 
 
-def test_failing_tests_do_not_keep_the_next_one_from_ordering(server: FakeShopApi) -> None:
+def test_failed_runs_do_not_keep_the_next_one_from_ordering(server: FakeShopApi) -> None:
     for _ in range(12):
         server.statuses = ["published", "stuck"]
         with pytest.raises(Failed, match="stuck"):
@@ -218,7 +218,7 @@ def test_url_comes_from_the_deployments_outputs(server: FakeShopApi, tmp_path: P
             "missing.json has no outputs of donut-shop-service-dev",
         ),
         (["dev", "--outputs=broken.json"], "Expecting value"),
-        (["local", "--endpoint=missing"], "`make up` starts it"),
+        (["local", "--endpoint=missing"], CLOSED),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""`make trace`: what it asks the function and the logs, and how it puts the answers together."""
+"""`make trace`: what it requests from the function and from the logs, and what it prints."""
 
 import io
 import json
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 
 def event(function: str, seconds: str, message: str, **fields: object) -> list[dict[str, str]]:
-    """Return a result of a query. seconds: of its time, with milliseconds."""
+    """Return one result of a query. seconds: the last part of its time, with milliseconds."""
     text = json.dumps({"level": "INFO", "message": message, "order_id": ORDER_ID, **fields})
     values = {
         "@timestamp": f"2026-11-24 00:00:{seconds}",
@@ -66,8 +66,8 @@ EVENTS = [
 class Cloud:
     """Stands in for the deployed function and for the logs.
 
-    function: what it returns. events: of the logs. statuses: of the query, each time it is asked.
-    queries: with which parameters the query was started.
+    function: what the function returns. events: the results of the query. statuses: those of the
+    query, one for each request. queries: the parameters of each query that was started.
     """
 
     def __init__(

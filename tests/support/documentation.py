@@ -22,9 +22,12 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def commands(text: str) -> list[str]:
-    """Return the commands after the prompts of the `console` blocks, without their comments."""
+    """Return the commands after the prompts of the `console` blocks, without their comments.
+
+    A command goes on after a line that ends in a backslash.
+    """
     prompts = [
-        re.findall(r"^ *\$ (.+?)(?:\s{2,}#.*)?$", body, re.MULTILINE)
+        re.findall(r"^ *\$ ((?:.+\\\n)*.+?)(?:\s{2,}#.*)?$", body, re.MULTILINE)
         for body in blocks(text, "console")
     ]
     return [command for block in prompts for command in block]

@@ -124,7 +124,7 @@ class FakeRestockStore:
 
 @dataclass
 class FakeOperateStore:
-    """Stands in for the store of the operator function.
+    """Stands in for the store of the operate function.
 
     results: what the next `read` returns. stock: of the only product, the donut. error: raised by
     every call. calls: the arguments of each call that changes something, with its id.

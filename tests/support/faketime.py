@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local.debian import unpacked
+from local.debian import NotUnpacked, unpacked
+from local.files import write_whole
 from settings import PROJECT
 
 LIBRARY = PROJECT / ".venv/faketime/libfaketimeMT.so.1"
@@ -37,8 +38,9 @@ class SteppedClock:
 def require_library() -> None:
     """Unpack the library on first use. Skip the test if it cannot be downloaded."""
     if not LIBRARY.exists():
-        library = unpacked("libfaketime", ending=f"/{LIBRARY.name}")
-        if library is None:
-            pytest.skip("libfaketime cannot be downloaded: it comes from Debian's packages")
-        LIBRARY.parent.mkdir(parents=True, exist_ok=True)
-        LIBRARY.write_bytes(library)
+        try:
+            with unpacked(["libfaketime"]) as root:
+                (library,) = root.rglob(LIBRARY.name)
+                write_whole(LIBRARY, library.read_bytes())
+        except NotUnpacked as error:
+            pytest.skip(f"libfaketime comes from Debian's packages: {error}")

@@ -1,10 +1,13 @@
 """Fixtures of the unit tests: no network, the functions' variables, and handlers imported anew."""
 
 import importlib
+import os
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from types import ModuleType
+from unittest import mock
 
 import pytest
 
@@ -33,6 +36,15 @@ def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.delenv(name, raising=False)
     set_variables(monkeypatch, **LOGIN)
+
+
+@pytest.fixture(params=["UTC", "Asia/Seoul"])
+def time_zone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set the process's local time zone."""
+    with mock.patch.dict(os.environ, TZ=request.param):
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Tokens for IAM authentication are those that botocore signs."""
 
-import os
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from unittest import mock
 from urllib.parse import parse_qsl
@@ -61,15 +58,6 @@ def test_token_equals_botocores(login: environment.Credentials, now: datetime) -
     assert our_address == their_address
     assert our_address == f"{HOST}:{PORT}/"
     assert dict(parse_qsl(our_query)) == dict(parse_qsl(their_query))
-
-
-@pytest.fixture(params=["UTC", "Asia/Seoul"])
-def time_zone(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Set the process's local time zone."""
-    with mock.patch.dict(os.environ, TZ=request.param):
-        time.tzset()
-        yield
-    time.tzset()
 
 
 @pytest.mark.usefixtures("time_zone")

@@ -261,6 +261,7 @@ def record(body: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("time_zone")
 @pytest.mark.parametrize(
     ("error", "level", "message", "fields"),
     [

@@ -168,6 +168,14 @@ def test_each_procedure_can_be_compared_with_the_servers(migrate: ModuleType) ->
         )
 
 
+def test_lines_of_procedures_have_at_most_100_characters(migrate: ModuleType) -> None:
+    for path in sorted(migrate.PROCEDURES.glob("*.sql")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= 100, (
+                f"{path.name}:{number} has {len(line)} characters: wrap it at 100"
+            )
+
+
 RELEASES = sorted(
     (PROJECT / "tests/integration/baseline").glob("*.sql"),
     key=lambda path: [int(part) for part in path.stem.split(".")],

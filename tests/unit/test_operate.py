@@ -1,4 +1,4 @@
-"""The operator function's handler: what it accepts, and what it returns."""
+"""The handler of the operate function: which events it accepts, and what it returns."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -120,7 +120,11 @@ REJECTED: list[tuple[object, dict[str, object], str]] = [
     ("adjust", {"operation_id": ...}, "operation_id must be 1 to 36"),
     ("adjust", {"amount": 0}, "amount must not be 0"),
     ("adjust", {"amount": -PIECES - 1}, f"amount must be an integer from -{PIECES} to {PIECES}"),
-    ("adjust", {"amount": -11}, "nothing was booked: the stock of donut is 10, too few for -11"),
+    (
+        "adjust",
+        {"amount": -11},
+        "nothing was booked: the stock of donut is 10, and would fall below 0",
+    ),
 ]
 
 
@@ -167,7 +171,7 @@ def test_id_of_another_operation_is_rejected(
     ],
     ids=["reason", "count", "order_ids"],
 )
-def test_largest_value_is_accepted(
+def test_largest_values_are_accepted(
     operate: ModuleType, verb: str, changes: dict[str, object]
 ) -> None:
     assert "error" not in invoke(operate, verb, **changes)
@@ -207,7 +211,7 @@ def test_reminder_is_logged_with_the_number_of_orders(
     assert "order-0" not in str(line)
 
 
-def test_stocktake_prints_the_stock_before_and_after(
+def test_stocktake_returns_the_stock_before_and_after(
     operate: ModuleType, store: FakeOperateStore
 ) -> None:
     (table,) = invoke(operate, "stocktake", count=4)["tables"]
@@ -223,15 +227,17 @@ def test_stocktake_prints_the_stock_before_and_after(
     }
 
 
-def test_end_of_a_long_name_is_recorded(operate: ModuleType, store: FakeOperateStore) -> None:
-    """The path of a user's ARN may be longer than the column."""
+def test_end_of_a_long_arn_is_recorded(operate: ModuleType, store: FakeOperateStore) -> None:
+    """A user's ARN contains a path, with which it may be longer than the column."""
     invoke(operate, "adjust", claimed_by=f"arn:aws:iam::0:user/{'a' * 500}/kim")
     recorded = store.calls[0]["recorded_by"]
     assert len(recorded) == limits.TEXT
     assert recorded.endswith("a/kim")
 
 
-def test_order_has_its_times_apart(operate: ModuleType, store: FakeOperateStore) -> None:
+def test_times_of_an_order_are_in_a_table_of_their_own(
+    operate: ModuleType, store: FakeOperateStore
+) -> None:
     store.results = [[dict(ORDER)]]
     order, timeline = invoke(operate, "order")["tables"]
     assert order["rows"] == [{"order_id": "order-0", "status": "published", "slug": "donut"}]
@@ -271,7 +277,7 @@ def test_table_is_cut_at_1000_rows(
     ],
     ids=["nothing has changed", "unknown"],
 )
-def test_unavailable_database_is_a_sentence(
+def test_unavailable_database_is_reported_in_a_sentence(
     operate: ModuleType, store: FakeOperateStore, error: Exception, problem: str
 ) -> None:
     store.error = error

@@ -46,6 +46,17 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     ),
     ({"factory_url": "https:///api"}, "factory_url 'https:///api' is not an http or https URL"),
     ({"factory_url": ""}, "factory_url '' is not an http or https URL"),
+    *(
+        ({"factory_url": url}, f"factory_url {url!r} is not an http or https URL")
+        for url in (
+            "http://factory.test:PORT/api",
+            "http://factory.test:0/api",
+            "http://factory.test:65536/api",
+            "http://[::1/api",
+            "http://factory.test/the api",
+            "http://factory.test/api\n",
+        )
+    ),
     (
         {"factory_url": "http://factory.test", "allow_http_factory": False},
         "factory_url is plain http: set allow_http_factory to allow it",
@@ -62,6 +73,30 @@ REJECTED: list[tuple[dict[str, Any], str]] = [
     (
         {"public_url": "https://shop.test/"},
         "public_url 'https://shop.test/' is not an http or https URL without a trailing slash",
+    ),
+    *(
+        (
+            {"allowed_origins": ("https://shop.test", origin)},
+            f"allowed_origins: {origin!r} is not an origin as a browser sends it: https,"
+            " or http on localhost, without a path or a default port",
+        )
+        for origin in (
+            "*",
+            "https://*",
+            "https://*.shop.test",
+            "https://shop.test/",
+            "https://shop.test/path",
+            "https://shop.test:443",
+            "https://Shop.test",
+            "https://me@shop.test",
+            "https://",
+            "http://shop.test",
+            "http://localhost:80",
+            "http://localhost.shop.test",
+            "shop.test",
+            "null",
+            "",
+        )
     ),
     (
         {"factory_deadline": 20, "consumer_timeout": 20},
@@ -211,6 +246,14 @@ def test_function_whose_connections_are_not_counted_is_named(
         {"log_retention_days": 14},
         {"factory_url": "https://factory.test/api", "allow_http_factory": False},
         {"public_url": "http://127.0.0.1:8080"},
+        {"allowed_origins": ("https://shop.test", "https://my-shop.test:8443")},
+        {
+            "allowed_origins": (
+                "http://localhost:5173",
+                "http://127.0.0.1",
+                "https://localhost:3000",
+            )
+        },
         {"public_url": None},
         {"publish_within": 1, "overdue_after": 1, "retry_delay": 1},
         {"max_reminders": 0},

@@ -1,8 +1,9 @@
 -- Blank the requester's name in up to p_limit purchases older than p_retention, oldest first.
--- Purchases are only ever appended, so their ids are in the order of their age. The table `blanking_progress` has the
--- last one that was blanked. The first purchase that is not old enough ends the portion: one whose time is ahead,
--- because the server's clock was, delays those after it.
--- p_retention must be longer than any transaction: a purchase may be committed after one with a higher id.
+-- An older purchase has a lower id. The table `blanking_progress` has the id of the last purchase
+-- that was blanked, and the next call continues there. A call stops at the first purchase that is
+-- too young. If the server's clock was fast when a purchase was made, later ones wait for it.
+-- p_retention must be longer than any transaction, because a purchase may be committed after one
+-- with a higher id, and would be skipped.
 -- Returns one row: the number of purchases blanked.
 CREATE OR REPLACE PROCEDURE blank_purchases(
     IN p_retention INT,    -- seconds
@@ -26,7 +27,9 @@ BEGIN
     SELECT last_id INTO v_last FROM blanking_progress WHERE table_name = 'purchase' FOR UPDATE;
     -- TRUNCATE makes the ids begin again at 1.
     SELECT LEAST(v_last, COALESCE(MAX(purchase_id), 0)) INTO v_last FROM purchase;
-    SELECT COALESCE(MIN(IF(purchased_at < v_before, NULL, purchase_id)) - 1, MAX(purchase_id), v_last) INTO v_next
+    SELECT COALESCE(MIN(IF(purchased_at < v_before, NULL, purchase_id)) - 1, MAX(purchase_id),
+                    v_last)
+    INTO v_next
     FROM (SELECT purchase_id, purchased_at FROM purchase WHERE purchase_id > v_last
           ORDER BY purchase_id LIMIT p_limit) AS oldest;
     UPDATE purchase SET requester = '' WHERE purchase_id > v_last AND purchase_id <= v_next;

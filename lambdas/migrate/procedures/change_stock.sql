@@ -1,13 +1,14 @@
--- Add to a product's stock, or take from it, and spread what it has then evenly over its slots.
--- Other procedures and the migration call this in a transaction of their own. It locks all of the product's slots in
--- ascending order, beginning with the product's own row. A caller that holds another slot could cause a deadlock.
--- If the stock would fall below 0, nothing changes.
+-- Add to a product's stock, or take from it, and spread the new stock evenly over its slots.
+-- If the stock would fall below 0, nothing changes. Fails if there is no such product.
+-- Other procedures and the migration call this in a transaction of their own. It locks all of the
+-- product's slots in ascending order, beginning with the product's own row. A caller that already
+-- has a lock on a later slot could cause a deadlock.
 CREATE OR REPLACE PROCEDURE change_stock(
     IN  p_product_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
     IN  p_amount     BIGINT,     -- below 0: taken from the stock
-    IN  p_slots      INT,        -- how many slots the product has from now on; NULL: as many as it has
+    IN  p_slots      INT,        -- how many slots the product gets; NULL: as many as it has
     OUT p_changed    BOOLEAN,
-    OUT p_stock      BIGINT      -- the total of all slots after the change, or as it is if nothing changed
+    OUT p_stock      BIGINT      -- the total of all slots after the call
 )
     SQL SECURITY DEFINER
     MODIFIES SQL DATA

@@ -98,9 +98,10 @@ checkout: BEGIN
 
     SET v_slot = CONNECTION_ID() MOD v_slots;
     IF v_slot = 0 THEN
+        -- A deployment may have changed slots, price and in_catalogue since they were read above.
         UPDATE product SET stock = LAST_INSERT_ID(stock - p_quantity)
         WHERE product_id = v_product_id AND stock >= p_quantity AND slots = v_slots
-          AND price = v_price AND in_catalogue;    -- as read above; a deployment may have changed them
+          AND price = v_price AND in_catalogue;
     ELSE
         UPDATE product_slot SET stock = stock - p_quantity
         WHERE product_id = v_product_id AND slot = v_slot AND stock >= p_quantity;

@@ -1,4 +1,4 @@
--- Delete up to p_limit outcomes older than p_retention, oldest first.
+-- Delete up to p_limit outcomes of checkouts that are older than p_retention, oldest first.
 -- Returns one row: the number of rows deleted.
 CREATE OR REPLACE PROCEDURE purge_checkout_outcomes(
     IN p_retention INT,    -- seconds

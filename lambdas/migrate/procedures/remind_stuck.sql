@@ -1,6 +1,7 @@
--- Request stuck orders again, as if they were new: the relay publishes them, and they get all their reminders.
--- Orders that are not stuck any more are left alone. A call with an id that was used before changes nothing, and
--- returns the first call's result again, with its verb.
+-- Set stuck orders back to 'requested', as if they were new: the relay publishes them, and they get
+-- all their reminders. Orders that are not stuck do not change.
+-- A call with an id that was used before changes nothing, and returns the first call's result, with
+-- its verb.
 -- Returns one row: the number of orders reminded.
 CREATE OR REPLACE PROCEDURE remind_stuck(
     IN p_operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
@@ -24,7 +25,8 @@ BEGIN
 
     START TRANSACTION;
     -- A repeated call waits here until the first one has ended.
-    INSERT INTO operation (operation_id, verb, recorded_at) VALUES (p_operation_id, 'remind', UTC_TIMESTAMP(6));
+    INSERT INTO operation (operation_id, verb, recorded_at)
+    VALUES (p_operation_id, 'remind', UTC_TIMESTAMP(6));
     -- Not a single UPDATE with IN (…), which would read and lock the whole table.
     FOR listed IN (
         SELECT order_id
@@ -33,8 +35,8 @@ BEGIN
         ORDER BY order_id
     ) DO
         UPDATE production_order
-        SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP(6),
-            reminded_by = p_operation_id
+        SET status = 'requested', publications = 0, attempts = 0,
+            next_attempt_at = UTC_TIMESTAMP(6), reminded_by = p_operation_id
         WHERE order_id = listed.order_id AND status = 'stuck';
         SET v_reminded = v_reminded + ROW_COUNT();
     END FOR;

@@ -1,8 +1,9 @@
--- Record the arrival of an order: the first call adds the order's quantity to the stock, later calls add nothing.
--- The token must be the order's own, and the slug its product's. Otherwise nothing changes.
--- Hashes of the tokens are compared, so that the time of the comparison reveals nothing about the token.
--- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the first), stock,
--- lead_time_seconds (from the order's request to its arrival).
+-- Record the arrival of an order. The first call adds the order's quantity to the stock, and later
+-- calls add nothing.
+-- A call is rejected if the token is not the order's, or the slug not its product's. The hashes of
+-- the tokens are compared, so that the time that this takes reveals nothing about the token.
+-- Returns no row if the call is rejected. Otherwise returns one: added (whether this call was the
+-- first), stock, and lead_time_seconds (from the order's request to its arrival).
 CREATE OR REPLACE PROCEDURE restock(
     IN p_order_id       CHAR(36)    CHARACTER SET ascii COLLATE ascii_bin,
     IN p_slug           VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin,
@@ -24,13 +25,15 @@ restock: BEGIN
 
     SELECT product_id, quantity INTO v_product_id, v_quantity
     FROM production_order JOIN product USING (product_id)
-    WHERE order_id = p_order_id AND slug = p_slug AND SHA2(callback_token, 256) = SHA2(p_callback_token, 256);
+    WHERE order_id = p_order_id AND slug = p_slug
+      AND SHA2(callback_token, 256) = SHA2(p_callback_token, 256);
     IF v_product_id IS NULL THEN
         LEAVE restock;
     END IF;
 
     START TRANSACTION;
-    UPDATE production_order SET status = 'arrived', arrived_at = UTC_TIMESTAMP(6), next_attempt_at = NULL
+    UPDATE production_order
+    SET status = 'arrived', arrived_at = UTC_TIMESTAMP(6), next_attempt_at = NULL
     WHERE order_id = p_order_id AND status <> 'arrived';
     SET v_added = ROW_COUNT() = 1;
     IF v_added THEN

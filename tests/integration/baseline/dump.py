@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from local.database.mariadb import SEARCH_PATH
+from local.database.programs import program
 from settings import DATABASE_USERS, PROJECT
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
@@ -22,8 +22,8 @@ from tests.support.schema import data
 
 FOLDER = Path(__file__).parent
 TOKEN = "a-callback-token"
-COMMAND = (
-    *("mariadb-dump", "--routines", "--triggers", "--hex-blob", "--skip-dump-date"),
+OPTIONS = (
+    *("--routines", "--triggers", "--hex-blob", "--skip-dump-date"),
     *("--skip-extended-insert", "--order-by-primary", "--databases", NAME),
 )
 
@@ -79,10 +79,8 @@ def test_release_is_dumped_with_rows_in_every_table(shop: DatabaseShop) -> None:
     }
     for table, rows in data(shop).items():
         assert rows, f"{table} is empty"
-    program, *options = COMMAND
     dump = subprocess.run(
-        [program, f"--defaults-file={shop.server.mysql_cnf}", *options],
-        env={"PATH": SEARCH_PATH},
+        [program("mariadb-dump"), f"--defaults-file={shop.server.mysql_cnf}", *OPTIONS],
         capture_output=True,
         text=True,
         check=True,

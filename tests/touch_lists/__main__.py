@@ -6,9 +6,10 @@ the change again without one of the steps, or with a mistake. The test of that s
 a message that says what to do. The program prints each message with the time it took, and the total
 at the end.
 
-`make forget` goes through all kinds, `KIND=route make forget` through one. tests/forgotten.py has
-the changes. `python -m tests.forget --together` also makes all changes together, and runs the tests
-of NEIGHBOURS, also those that no step names: no list leaves out a step that these require.
+`make forget` goes through all kinds, `KIND=route make forget` through one. The changes are in
+kinds.py. `python -m tests.touch_lists --together` also makes all changes together, and runs
+NEIGHBOURS, which are more tests than the steps name. It shows that no list lacks a step that these
+tests require.
 """
 
 import argparse
@@ -26,7 +27,8 @@ from functools import partial
 from pathlib import Path
 
 from settings import PROJECT
-from tests.forgotten import KINDS, Kind, Mistake, Step
+from tests.touch_lists.edits import Kind, Mistake, Step
+from tests.touch_lists.kinds import KINDS
 
 AT_ONCE = 2
 """Copies that are tested at the same time."""
@@ -177,7 +179,7 @@ def results(runs: dict[str, Callable[[], str | None]]) -> Iterator[Result]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.forget", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.touch_lists", description=__doc__)
     parser.add_argument(
         "kinds", nargs="*", metavar="kind", help=f"{', '.join(KINDS)}; default: all of them"
     )

@@ -1,13 +1,21 @@
-"""The changes that tests/forget.py makes, step by step: one of each kind in CONTRIBUTING.md."""
+"""The changes that `make forget` makes, step by step: one of each kind in CONTRIBUTING.md."""
 
-import os
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
 from settings import PROJECT
+from tests.touch_lists.edits import (
+    Edit,
+    Kind,
+    Mistake,
+    Step,
+    all_of,
+    append,
+    command,
+    create,
+    insert,
+    replace,
+)
 
 DEPLOY = ".github/workflows/deploy.yml"
 GROWTH = "tests/integration/test_growth.py"
@@ -19,70 +27,7 @@ NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
 """The number of the next migration file."""
 SETTINGS_TESTS = "tests/unit/test_settings.py"
 UPGRADE = "tests/integration/test_upgrade.py"
-
-
 REPLACEMENTS_ACCEPTED = f"pytest {REPLACEMENTS} --accept-replacements"
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A change to a copy of the tree. named: what it changes (files) or types (a command)."""
-
-    named: tuple[str, ...]
-    make: Callable[[Path], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Step:
-    """One step of a change. Without it, `test` fails, and its output contains `says`.
-
-    line: the number of its line in CONTRIBUTING.md. is_last: the step depends on all the others,
-    so it is left out whenever one of them is.
-    """
-
-    line: int
-    name: str
-    edit: Edit
-    test: str
-    says: str
-    is_last: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """An edit after the whole change, with which `test` fails and its output contains `says`."""
-
-    line: int
-    name: str
-    edit: Edit
-    test: str
-    says: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kind:
-    """One kind of change. heading: of its list in CONTRIBUTING.md.
-
-    alone: it changes lines that another kind changes, so that both can't be in one tree.
-    """
-
-    name: str
-    heading: str
-    steps: tuple[Step, ...]
-    mistakes: tuple[Mistake, ...] = ()
-    alone: bool = False
-
-
-def create(path: str, text: str) -> Edit:
-    """Return an edit that writes a new file."""
-
-    def edit(tree: Path) -> None:
-        file = tree / path
-        assert not file.exists(), f"{path} exists already"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-
-    return Edit((path,), edit)
 
 
 def create_migration(name: str, text: str) -> Edit:
@@ -93,51 +38,6 @@ def create_migration(name: str, text: str) -> Edit:
         (folder / f"{1 + len(list(folder.glob('*.sql'))):04}_{name}.sql").write_text(text)
 
     return Edit((f"lambdas/migrate/migrations/{NEXT}_{name}.sql",), edit)
-
-
-def insert(path: str, text: str, *, before: str) -> Edit:
-    """Return an edit that inserts text into a file, before the only place with those words."""
-    return replace(path, before, text + before)
-
-
-def replace(path: str, old: str, new: str) -> Edit:
-    """Return an edit that replaces the only place with those words."""
-
-    def edit(tree: Path) -> None:
-        content = (tree / path).read_text()
-        assert content.count(old) == 1, f"{path} contains {old!r} {content.count(old)} times"
-        (tree / path).write_text(content.replace(old, new))
-
-    return Edit((path,), edit)
-
-
-def append(path: str, text: str) -> Edit:
-    """Return an edit that adds text to the end of a file."""
-
-    def edit(tree: Path) -> None:
-        (tree / path).write_text((tree / path).read_text() + text)
-
-    return Edit((path,), edit)
-
-
-def all_of(*edits: Edit) -> Edit:
-    """Return an edit that makes several."""
-
-    def edit(tree: Path) -> None:
-        for each in edits:
-            each.make(tree)
-
-    return Edit(tuple(name for each in edits for name in each.named), edit)
-
-
-def command(*words: str, named: str) -> Edit:
-    """Return an edit that a command of the project makes. named: as CONTRIBUTING.md says it."""
-
-    def edit(tree: Path) -> None:
-        variables = {**os.environ, "PYTHONPATH": "lambdas", "PYTHONDONTWRITEBYTECODE": "1"}
-        subprocess.run(words, cwd=tree, env=variables, capture_output=True, check=True, timeout=300)
-
-    return Edit((named,), edit)
 
 
 CHECKSUMS = command(".venv/bin/python", "-m", "operations.checksums", named="make checksums")
@@ -218,7 +118,8 @@ def handler(event: object, context: object) -> None:
             name="its variables",
             edit=append(
                 "lambdas/common/environment.py",
-                "\n\n@dataclass(kw_only=True, repr=False, eq=False)\nclass Refund(Database):\n    pass\n",
+                "\n\n@dataclass(kw_only=True, repr=False, eq=False)\n"
+                "class Refund(Database):\n    pass\n",
             ),
             test=f"{SERVICE}::test_variables_are_those_that_the_function_declares[dev-refund]",
             says="lambdas/common/environment.py lacks the class Refund",
@@ -292,7 +193,10 @@ def handler(event: object, context: object) -> None:
         Step(
             line=5,
             name="its sections in the runbook",
-            edit=append("docs/runbook.md", "\n## RefundErrors, RefundThrottles\n\n`make logs`, `make status`.\n"),
+            edit=append(
+                "docs/runbook.md",
+                "\n## RefundErrors, RefundThrottles\n\n`make logs`, `make status`.\n",
+            ),
             test="tests/infrastructure/test_monitoring_stack.py"
             "::test_each_alarm_has_a_section_in_the_runbook[dev]",
             says="docs/runbook.md has no section `## Refund",
@@ -631,7 +535,8 @@ END
                 before='      "EXECUTE ON PROCEDURE checkout",\n',
             ),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
+            says="write the same grants into lambdas/migrate/database_users.json"
+            " and tests/support/grants.py",
         ),
         Step(
             line=3,
@@ -642,7 +547,8 @@ END
                 before='        "SELECT (arrived_at, order_id',
             ),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
+            says="write the same grants into lambdas/migrate/database_users.json"
+            " and tests/support/grants.py",
         ),
         Step(
             line=4,
@@ -716,7 +622,13 @@ REFUND_OPERATION = """  /refund:
     post:
       operationId: refund
       summary: Take a purchase back
+      description: Nothing can be taken back yet.
+      tags: [customers]
+      security: []
       responses:
+        "429": { $ref: "#/components/responses/TooManyRequests" }
+        "500": { $ref: "#/components/responses/UnexpectedError" }
+        "503": { $ref: "#/components/responses/Unavailable" }
 """
 ROUTE = Kind(
     name="route",
@@ -761,14 +673,26 @@ ROUTE = Kind(
             name="openapi.yaml",
             edit=insert(
                 "docs/openapi.yaml",
-                REFUND_OPERATION
-                + """        "400": { $ref: "#/components/responses/BadRequest" }
-        "503": { $ref: "#/components/responses/DatabaseUnavailable" }
-""",
+                REFUND_OPERATION + '        "400": { $ref: "#/components/responses/BadRequest" }\n',
                 before="  /order/{order_id}:\n",
             ),
             test="tests/infrastructure/test_openapi.py::test_document_describes_every_route[dev]",
             says="docs/openapi.yaml does not describe ['POST /refund']",
+        ),
+        Step(
+            line=3,
+            name="the collection",
+            edit=insert(
+                "docs/postman_collection.json",
+                """    {
+      "name": "Take a purchase back",
+      "request": {"method": "POST", "url": {"host": ["{{baseUrl}}"], "path": ["refund"]}}
+    },
+""",
+                before='    {\n      "name": "Read a production order",\n      "request": {\n',
+            ),
+            test="tests/infrastructure/test_openapi.py::test_collection_calls_every_operation",
+            says="docs/postman_collection.json does not call ['POST /refund']: run `make postman`",
         ),
         Step(
             line=3,
@@ -846,7 +770,8 @@ ATTRIBUTE = Kind(
             name="the grant in the table of the tests",
             edit=insert("tests/support/grants.py", "colour, ", before="factory_id, in_catalogue"),
             test="tests/integration/test_database_users.py::test_users_have_exactly_their_grants",
-            says="write the same grants into lambdas/migrate/database_users.json and tests/support/grants.py",
+            says="write the same grants into lambdas/migrate/database_users.json"
+            " and tests/support/grants.py",
         ),
         Step(
             line=3,
@@ -907,11 +832,21 @@ ATTRIBUTE = Kind(
             edit=insert(
                 "docs/openapi.yaml",
                 "        colour: { type: string }\n",
-                before="        stock: { type: integer, minimum: 0 }\n        factory_id",
+                before="        stock: { type: integer, minimum: 0, examples: [10] }\n        factory_id",
             ),
             test="tests/infrastructure/test_openapi.py"
             "::test_product_has_the_columns_that_sales_may_read",
             says="Product in docs/openapi.yaml",
+        ),
+        Step(
+            line=5,
+            name="the example in openapi.yaml",
+            edit=insert(
+                "docs/openapi.yaml", "        colour: brown\n", before="        price: 19900\n"
+            ),
+            test="tests/infrastructure/test_openapi.py"
+            "::test_example_of_a_product_is_the_donut_of_the_catalogue",
+            says="the example Donut in docs/openapi.yaml",
         ),
         Step(
             line=5,
@@ -933,6 +868,19 @@ ATTRIBUTE = Kind(
             "::test_columns_hold_the_longest_texts_of_the_catalogue[product]",
             says="product.colour holds 20 characters, but its rule in lambdas/migrate/catalogue.py"
             " accepts 21: write line(20), or widen the column",
+        ),
+        Mistake(
+            line=4,
+            name="a rule accepts a number that the column does not hold",
+            edit=replace(
+                "lambdas/migrate/catalogue.py",
+                '"price": whole_number(0, MAX_NUMBER)',
+                '"price": whole_number(0, 2**63)',
+            ),
+            test="tests/integration/test_limits.py"
+            "::test_columns_hold_every_number_of_the_catalogue",
+            says="product.price holds 0 to 9,223,372,036,854,775,807, but the rule of price in"
+            " lambdas/migrate/catalogue.py accepts 9,223,372,036,854,775,808",
         ),
     ),
 )
@@ -962,7 +910,8 @@ ENVIRONMENT = Kind(
 """,
                 before='        Settings(\n            name="prod",',
             ),
-            test="tests/infrastructure/test_makefile.py::test_makefile_lists_the_environments_of_the_settings",
+            test="tests/infrastructure/test_makefile.py"
+            "::test_makefile_lists_the_environments_of_the_settings",
             says="ACCOUNTS in the Makefile and ENVIRONMENTS in settings.py",
         ),
         Step(
@@ -1003,7 +952,8 @@ ENVIRONMENT = Kind(
             line=3,
             name="its job's permissions",
             edit=insert("tests/infrastructure/test_workflows.py", '"qa", ', before='"prod")},'),
-            test="tests/infrastructure/test_workflows.py::test_jobs_have_only_their_own_permissions",
+            test="tests/infrastructure/test_workflows.py"
+            "::test_jobs_have_only_their_own_permissions",
             says="PERMISSIONS in this test lists what each job may do",
         ),
         Step(
