@@ -373,7 +373,7 @@ def test_prod_is_not_deployed_without_an_alarm_address(
 OPENS = {"up", "dev", "database"}
 """The commands of the local cloud that do not need an open shop."""
 IN_THE_SHOP = re.findall(
-    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE)\)", MAKEFILE, re.MULTILINE
+    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE|STATUS)\)", MAKEFILE, re.MULTILINE
 )
 
 
