@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -27,7 +27,7 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
-BY_OPERATORS = orders order trace books remind stocktake adjust
+BY_OPERATORS = status resume orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
 ON_LOCAL_DATABASE = mysql reset
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
@@ -186,12 +186,18 @@ reset: .venv/installed ## Give the local shop its opening stock, and delete its 
 
 ON_AWS = $(if $(filter local,$(ENV)),$(LOCAL) run) .venv/bin/python -m
 
+STATUS = $(ON_AWS) operations.status "$$ENV" $(if $(filter local,$(ENV)),--endpoint="$$CLOUD_DIRECTORY/endpoint")
+
 # The deployed function `operate` does the work, on this machine, too.
 OPERATE = $(ON_AWS) operations.operate "$$ENV"
 
 .PHONY: logs $(BY_OPERATORS) redrive mysql
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them; ORDER=... LEVEL=ERROR for some of them
 	@$(ON_AWS) operations.logs "$$ENV" --order="$$ORDER" --level="$$LEVEL"
+status: .venv/installed ## Show what runs, what is switched off, what waits, which alarms fire, and the API's URL
+	@$(STATUS)
+resume: .venv/installed ## Switch on what somebody has switched off: the queue's consumer, the relay's schedule, a function
+	@$(STATUS) --resume
 orders: .venv/installed ## List production orders by status and age, and those that need attention
 	@$(OPERATE) orders
 order: .venv/installed ## ID=... make order: show the timeline of a production order
@@ -206,8 +212,8 @@ stocktake: .venv/installed ## SLUG=donut COUNT=12 REASON=... make stocktake: set
 	@$(OPERATE) stocktake --slug="$$SLUG" --count="$$COUNT" --reason="$$REASON"
 adjust: .venv/installed ## SLUG=donut N=-2 REASON=... make adjust: add to the stock, or take from it
 	@$(OPERATE) adjust --slug="$$SLUG" --n="$$N" --reason="$$REASON"
-redrive: .venv/installed ## Move the messages of the dead-letter queue back to the queue
-	@$(ON_AWS) operations.redrive "$$ENV"
+redrive: .venv/installed ## Move production orders from the dead-letter queue back; DISCARD=1 deletes other messages, after asking
+	@PYTHONPATH=lambdas $(ON_AWS) operations.redrive "$$ENV" $(if $(filter 1,$(DISCARD)),--discard) $(if $(filter 1,$(YES)),--yes)
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
 	@$(LOCAL) mysql
 

@@ -27,7 +27,8 @@ USAGE = {
 }
 UNKNOWN = (
     "It is unknown whether anything has changed: compare `make books` and `make orders` with what"
-    " you expect before you repeat the command."
+    " you expect before you repeat the command. If it has, `make logs` shows the line `operation`"
+    " with operation_id={operation_id}."
 )
 
 Table = Mapping[str, Any]
@@ -38,8 +39,20 @@ class Failed(Exception):
     """The command failed. The text says why, in one sentence."""
 
 
-class FunctionFailed(Failed):
-    """The function began, and ended without a response."""
+class Rejected(Failed):
+    """The function can't do what it was asked for, and has changed nothing."""
+
+
+class Unavailable(Failed):
+    """The function could not reach its database, and has changed nothing."""
+
+
+class Unknown(Failed):
+    """The function may have changed something."""
+
+
+PROBLEMS: Mapping[str, type[Failed]] = {"rejected": Rejected, "unavailable": Unavailable}
+"""What the function calls the `problem` of an error. Any other is Unknown."""
 
 
 class OperateFunction:
@@ -71,26 +84,41 @@ class OperateFunction:
                     raise Failed(
                         f"{settings.name} has no function {name}: deploy it first"
                     ) from error
+                case (
+                    "TooManyRequestsException"
+                ):  # an invocation before this one may have been executed
+                    raise Unknown(
+                        f"the function {name} is throttled: `make status` shows whether its"
+                        " concurrency is 0; otherwise try again later"
+                    ) from error
             raise
         result = json.load(response["Payload"])
         if "FunctionError" in response:
             problem = result["errorMessage"]
-            raise FunctionFailed(f"the function {name} failed: {problem}: see `make logs`")
+            raise Unknown(f"the function {name} failed: {problem}: see `make logs`")
         if "error" in result:
-            raise Failed(result["error"])
+            kind = PROBLEMS.get(result.get("problem"), Unknown)
+            if kind is Unavailable and response["ResponseMetadata"]["RetryAttempts"]:
+                kind = Unknown  # the response to an invocation before this one was lost
+            raise kind(result["error"])
         return result["tables"]
 
     def change(self, verb: str, **fields: object) -> Sequence[Table]:
         """Invoke a verb that changes something, with a new `operation_id`.
 
-        Returns what the function returns. Raises Failed.
+        Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
+        Failed, which says whether anything has changed.
         """
+        operation_id = str(uuid.uuid4())
+        unknown = UNKNOWN.format(operation_id=operation_id)
         try:
-            return self.invoke(verb, operation_id=str(uuid.uuid4()), **fields)
-        except FunctionFailed as error:
-            raise Failed(f"{error}. {UNKNOWN}") from error
+            return self.invoke(verb, operation_id=operation_id, **fields)
+        except Unavailable as error:
+            raise Failed(f"{error}. Nothing has changed.") from error
+        except Unknown as error:
+            raise Failed(f"{error}. {unknown}") from error
         except (BotoCoreError, ClientError) as error:
-            raise Failed(f"{aws.sentence(error)}. {UNKNOWN}") from error
+            raise Failed(f"{aws.sentence(error)}. {unknown}") from error
 
 
 def render(table: Table) -> str:
@@ -117,7 +145,9 @@ def show(tables: Sequence[Table]) -> None:
 
 
 def remind(function: OperateFunction, *, yes: bool) -> None:
-    """Show the stuck orders, ask, and remind the factory of exactly these. Raises Failed.
+    """Show the stuck orders, ask, and remind the factory of exactly these.
+
+    Raises Failed and terminal.Declined.
 
     yes: do not ask.
     """
@@ -127,20 +157,16 @@ def remind(function: OperateFunction, *, yes: bool) -> None:
     if not order_ids:
         return
     if not yes:
-        question = f"Remind the factory of {len(order_ids)} order(s)? Type yes to continue: "
-        try:
-            answer = terminal.ask(question)
-        except OSError:
-            raise Failed(
-                "Nothing was done: there is no terminal to ask at. YES=1 skips the question."
-            ) from None
-        if answer != "yes":
-            raise Failed("Nothing was done.")
+        question = f"Remind the factory of {len(order_ids)} order(s)?"
+        terminal.confirm(question, otherwise="Nothing was done")
     show(function.change("remind", order_ids=order_ids))
 
 
 def run(function: OperateFunction, arguments: argparse.Namespace) -> None:
-    """Execute the command and print what it returns. Raises Failed, and botocore's errors."""
+    """Execute the command and print what it returns.
+
+    Raises Failed, terminal.Declined, and botocore's errors.
+    """
     match arguments.verb:
         case "orders" | "books" as verb:
             show(function.invoke(verb))
@@ -193,7 +219,7 @@ def main() -> None:
             _, claimed_by = guard.require_credentials()
             client = aws.client("lambda", config=PATIENT)
             run(OperateFunction(client, settings, claimed_by=claimed_by), arguments)
-        except (Failed, guard.Stop) as reason:
+        except (Failed, guard.Stop, terminal.Declined) as reason:
             sys.exit(str(reason))
 
 

@@ -3,6 +3,10 @@
 TERMINAL = "/dev/tty"
 
 
+class Declined(Exception):
+    """What was not done, and why, in one sentence."""
+
+
 def ask(question: str) -> str:
     """Return the typed answer, which is empty after Ctrl-C.
 
@@ -14,3 +18,18 @@ def ask(question: str) -> str:
             return keyboard.readline().strip()
         except KeyboardInterrupt:
             return ""
+
+
+def confirm(question: str, *, otherwise: str) -> None:
+    """Ask, and return if `yes` is typed.
+
+    otherwise: what was not done if it is not, such as `Nothing was done`. Raises Declined.
+    """
+    try:
+        answer = ask(f"{question} Type yes to continue: ")
+    except OSError:
+        raise Declined(
+            f"{otherwise}: there is no terminal to ask at. YES=1 skips the question."
+        ) from None
+    if answer != "yes":
+        raise Declined(f"{otherwise}.")

@@ -24,6 +24,24 @@ MAX_LINES = 10_000
 """The limit in the query's text."""
 LEFT_OUT = {"order_id", "queued_at"}
 """Fields that no line shows: the order is the same in each, and `queued_at` has its own line."""
+TOPIC = "SNS or the relay: see OldestUnpublishedOrder"
+QUEUE = "the queue or the consumer: see OldestMessage"
+ARRIVED = "nothing: it has arrived"
+WAITS_FOR_BY_STATUS = {
+    "requested": TOPIC,
+    "stuck": "an operator: see StuckOrders",
+    "arrived": ARRIVED,
+}
+WAITS_FOR_BY_STEP = {
+    "published": QUEUE,
+    "not placed": "the factory to accept it: see StockDlqNotEmpty",
+    "placed": "the factory's callback, or for the next reminder: see StuckOrders",
+    "restock": ARRIVED,
+}
+"""What an order waits for after its last one of these log lines.
+
+The other lines of `restock` are left out: whoever knows an order's id can cause them.
+"""
 USAGE = "type ORDER=... make trace, with the id of a production order"
 
 
@@ -97,16 +115,31 @@ def recorded(tables: Sequence[operate.Table]) -> list[LogLine]:
     ]
 
 
-def trace(function: operate.OperateFunction, logs: Any, settings: Settings, order_id: str) -> None:
-    """Print the order's row, and everything that happened to the order by time.
+def waits_for(status: str | None, lines: Sequence[LogLine]) -> str:
+    """Return what an order waits for, and the section of docs/runbook.md about it.
 
-    Raises botocore's errors, and operate.Failed if the row can't be read, after the log lines are
-    printed.
+    status: None if the database is unavailable. lines: by time.
+    """
+    if status in WAITS_FOR_BY_STATUS:
+        return WAITS_FOR_BY_STATUS[status]
+    steps = [line.message for line in lines if line.message in WAITS_FOR_BY_STEP]
+    if steps:
+        return WAITS_FOR_BY_STEP[steps[-1]]
+    return QUEUE if status else TOPIC
+
+
+def trace(function: operate.OperateFunction, logs: Any, settings: Settings, order_id: str) -> None:
+    """Print the order's row, everything that happened to the order by time, and what it waits for.
+
+    Raises Failed: at once if there is no such order, and after the log lines are printed if the row
+    can't be read. Raises botocore's errors.
     """
     tables: Sequence[operate.Table] = []
     problem = None
     try:
         tables = function.invoke("order", order_id=order_id)
+    except operate.Rejected:  # a query of the logs would read all of them, which is billed
+        raise
     except operate.Failed as error:
         problem = error
     rows = recorded(tables)
@@ -116,7 +149,9 @@ def trace(function: operate.OperateFunction, logs: Any, settings: Settings, orde
         start = max(start, min(row.at for row in rows) / 1000 - CLOCK_SECONDS)
     groups = log_groups(settings)
     events = query(logs, [*groups], order_id, start=start, end=now)
-    lines = list(logged(events, groups))
+    lines = sorted(logged(events, groups), key=lambda line: line.at)
+    orders = [row for table in tables if table["title"] == "order" for row in table["rows"]]
+    status = orders[0]["status"] if orders else None
 
     for table in tables:
         if table["title"] != "timeline":
@@ -129,6 +164,8 @@ def trace(function: operate.OperateFunction, logs: Any, settings: Settings, orde
         print(f"no log lines: they are kept for {days} day(s), and appear within a minute")
     if len(events) >= MAX_LINES:
         print(f"... cut at {MAX_LINES:,} log lines: there are more")
+    if status or lines:
+        print(f"The order waits for {waits_for(status, lines)}")
     if problem:
         raise problem
 

@@ -75,12 +75,16 @@ class Dashboard(cloudwatch.Dashboard):
 
     def _add_alarms(self, alarms: Sequence[cloudwatch.IAlarm]) -> None:
         url = self._settings.runbook_url
-        runbook = f"[the runbook]({url})" if url else "docs/runbook.md"
+        runbook = (
+            f"[docs/runbook.md]({url})"
+            if url
+            else "docs/runbook.md (`runbook_url` in settings.py makes this a link)"
+        )
         command = f"ENV={self._settings.name} make"
         links = (
             f"Each alarm has a section in {runbook}, and its text names the command to start with."
             "\n\n"
-            f"- `{command} orders`\n- `{command} logs`\n"
+            f"- `{command} status`\n- `{command} orders`\n- `{command} logs`\n"
             f"- [Logs Insights]({CONSOLE}#logsV2:logs-insights), with saved queries"
         )
         self.add_widgets(

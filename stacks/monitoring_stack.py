@@ -129,7 +129,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "StockDlqNotEmpty",
             "Production orders could not be placed at the factory.",
-            run="redrive",
+            run="logs",
             metric=messaging.stock_dlq.metric_approximate_number_of_messages_visible(
                 period=MINUTE, statistic="Maximum"
             ),
@@ -139,7 +139,7 @@ class MonitoringStack(cdk.Stack):
             "OldestMessage",
             f"A production order has waited for {OLDEST_MESSAGE_MINUTES} minutes: "
             "the consumer does not take messages.",
-            run="logs",
+            run="status",
             metric=messaging.stock_queue.metric_approximate_age_of_oldest_message(
                 period=MINUTE, statistic="Maximum"
             ),
@@ -163,7 +163,7 @@ class MonitoringStack(cdk.Stack):
         self._alarm(
             "RelaySilent",
             f"The relay has not run for {RELAY_SILENT_MINUTES} minutes: orders may wait unpublished.",
-            run="logs",
+            run="status",
             metric=service.relay.metric_invocations(period=MINUTE, statistic="Sum"),
             threshold=1,
             operator=BELOW,
@@ -212,7 +212,7 @@ class MonitoringStack(cdk.Stack):
             self._alarm(
                 f"{function.node.id}Throttles",
                 f"The function {function.node.id} was throttled.",
-                run="logs",
+                run="status",
                 metric=function.metric_throttles(period=FIVE_MINUTES, statistic="Sum"),
                 threshold=1,
             )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pymysql
 from pymysql.constants import CR, ER
 
-from common import aws, deadline, environment, iam_login, sockets
+from common import aws, deadline, environment, failures, iam_login, sockets
 from common.server_clock import ServerClock
 
 T = TypeVar("T")
@@ -206,7 +206,7 @@ class Database:
         try:
             return deadline.wait_for(lambda: secret(arn), until=until)
         except (BotoCoreError, ClientError, TimeoutError) as error:
-            raise DatabaseUnavailable(f"secret: {type(error).__name__}") from error
+            raise DatabaseUnavailable(f"secret: {failures.described(error)}") from error
 
     def _drop(self) -> None:
         """Close the connection. After any failure it may hold half a transaction."""

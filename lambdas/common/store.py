@@ -60,16 +60,20 @@ class StockCorrection(NamedTuple):
     stock: int
 
 
+class OperationIdUsed(Exception):
+    """The id belongs to an operation of another kind, its verb. Nothing has changed."""
+
+
 class Claim(NamedTuple):
     """Orders that nobody else publishes until their lease ends."""
 
     orders: list[messages.ProductionOrder]
-    stuck: int
-    """How many claimed orders became stuck instead, because their product was deleted."""
+    stuck: list[str]
+    """The ids of claimed orders that became stuck instead, because their product was deleted."""
 
     @property
     def size(self) -> int:
-        return len(self.orders) + self.stuck
+        return len(self.orders) + len(self.stuck)
 
 
 class Backlog(NamedTuple):
@@ -234,7 +238,8 @@ class Store:
             for row in rows
             if row["product_id"] is not None
         ]
-        return Claim(orders=orders, stuck=len(rows) - len(orders))
+        stuck = [row["order_id"] for row in rows if row["product_id"] is None]
+        return Claim(orders=orders, stuck=stuck)
 
     def mark_stuck(self, *, max_publications: int, limit: int) -> int:
         """Mark overdue orders as stuck that were published max_publications times or more.
@@ -323,7 +328,8 @@ class Store:
         """Set the stock to what was counted, or add an amount to it, once per operation_id.
 
         count: None for an adjustment. amount: None for a stocktake. Return the stock before and
-        after, also of a repeated operation, or None if there is no such product.
+        after, also of a repeated operation, or None if there is no such product. Raises
+        OperationIdUsed.
         """
         row = self._query_one(
             "CALL correct_stock(%s, %s, %s, %s, %s, %s)",
@@ -332,6 +338,7 @@ class Store:
         )
         if row is None:
             return None
+        _require_verb(row, "adjust" if count is None else "stocktake")
         return StockCorrection(
             changed=bool(row["changed"]), stock_before=row["stock_before"], stock=row["stock"]
         )
@@ -339,11 +346,12 @@ class Store:
     def remind_stuck(self, operation_id: str, *, order_ids: Sequence[str]) -> int:
         """Request these stuck orders again, once per operation_id, and return their number.
 
-        Those that are not stuck any more are left alone.
+        Those that are not stuck any more are left alone. Raises OperationIdUsed.
         """
         values = (operation_id, json.dumps(order_ids))
         row = self._query_one("CALL remind_stuck(%s, %s)", values, repeatable=True)
         assert row, "remind_stuck always returns a row"
+        _require_verb(row, "remind")
         return int(row["reminded"])
 
     def read(
@@ -351,7 +359,8 @@ class Store:
     ) -> list[list[dict[str, Any]]]:
         """Return the rows of several queries with the same values, all of them from one snapshot.
 
-        They wait for no lock, and nobody waits for them.
+        They wait for no lock, and nobody waits for them. A database that hangs is noticed within the
+        time of a request, before the longer time of the queries begins.
         """
 
         def send(connection: Connection) -> list[list[dict[str, Any]]]:
@@ -362,6 +371,7 @@ class Store:
             connection.query("COMMIT")
             return found
 
+        self._database.run(lambda connection: connection.query("DO 0"))
         return self._database.run(send, within=deadline.OPERATOR_READ)
 
     def _query_one(
@@ -385,6 +395,12 @@ class Store:
 def _known(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the row without other columns, which the procedure of a later release may have."""
     return {name: row[name] for name in names if name in row}
+
+
+def _require_verb(row: dict[str, Any], verb: str) -> None:
+    """Raise OperationIdUsed if the row is the result of an earlier operation with another verb."""
+    if row.get("verb", verb) != verb:
+        raise OperationIdUsed(row["verb"])
 
 
 def _iso_8601(column: str) -> str:

@@ -168,7 +168,7 @@ def postpone(record: dict[str, Any], order: messages.ProductionOrder | None) -> 
             extra={
                 "message_id": record["messageId"],
                 "order_id": order and order.order_id,
-                "reason": type(error).__name__,
+                "reason": failures.described(error),
             },
         )
 

@@ -12,19 +12,17 @@ from decimal import Decimal
 from typing import Any
 
 from common import deadline, environment, failures, limits
-from common.database import DatabaseUnavailable
-from common.store import Store
+from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.store import OperationIdUsed, Store
 from operate import reads
 
-LOGGED = ("operation_id", "order_id", "order_ids", "slug", "count", "amount")
+LOGGED = ("operation_id", "order_id", "slug", "count", "amount")
 """The fields of an event that are logged. The reason is not: it may contain a person's name."""
-TIMELINE = {
-    "requested_at": "requested",
-    "published_at": "published for the last time",
-    "arrived_at": "arrived",
-    "next_attempt_at": "due to be published or reminded, or marked as stuck",
+NEXT = {
+    "requested": "next: the relay publishes it",
+    "published": "next: the relay reminds the factory of it, or marks it as stuck",
 }
-"""Column of an order's row with a time → what happens to the order at that time."""
+"""What happens at an open order's `next_attempt_at`, by its status."""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Operate)
 store = Store(config)
@@ -92,9 +90,18 @@ def show_order(event: Event) -> list[Table]:
     if not rows:
         raise Rejected(f"there is no order {order_id}")
     (order,) = rows
-    times = {what: order.pop(column) for column, what in TIMELINE.items()}
-    timeline = [{"at": at, "what": what} for what, at in times.items() if at is not None]
-    timeline.sort(key=lambda line: line["at"])
+    product_gone = "" if order["slug"] else ", because its product was deleted"
+    steps = {
+        "requested_at": "requested",
+        "published_at": "published for the last time",
+        "stuck_at": f"marked as stuck{product_gone}",
+        "reminded_at": f"reminded by `make remind`, operation_id={order.pop('reminded_by')}",
+        "arrived_at": "arrived",
+        "next_attempt_at": NEXT.get(order["status"]),
+    }
+    timeline = [{"at": order.pop(column), "what": what} for column, what in steps.items()]
+    timeline = [step for step in timeline if step["at"] is not None]
+    timeline.sort(key=lambda step: step["at"])
     return [table("order", [order]), table("timeline", timeline)]
 
 
@@ -173,25 +180,34 @@ def execute(event: Event) -> list[Table]:
         raise Rejected("claimed_by is missing")
     if not isinstance(verb, str) or verb not in VERBS:
         raise Rejected(f"verb must be one of {', '.join(VERBS)}")
-    with deadline.request():
-        return VERBS[verb](event)
+    try:
+        with deadline.request():
+            return VERBS[verb](event)
+    except OperationIdUsed as first:
+        used = f"operation_id {event['operation_id']} was used by {first}"
+        raise Rejected(f"{used}: nothing was done") from None
 
 
 @failures.guarded()
-def handler(event: Event, context: object) -> dict[str, Any]:
-    """Return the verb's tables, or as `error` a sentence that says why not. Raises Failed."""
+def handler(event: object, context: object) -> dict[str, Any]:
+    """Return the verb's tables, or as `error` a sentence that says why not, with its `problem`.
+
+    The problem is `rejected`; or `unavailable` if this invocation has changed nothing, although an
+    earlier one with the same id may have; or `unknown`. Raises Failed.
+    """
+    event = event if isinstance(event, dict) else {}
     who = {"verb": event.get("verb"), "claimed_by": event.get("claimed_by")}
     what = {name: event[name] for name in LOGGED if name in event}
+    if isinstance(event.get("order_ids"), list):
+        what["orders"] = len(event["order_ids"])
     try:
         tables = execute(event)
     except Rejected as error:
         log.warning("operation rejected", extra={**who, "reason": str(error)})
-        return {"error": str(error)}
+        return {"error": str(error), "problem": "rejected"}
     except DatabaseUnavailable as error:
         log.error("database unavailable", extra={**who, **what, "reason": str(error)})
-        # This invocation may repeat one that has changed something, and whose response was lost.
-        unknown = ", and it is unknown whether anything has changed"
-        outcome = unknown if "operation_id" in event else ""
-        return {"error": f"the database is unavailable{outcome}: {error}"}
+        problem = "unknown" if isinstance(error, OutcomeUnknown) else "unavailable"
+        return {"error": f"the database is unavailable: {error}", "problem": problem}
     log.info("operation", extra={**who, **what})
     return {"tables": tables}

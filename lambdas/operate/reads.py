@@ -4,35 +4,45 @@ ROWS = 1000
 """The most rows that a table has, and the most orders that one `remind` lists."""
 
 BY_STATUS = """
-SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity,
-       TIMESTAMPDIFF(SECOND, MIN(requested_at), UTC_TIMESTAMP()) AS oldest_seconds
+SELECT status, COUNT(*) AS orders, SUM(quantity) AS quantity, {oldest} AS oldest_seconds
 FROM production_order FORCE INDEX ({index}) WHERE {condition} GROUP BY status"""
 OPEN = BY_STATUS.format(
-    index="production_order_status", condition="status IN ('requested', 'published', 'stuck')"
+    oldest="TIMESTAMPDIFF(SECOND, MIN(requested_at), UTC_TIMESTAMP())",
+    index="production_order_status",
+    condition="status IN ('requested', 'published', 'stuck')",
 )
 ARRIVED = BY_STATUS.format(
+    oldest="NULL",
     index="production_order_named",
     condition="requester_blanked IN (FALSE, TRUE)"
     " AND arrived_at > UTC_TIMESTAMP() - INTERVAL 1 DAY",
 )
-ORDERS = {
+LISTED = """
+SELECT order_id, status, product_id, quantity, publications, attempts,
+       requested_at, published_at, next_attempt_at
+FROM production_order WHERE status IN ({statuses}) ORDER BY requested_at"""
+ORDERS = {  # At a terminal, the last lines are those that are read first.
+    "published orders that have not arrived, the oldest first": LISTED.format(
+        statuses="'published'"
+    ),
+    "requested and stuck orders, the oldest first": LISTED.format(statuses="'requested', 'stuck'"),
     # Not all that have ever arrived: a scan of them takes 2 seconds per million.
     "production orders by status (arrived: in the last day)": f"{OPEN}\nUNION ALL{ARRIVED}",
-    "requested and stuck orders, the oldest first": """
-SELECT order_id, status, quantity, publications, attempts,
-       requested_at, published_at, next_attempt_at
-FROM production_order WHERE status IN ('requested', 'stuck') ORDER BY requested_at""",
 }
 STUCK = {
     "stuck orders, the oldest first": """
-SELECT order_id, slug, quantity, publications, requested_at, published_at
+SELECT order_id, slug, product_id, quantity, publications, requested_at, published_at
 FROM production_order LEFT JOIN product USING (product_id)
 WHERE status = 'stuck' ORDER BY requested_at""",
 }
 ORDER = """
-SELECT order_id, slug, quantity, status, publications, attempts,
-       requested_at, published_at, arrived_at, next_attempt_at
-FROM production_order LEFT JOIN product USING (product_id) WHERE order_id = %s"""
+SELECT order_id, status, slug, product_id, quantity, publications, attempts,
+       requested_at, published_at, stuck_at, recorded_at AS reminded_at, reminded_by, arrived_at,
+       next_attempt_at
+FROM production_order
+LEFT JOIN product USING (product_id)
+LEFT JOIN operation ON operation_id = reminded_by
+WHERE order_id = %s"""
 BOOKS = {
     "books": """
 SELECT slug, entries, purchases, arrivals, entries - purchases + arrivals AS expected, stock,

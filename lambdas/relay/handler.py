@@ -26,7 +26,7 @@ PUBLISH_RESERVE = 15
 PURGE_RESERVE = 10
 """Seconds of the function's time kept for the statement under way and the last log line."""
 LOGGED_FAILURES = 20
-"""Failed publications of one run that get a log line each. The last log line counts all."""
+"""Unpublished orders of one run that get a log line each. The last log line counts all."""
 OUTCOME_RETENTION = 10 * 60
 """Seconds. A checkout can query its outcome only within its function's timeout of 10 s. The rest is
 a margin for clocks that step."""
@@ -45,11 +45,22 @@ class Lane:
 
 @dataclass(kw_only=True)
 class Progress:
-    """How many orders a run has published, failed to publish and marked as stuck so far."""
+    """How many orders a run has published, failed to publish and marked as stuck so far.
+
+    overdue: marked as stuck after their last reminder. orphans: because their product was deleted.
+    """
 
     published: int = 0
     failed: int = 0
-    stuck: int = 0
+    overdue: int = 0
+    orphans: int = 0
+    logged: int = 0
+
+    def log_failure(self, order_id: str, reason: str) -> None:
+        """Log that an order was not published, unless this run has logged many already."""
+        self.logged += 1
+        if self.logged <= LOGGED_FAILURES:
+            log.error("not published", extra={"order_id": order_id, "reason": reason})
 
 
 def publish(order: messages.ProductionOrder, progress: Progress) -> None:
@@ -58,9 +69,7 @@ def publish(order: messages.ProductionOrder, progress: Progress) -> None:
         messages.publish(order, topic_arn=config.stock_empty_topic_arn)
     except Exception as error:
         progress.failed += 1
-        if progress.failed <= LOGGED_FAILURES:
-            reason = type(error).__name__
-            log.error("not published", extra={"order_id": order.order_id, "reason": reason})
+        progress.log_failure(order.order_id, failures.described(error))
         return
     store.mark_published(order.order_id, overdue_after=config.overdue_after)
     progress.published += 1
@@ -94,9 +103,11 @@ def publish_from(lane: Lane, progress: Progress, *, until: float) -> bool:
         limit=CLAIM,
         lease=LEASE,
     )
-    progress.stuck += claim.stuck
+    progress.orphans += len(claim.stuck)
+    for order_id in claim.stuck:
+        progress.log_failure(order_id, "its product was deleted")
     if claim.stuck:  # there may be thousands more, and a claim marks only CLAIM of them at a time
-        progress.stuck += store.mark_orphans(
+        progress.orphans += store.mark_orphans(
             publications=lane.publications, newest=lane.newest, limit=PORTION
         )
     for order in claim.orders:
@@ -132,7 +143,7 @@ def handler(event: object, context: Any) -> None:
     # At most half of the time, so that a slow database leaves some for publishing.
     mark_until = (start + publish_until) / 2
     progress = Progress()
-    progress.stuck = in_portions(
+    progress.overdue = in_portions(
         store.mark_stuck, max_publications=1 + config.max_reminders, until=mark_until
     )
     publish_due(progress, until=publish_until)
@@ -156,7 +167,8 @@ def handler(event: object, context: Any) -> None:
         extra={
             "published": progress.published,
             "failed": progress.failed,
-            "marked_stuck": progress.stuck,
+            "marked_stuck": progress.overdue + progress.orphans,
+            "product_deleted": progress.orphans,
             "purged": purged_keys,
             "purged_outcomes": purged_outcomes,
             "blanked": blanked,

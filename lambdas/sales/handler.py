@@ -10,7 +10,7 @@ import uuid
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from common import deadline, environment, http_api, limits, messages
+from common import deadline, environment, failures, http_api, limits, messages
 from common.store import CheckoutResult, Store
 
 DEFAULT_SLUG = "donut"
@@ -130,7 +130,7 @@ def publish(order: messages.ProductionOrder) -> None:
         log.info("published", extra={"order_id": order.order_id})
         store.mark_published(order.order_id, overdue_after=config.overdue_after)
     except Exception as error:
-        reason = type(error).__name__
+        reason = failures.described(error)
         log.warning("left to the relay", extra={"order_id": order.order_id, "reason": reason})
 
 

@@ -203,11 +203,10 @@ class Chaos:
 
 
 def redrive_all(shop: DeployedShop) -> None:
-    """Move the messages of the dead-letter queue back to the queue."""
+    """Move the orders of the dead-letter queue back to the queue."""
     sqs = shop.cloud.client("sqs")
-    redrive.redrive(
-        sqs, source_url=shop.queue_url("stock_dlq"), target_url=shop.queue_url("stock_queue")
-    )
+    with redrive.DeadLetters(sqs, shop.queue_url("stock_dlq")) as dead_letters:
+        redrive.redrive(dead_letters, target_url=shop.queue_url("stock_queue"))
 
 
 def recover(shop: DeployedShop) -> None:

@@ -4,11 +4,15 @@ test_factory_failures.py says which failure belongs to which file.
 """
 
 import threading
+import time
 from itertools import count
 
+import pytest
 import requests
 
 from local.factory import accept
+from operations import operate
+from operations.operate import OperateFunction
 from tests.support.accidents import (
     database_killed,
     database_process,
@@ -21,6 +25,7 @@ from tests.support.deployed_shop import (
     CONTENT_TYPE,
     PATIENCE,
     RESPONDS_WITHIN,
+    SETTINGS,
     UNAVAILABLE,
     DeployedShop,
     call_back,
@@ -64,6 +69,23 @@ def test_request_returns_503_in_time_when_the_database_hangs(shop: DeployedShop)
         database.resume()
     assert_unavailable(response)
     assert shop.request("GET", "/product/donut").status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["orders", "books"])
+def test_operator_is_told_soon_when_the_database_hangs(shop: DeployedShop, verb: str) -> None:
+    """Reading may take 25 seconds, but not finding out that nobody responds."""
+    function = OperateFunction(shop.cloud.client("lambda"), SETTINGS, claimed_by="a test")
+    function.invoke(verb)
+    database = database_process(shop)
+    suspend(database)
+    began = time.monotonic()
+    try:
+        with pytest.raises(operate.Failed, match="the database is unavailable"):
+            function.invoke(verb)
+    finally:
+        database.resume()
+    assert time.monotonic() - began < RESPONDS_WITHIN
+    assert function.invoke(verb)
 
 
 def test_order_is_placed_again_when_its_callback_fails(shop: DeployedShop) -> None:

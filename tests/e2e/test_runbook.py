@@ -12,7 +12,7 @@ from local.emulator.faults import Fault
 from local.factory import accept
 from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_variables
-from tests.support.deployed_shop import PATIENCE, DeployedShop
+from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
 from tests.support.misbehaving import accept_without_callback, reject
 from tests.support.polling import eventually
@@ -29,6 +29,7 @@ def test_every_section_with_commands_has_a_test() -> None:
     with_commands = {heading for heading, text in RUNBOOK.items() if blocks(text, "console")}
     assert with_commands == {
         "StockDlqNotEmpty",
+        "OldestMessage",
         "OldestUnpublishedOrder",
         "StuckOrders",
         "RelaySilent",
@@ -55,8 +56,61 @@ def test_redrive_places_an_order_that_was_rejected_five_times(shop: DeployedShop
     shop.factory.respond = accept
     assert "moved 1 message(s)" in follow(shop, "StockDlqNotEmpty")
     shop.wait_for(order_id)
-    assert "arrived" in run(shop, "make orders")
+    orders = run(shop, "make orders")
+    assert order_id not in orders
+    assert "arrived" in orders
     assert shop.stock() == 50
+
+
+def test_message_that_is_not_an_order_is_listed_and_discarded(shop: DeployedShop) -> None:
+    sqs, dead_letters = shop.cloud.client("sqs"), shop.queue_url("stock_dlq")
+    sqs.purge_queue(QueueUrl=dead_letters)
+    sent = sqs.send_message(QueueUrl=dead_letters, MessageBody="hello not json")["MessageId"]
+    listed = follow(shop, "StockDlqNotEmpty")
+    assert sent in listed
+    assert "not a production order: JSONDecodeError" in listed
+    assert "hello" not in listed
+    assert "deleted 1 message(s)" in run(shop, "DISCARD=1 YES=1 make redrive")
+    assert follow(shop, "StockDlqNotEmpty").splitlines() == [
+        "moved 0 message(s) from stock_dlq_local to stock_queue_local"
+    ]
+
+
+def test_disabled_consumer_is_named_and_enabled(shop: DeployedShop) -> None:
+    functions = shop.cloud.client("lambda")
+    (mapping,) = functions.list_event_source_mappings(
+        FunctionName=SETTINGS.function_name("consumer")
+    )["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    order_id = shop.order_more(40)
+    status, resume = commands(RUNBOOK["OldestMessage"])
+    assert "OFF: event source mapping of consumer is Disabled" in run(shop, status)
+    assert shop.placed_orders(order_id) == []
+    assert "event source mapping of consumer was Disabled" in run(shop, resume)
+    shop.wait_for(order_id)
+    assert run(shop, status).splitlines()[-1] == "Nothing is off."
+
+
+def test_disabled_schedule_is_named_and_enabled(shop: DeployedShop) -> None:
+    rules = shop.cloud.client("events")
+    (rule,) = [rule["Name"] for rule in rules.list_rules()["Rules"] if "EachMinute" in rule["Name"]]
+    rules.disable_rule(Name=rule)
+    status, resume, _ = commands(RUNBOOK["RelaySilent"])
+    assert "OFF: rule EachMinute of relay is DISABLED" in run(shop, status)
+    assert "rule EachMinute of relay was DISABLED" in run(shop, resume)
+    assert rules.describe_rule(Name=rule)["State"] == "ENABLED"
+
+
+def test_throttled_function_is_named_and_sells_again(shop: DeployedShop) -> None:
+    shop.cloud.client("lambda").put_function_concurrency(
+        FunctionName=SETTINGS.function_name("sales"), ReservedConcurrentExecutions=0
+    )
+    assert shop.checkout(3).status_code == 503
+    shown = run(shop, "make status")
+    assert shown.splitlines()[0] == f"API: {shop.cloud.endpoint}"
+    assert "OFF: reserved concurrency of sales is 0" in shown
+    run(shop, "make resume")
+    assert shop.checkout(3).json()["stock"] == 7
 
 
 def test_unpublished_order_is_listed(shop: DeployedShop) -> None:
@@ -91,8 +145,10 @@ def test_stuck_order_is_listed_and_can_be_requested_again(shop: DeployedShop) ->
     ((publications,),) = shop.sql("SELECT publications FROM production_order")
     assert publications <= 1, "the number of publications starts again"
     assert shop.stock() == 50
-    timeline = run(shop, f"make order ID={order_id}").splitlines()
-    assert any(line.endswith("arrived") for line in timeline)
+    traced = run(shop, f"ORDER={order_id} make trace").splitlines()
+    for step in ("marked as stuck", "reminded by `make remind`", "arrived"):
+        assert any(step in line for line in traced), step
+    assert traced[-1] == "The order waits for nothing: it has arrived"
 
 
 def test_counted_stock_is_booked(shop: DeployedShop) -> None:
@@ -106,7 +162,7 @@ def test_counted_stock_is_booked(shop: DeployedShop) -> None:
 
 
 def test_logs_show_the_runs_of_the_relay(shop: DeployedShop) -> None:
-    (command,) = commands(RUNBOOK["RelaySilent"])
+    *_, command = commands(RUNBOOK["RelaySilent"])
     run_relay(shop)
     with subprocess.Popen(
         ["bash", "-c", command],

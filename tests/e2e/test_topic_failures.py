@@ -9,7 +9,7 @@ import pytest
 
 from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
-from operations.redrive import redrive
+from operations.redrive import DeadLetters, redrive
 from tests.support.accidents import make_due, run_relay
 from tests.support.deployed_shop import RESPONDS_WITHIN, DeployedShop
 from tests.support.misbehaving import accept_without_callback
@@ -133,7 +133,10 @@ def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: DeployedSho
     assert shop.status(rejected) == "published"
 
     shop.factory.respond = accept
-    redrive(sqs, source_url=dead_letters, target_url=queue)
+    with DeadLetters(sqs, dead_letters) as received:
+        moved, others = redrive(received, target_url=queue)
+    assert moved == 1
+    assert sorted(message["Body"] for message in others) == sorted(unreadable)
     shop.wait_for(rejected)
-    sqs.purge_queue(QueueUrl=queue)
+    sqs.purge_queue(QueueUrl=dead_letters)
     assert shop.stock() == 10 + 2 * 1000 + 999

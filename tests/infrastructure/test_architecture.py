@@ -20,6 +20,8 @@ LAYER = {"boto3", "botocore", "pymysql", "requests", "urllib3"}
 SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [PROJECT / "app.py", *sorted((PROJECT / "stacks").rglob("*.py"))]
 
+OPERATIONS = sorted((PROJECT / "operations").rglob("*.py"))
+
 
 def imported(source: Path) -> Iterator[str]:
     """Yield the top-level names of the modules that a file imports, also inside functions."""
@@ -50,6 +52,16 @@ def test_stacks_import_the_cdk_and_the_settings_only(source: Path) -> None:
         allowed.add("migrate")
         assert re.findall(r"migrate import (.+)", source.read_text()) == ["catalogue"]
     assert set(imported(source)) - sys.stdlib_module_names <= allowed
+
+
+@pytest.mark.parametrize("source", OPERATIONS, ids=named)
+def test_operations_import_two_modules_of_the_functions_only(source: Path) -> None:
+    """Neither imports a package that operators do not have, or reads a function's variables."""
+    allowed = {"boto3", "botocore", "operations", "settings"}
+    text = source.read_text()
+    from_functions = re.findall(r"^from ((?:common|migrate)\b.*)", text, re.MULTILINE)
+    assert set(from_functions) <= {"common import messages", "migrate import checksums"}
+    assert set(imported(source)) - sys.stdlib_module_names <= allowed | {"common", "migrate"}
 
 
 def test_catalogue_imports_no_package_but_the_limits() -> None:

@@ -226,8 +226,9 @@ def text(assembly: Assembly) -> str:
 
 
 def test_text_names_commands_and_links_to_log_queries(assembly: Assembly) -> None:
-    assert f"`ENV={assembly.name} make orders`" in text(assembly)
-    assert "docs/runbook.md" in text(assembly)
+    for target in ("status", "orders", "logs"):
+        assert f"`ENV={assembly.name} make {target}`" in text(assembly), target
+    assert "docs/runbook.md (`runbook_url` in settings.py makes this a link)" in text(assembly)
     assert (
         "(https://ap-northeast-2.console.aws.amazon.com/cloudwatch/home?region=ap-northeast-2"
         "#logsV2:logs-insights)"
@@ -236,7 +237,7 @@ def test_text_names_commands_and_links_to_log_queries(assembly: Assembly) -> Non
 
 def test_text_links_to_the_runbook_where_it_is_published(tmp_path: Path) -> None:
     settings = replace(ENVIRONMENTS["dev"], runbook_url="https://docs.test/runbook.md")
-    assert "[the runbook](https://docs.test/runbook.md)" in text(synth(settings, tmp_path))
+    assert "in [docs/runbook.md](https://docs.test/runbook.md)," in text(synth(settings, tmp_path))
 
 
 def test_existing_database_is_left_to_its_owner(tmp_path: Path) -> None:

@@ -454,7 +454,13 @@ def test_runbook_holds_no_sql() -> None:
     assert re.findall(r"\b(?:SELECT|INSERT|UPDATE|DELETE|CALL|SHOW)\b|make mysql", RUNBOOK) == []
 
 
-@pytest.mark.parametrize("target", sorted(make_targets(RUNBOOK) - {"cost"}))
+def test_runbook_says_which_commands_are_for_this_machine() -> None:
+    """On an account, nobody can start a database by hand."""
+    for sentence in re.findall(r"[^.|]*`make (?:up|down)`[^.|]*", RUNBOOK):
+        assert "On this machine" in sentence, sentence
+
+
+@pytest.mark.parametrize("target", sorted(make_targets(RUNBOOK) - {"cost", "up", "down"}))
 def test_commands_of_the_runbook_work_on_an_account(target: str) -> None:
     """`make cost` prints all environments, whatever ENV is."""
     assert works_in("prod", target), f"the Makefile rejects `ENV=prod make {target}`"
@@ -465,6 +471,17 @@ def test_runbook_names_the_function_of_the_operators() -> None:
     assert f"function:{name}" in RUNBOOK
     assert f"`{name.removesuffix('prod')}<env>`" in RUNBOOK
     assert f"more than {ROWS:,} rows is cut" in words(RUNBOOK)
+
+
+def test_runbook_says_when_a_command_gives_up() -> None:
+    hangs = math.ceil(deadline.FIRST_ATTEMPT + deadline.SECOND_ATTEMPT)
+    assert f"they say so after {hangs} seconds" in words(RUNBOOK)
+    assert f"gives up after {deadline.OPERATOR_READ} seconds" in words(RUNBOOK)
+
+
+def test_runbook_names_the_instance_of_a_database_to_restart() -> None:
+    (name,) = re.findall(r"reboot-db-instance --db-instance-identifier ([\w-]+)", RUNBOOK)
+    assert name == ENVIRONMENTS["prod"].database_instance
 
 
 def test_runbook_has_the_number_of_publications() -> None:

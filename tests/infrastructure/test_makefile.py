@@ -25,7 +25,8 @@ from tests.support.environments import ON_AN_ACCOUNT as ACCOUNTS
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
-BY_OPERATORS = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
+THROUGH_THE_FUNCTION = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
+BY_OPERATORS = ["status", "resume", *THROUGH_THE_FUNCTION]
 GIVEN = re.findall(r"\w+", re.findall(r"^GIVEN = (.+)$", MAKEFILE, re.MULTILINE)[0])
 """The variables that a caller gives, as the Makefile lists them."""
 RECIPES = re.sub(r"^#.*$", "", MAKEFILE, flags=re.MULTILINE)
@@ -335,6 +336,8 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n",
         "logs ENV=dev",
         "redrive ENV=dev",
+        "status ENV=dev",
+        "resume ENV=dev",
         "orders ENV=dev",
         "order ENV=dev ID=a",
         "trace ENV=dev ORDER=a",
@@ -367,10 +370,10 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
-OPENS = {"up", "dev", "database"}
+OPENS = {"up", "dev"}
 """The commands of the local cloud that do not need an open shop."""
 IN_THE_SHOP = re.findall(
-    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE)\)", MAKEFILE, re.MULTILINE
+    r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE|STATUS)\)", MAKEFILE, re.MULTILINE
 )
 
 
@@ -461,8 +464,11 @@ REACHES = {
     ],
     "CLOUD_DIRECTORY": [
         *((target, ["--directory={}"]) for target in ("up", "down", "clean", "reset", "mysql")),
-        *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
-        ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
+        *((target, ["--directory={}"]) for target in (*THROUGH_THE_FUNCTION, "logs", "redrive")),
+        *(
+            (target, ["--directory={}", "--endpoint={}/endpoint"])
+            for target in ("smoke", "status", "resume")
+        ),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
     "GITHUB_OIDC_PROVIDER_ARN": [
@@ -521,6 +527,19 @@ def test_environment_with_a_command_in_it_runs_nothing(
     for arguments, variables in (([f"ENV={HOSTILE}"], machine), ([], machine | {"ENV": HOSTILE})):
         make(*INSTALLED, target, *arguments, machine=variables, directory=recording)
         assert not (recording / "ran").exists(), arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [("", []), ("DISCARD=1", ["--discard"]), ("DISCARD=1 YES=1", ["--discard", "--yes"])],
+)
+def test_redrive_deletes_only_when_told_to(
+    given: str, options: list[str], machine: dict[str, str], recording: Path
+) -> None:
+    (program,) = recorded("redrive", *given.split(), machine=machine, recording=recording)
+    arguments, environment = program
+    assert arguments[-2 - len(options) :] == ["operations.redrive", "local", *options]
+    assert environment["PYTHONPATH"] == "lambdas", "the consumer's parser decides"
 
 
 def callers_variables() -> set[str]:

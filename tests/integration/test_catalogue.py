@@ -345,7 +345,7 @@ def test_order_of_a_removed_product_is_still_published(
 ) -> None:
     assert store.mark_orphans(publications=0, newest=False, limit=20) == 0
     claim = claim_orders(store)
-    assert claim.stuck == 0
+    assert claim.stuck == []
     assert [(order.order_id, order.slug) for order in claim.orders] == [(removed, bagel.slug)]
 
 

@@ -12,7 +12,14 @@ import pytest
 from common.store import Store
 from operate import reads
 from tests.support.concurrency import at_once
-from tests.support.database_shop import DatabaseShop, arrive, buy, insert_before, order_more
+from tests.support.database_shop import (
+    DatabaseShop,
+    arrive,
+    buy,
+    claim_orders,
+    insert_before,
+    order_more,
+)
 from tests.support.polling import eventually
 from tests.support.variables import set_variables
 
@@ -65,7 +72,8 @@ def test_requested_and_stuck_orders_are_listed(shop: DatabaseShop, invoke: Invok
     requested, stuck, published = (order_more(store, quantity) for quantity in (40, 50, 60))
     make_stuck(shop, stuck)
     store.mark_published(published, overdue_after=60)
-    by_status, listed = rows(invoke("orders"))
+    on_their_way, listed, by_status = rows(invoke("orders"))
+    assert [line["order_id"] for line in on_their_way] == [published]
     assert {line["status"]: (line["orders"], line["quantity"]) for line in by_status} == {
         "requested": (1, 40),
         "stuck": (1, 50),
@@ -82,8 +90,9 @@ def test_arrived_orders_are_counted_for_a_day(shop: DatabaseShop, invoke: Invoke
     change = "UPDATE production_order SET {} WHERE order_id = %s"
     shop.sql(change.format("requester_blanked = TRUE"), (blanked,))
     shop.sql(change.format("arrived_at = arrived_at - INTERVAL 25 HOUR"), (earlier,))
-    (line,), _ = rows(invoke("orders"))
+    *_, (line,) = rows(invoke("orders"))
     assert line["status"] == "arrived"
+    assert line["oldest_seconds"] is None, "it has nothing to wait for"
     assert line["orders"] == 2
     assert line["quantity"] == 40 + 50
 
@@ -94,21 +103,55 @@ def test_order_is_shown_with_its_times_in_sequence(shop: DatabaseShop, invoke: I
     store.mark_published(order_id, overdue_after=60)
     response = invoke("order", order_id=order_id)
     (order,), timeline = rows(response)
+    ((product_id,),) = shop.sql("SELECT product_id FROM product")
     assert order == {
         "order_id": order_id,
-        "slug": "donut",
-        "quantity": 40,
         "status": "published",
+        "slug": "donut",
+        "product_id": product_id,
+        "quantity": 40,
         "publications": 1,
         "attempts": 0,
     }
-    assert [line["what"].split()[0] for line in timeline] == ["requested", "published", "due"]
+    assert [line["what"].split()[0] for line in timeline] == ["requested", "published", "next:"]
     assert [line["at"] for line in timeline] == sorted(line["at"] for line in timeline)
     assert "홍길동" not in str(response)
 
 
+def test_order_of_a_deleted_product_names_the_product(shop: DatabaseShop, invoke: Invoke) -> None:
+    """It is stuck until the product is declared again, under this id."""
+    store = shop.store()
+    order_id = order_more(store, 40, publish_within=0)
+    shop.sql("UPDATE production_order SET product_id = 'deleted'")
+    claim_orders(store)
+    (order,), timeline = rows(invoke("order", order_id=order_id))
+    assert (order["slug"], order["product_id"]) == (None, "deleted")
+    assert timeline[-1]["what"] == "marked as stuck, because its product was deleted"
+    for verb in ("orders", "stuck"):
+        listed = [row for table in rows(invoke(verb)) for row in table if "order_id" in row]
+        assert [row["product_id"] for row in listed] == ["deleted"], verb
+
+
+def test_reminded_order_has_its_reminder_in_its_timeline(
+    shop: DatabaseShop, invoke: Invoke
+) -> None:
+    store = shop.store()
+    order_id = order_more(store, 40)
+    store.mark_published(order_id, overdue_after=0)
+    store.mark_stuck(max_publications=1, limit=1)
+    invoke("remind", order_ids=[order_id], operation_id="an-id")
+    _, timeline = rows(invoke("order", order_id=order_id))
+    assert [line["what"] for line in timeline] == [
+        "requested",
+        "published for the last time",
+        "marked as stuck",
+        "reminded by `make remind`, operation_id=an-id",
+        "next: the relay publishes it",
+    ]
+
+
 def test_unknown_order_is_named(invoke: Invoke) -> None:
-    assert invoke("order", order_id="nothing") == {"error": "there is no order nothing"}
+    assert invoke("order", order_id="nothing")["error"] == "there is no order nothing"
 
 
 def test_books_are_those_of_the_database(shop: DatabaseShop, invoke: Invoke) -> None:
@@ -210,9 +253,10 @@ def test_concurrent_corrections_with_one_id_are_booked_once(
 
 def test_stock_never_falls_below_zero(shop: DatabaseShop, invoke: Invoke) -> None:
     event = {"slug": "donut", "amount": -11, "reason": "a", "operation_id": "once"}
-    assert invoke("adjust", **event) == {
-        "error": "nothing was booked: the stock of donut is 10, and would fall below 0"
-    }
+    assert (
+        invoke("adjust", **event)["error"]
+        == "nothing was booked: the stock of donut is 10, and would fall below 0"
+    )
     assert shop.stock() == 10
     assert len(entries(shop)) == 1
     assert shop.sql("SELECT * FROM operation") == []
@@ -222,9 +266,8 @@ def test_stock_never_falls_below_zero(shop: DatabaseShop, invoke: Invoke) -> Non
 
 def test_unknown_product_is_named(shop: DatabaseShop, invoke: Invoke) -> None:
     for verb, fields in CORRECTIONS.items():
-        assert invoke(verb, slug="bagel", reason="a", **fields) == {
-            "error": "there is no product bagel"
-        }, verb
+        response = invoke(verb, slug="bagel", reason="a", **fields)
+        assert response["error"] == "there is no product bagel", verb
 
 
 def test_interrupted_correction_changes_nothing(shop: DatabaseShop, invoke: Invoke) -> None:
@@ -232,6 +275,7 @@ def test_interrupted_correction_changes_nothing(shop: DatabaseShop, invoke: Invo
     insert_before(shop, "correct_stock", {"UPDATE operation": "SIGNAL SQLSTATE '45000';\n        "})
     response = invoke("adjust", slug="donut", amount=5, reason="a")
     assert "OperationalError 1644" in response["error"]
+    assert response["problem"] == "unavailable", "nothing has changed"
     assert shop.stock() == 10
     assert len(entries(shop)) == 1
     assert shop.sql("SELECT * FROM operation") == []
@@ -273,9 +317,23 @@ def test_concurrent_reminders_with_one_id_return_the_same(shop: DatabaseShop) ->
     assert results == [1, 1, 1, 1]
 
 
-def test_id_of_another_verb_changes_nothing(shop: DatabaseShop, invoke: Invoke) -> None:
-    """Each command makes a new id, so only a mistake in its code sends the same one twice."""
-    invoke("remind", order_ids=["unknown"], operation_id="once")
-    with pytest.raises(Exception, match="TypeError"):
-        invoke("adjust", slug="donut", amount=5, reason="a", operation_id="once")
-    assert shop.stock() == 10
+OPERATIONS: dict[str, dict[str, Any]] = {
+    "remind": {"order_ids": ["unknown"]},
+    **{verb: {**fields, "slug": "donut", "reason": "a"} for verb, fields in CORRECTIONS.items()},
+}
+
+
+@pytest.mark.parametrize("first", OPERATIONS)
+def test_id_of_another_operation_changes_nothing(
+    shop: DatabaseShop, invoke: Invoke, first: str
+) -> None:
+    """The command makes a new id each time; this is what a mistake in it would do."""
+    invoke(first, operation_id="once", **OPERATIONS[first])
+    stock = shop.stock()
+    for verb in OPERATIONS.keys() - {first}:
+        assert invoke(verb, operation_id="once", **OPERATIONS[verb]) == {
+            "error": f"operation_id once was used by {first}: nothing was done",
+            "problem": "rejected",
+        }, verb
+    assert shop.stock() == stock
+    shop.assert_balanced()

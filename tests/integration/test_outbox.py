@@ -43,6 +43,12 @@ def status(shop: DatabaseShop, order_id: str) -> str:
     return next(status for id, status, _ in shop.orders() if id == order_id)
 
 
+def recently_stuck(shop: DatabaseShop) -> set[str]:
+    """Return the ids of the orders that have become stuck within the last minute."""
+    recent = "stuck_at BETWEEN UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AND UTC_TIMESTAMP(6)"
+    return {id for (id,) in shop.sql(f"SELECT order_id FROM production_order WHERE {recent}")}
+
+
 def test_order_has_its_state_and_times_but_no_secrets(shop: DatabaseShop) -> None:
     store = shop.store()
     order_id = order_more(store, 25, requester="홍길동", callback_token="Token-1")
@@ -135,8 +141,10 @@ def test_order_is_stuck_after_its_last_reminder_until_it_arrives(shop: DatabaseS
     assert ids(claim(store, publications=4)) == {order_id}
     assert store.mark_stuck(max_publications=4, limit=20) == 0, "the order is claimed"
     make_due(shop, order_id)
+    assert recently_stuck(shop) == set()
     assert store.mark_stuck(max_publications=4, limit=20) == 1
     assert status(shop, order_id) == "stuck"
+    assert recently_stuck(shop) == {order_id}
     assert store.backlog().stuck == 1
     make_due(shop, order_id)
     arrive(store, order_id)
@@ -204,9 +212,10 @@ def test_claim_marks_orders_of_a_deleted_product_as_stuck(newest: bool, shop: Da
     order_id = order_more(store, 25, publish_within=0)
     result = claim_orders(store, newest=newest)
     assert ids(result.orders) == {order_id}
-    assert result.stuck == 3
+    assert set(result.stuck) == orphans
     assert result.size == 4
     assert {status(shop, orphan) for orphan in orphans} == {"stuck"}
+    assert recently_stuck(shop) == orphans
     assert store.backlog().stuck == 3
 
 
@@ -222,6 +231,7 @@ def test_mark_orphans_marks_only_orders_of_a_deleted_product(
     assert store.mark_orphans(publications=0, newest=newest, limit=2) == (1 if newest else 2)
     assert store.mark_orphans(publications=0, newest=newest, limit=20) == (2 if newest else 1)
     assert {status(shop, orphan) for orphan in orphans} == {"stuck"}
+    assert recently_stuck(shop) == orphans
     assert ids(claim(store)) == {order_id}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from operations import guard, leftovers, logs, operate, preflight, redrive, smoke, trace
+from operations import guard, leftovers, logs, operate, preflight, redrive, smoke, status, trace
 from tests.support.serving import QuietHandler, serving
 
 COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[Callable[[], None], list[str]]] = {
     "preflight": (preflight.main, ["dev"]),
     "redrive": (redrive.main, ["dev"]),
     "smoke": (smoke.main, ["prod"]),
+    "status": (status.main, ["dev"]),
     "trace": (trace.main, ["dev", "--order=an-order"]),
 }
 RESPONSES = {

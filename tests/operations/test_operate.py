@@ -32,6 +32,7 @@ class Function:
         self.responses = responses
         self.events: list[dict[str, Any]] = []
         self.failed = False
+        self.retries = 0
         self.client = fake_client("lambda", Invoke=self.invoke)
 
     def invoke(self, **event: Any) -> dict[str, Any]:
@@ -40,7 +41,11 @@ class Function:
         if isinstance(response, Exception):
             raise response
         payload = io.BytesIO(json.dumps(response).encode())
-        return {"Payload": payload, **({"FunctionError": "Unhandled"} if self.failed else {})}
+        return {
+            "Payload": payload,
+            "ResponseMetadata": {"RetryAttempts": self.retries},
+            **({"FunctionError": "Unhandled"} if self.failed else {}),
+        }
 
 
 Run = Callable[..., str]
@@ -233,8 +238,11 @@ def test_remind_asks_nothing_without_stuck_orders(
             client_error("ResourceNotFoundException"),
             "dev has no function donut-shop-operate-dev: deploy it first",
         ),
-        (client_error("TooManyRequestsException"), "TooManyRequestsException"),
-        (timeout(), operate.UNKNOWN),
+        (
+            client_error("TooManyRequestsException"),
+            "the function donut-shop-operate-dev is throttled: `make status` shows",
+        ),
+        (timeout(), "It is unknown whether anything has changed"),
         ([], "unexpected response instead of AWS's"),
     ],
 )
@@ -245,7 +253,39 @@ def test_failure_is_one_sentence(run: Run, response: Any, sentence: str) -> None
 def test_failed_read_does_not_warn_of_changes(run: Run) -> None:
     sentence = failure(run, Function(books=timeout()), "books")
     assert sentence.startswith("AWS can't be reached: ")
-    assert operate.UNKNOWN not in sentence
+    assert "unknown" not in sentence
+    unavailable = {"error": "the database is unavailable", "problem": "unknown"}
+    sentence = failure(run, Function(books=unavailable), "books")
+    assert sentence == "the database is unavailable"
+
+
+@pytest.mark.parametrize(
+    ("problem", "retries", "ending"),
+    [
+        ("rejected", 1, ""),
+        ("unavailable", 0, ". Nothing has changed."),
+        ("unavailable", 1, "unknown"),
+        ("unknown", 0, "unknown"),
+        (None, 0, "unknown"),
+    ],
+)
+def test_failed_change_says_whether_anything_has_changed(
+    run: Run, problem: str | None, retries: int, ending: str
+) -> None:
+    """An invocation that was repeated may have changed something the first time."""
+    function = Function(adjust={"error": "no", "problem": problem})
+    function.retries = retries
+    sentence = failure(run, function, "adjust", *CORRECTION)
+    (operation_id,) = [event["operation_id"] for event in function.events]
+    if ending == "unknown":
+        ending = f". {operate.UNKNOWN.format(operation_id=operation_id)}"
+    assert sentence == f"no{ending}"
+
+
+def test_unknown_outcome_can_be_looked_up() -> None:
+    sentence = operate.UNKNOWN.format(operation_id="an-id")
+    for pointer in ("`make books`", "`make logs`", "operation_id=an-id"):
+        assert pointer in sentence, pointer
 
 
 def test_failed_function_is_reported_with_its_error(run: Run) -> None:
@@ -254,4 +294,4 @@ def test_failed_function_is_reported_with_its_error(run: Run) -> None:
     sentence = failure(run, function, "adjust", *CORRECTION)
     assert "donut-shop-operate-dev failed: KeyError" in sentence
     assert "`make logs`" in sentence
-    assert operate.UNKNOWN in sentence
+    assert "It is unknown whether anything has changed" in sentence

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from operations import aws, trace
 from settings import ENVIRONMENTS, REGION
+from tests.support.documentation import sections
 from tests.support.fakes import fake_client
 
 ORDER_ID = "0a1b2c3d-0000-4000-8000-00000000000f"
@@ -30,7 +32,10 @@ FOUND = {
         {"title": "timeline", "rows": TIMELINE, "cut": False},
     ]
 }
-UNAVAILABLE = {"error": "the database is unavailable: OperationalError 2003"}
+UNAVAILABLE = {
+    "error": "the database is unavailable: OperationalError 2003",
+    "problem": "unavailable",
+}
 
 pytestmark = pytest.mark.usefixtures("aws")
 
@@ -54,7 +59,6 @@ EVENTS = [
     event("consumer", "30.000", "placed", **QUEUED, receives=2),
     event("sales", "00.010", "checkout", outcome="out_of_stock"),
     event("sales", "00.050", "published"),
-    event("operate", "20.000", "operation", verb="remind"),
     event("operate", "10.000", "operation", verb="order"),
 ]
 
@@ -86,7 +90,10 @@ class Cloud:
 
     def invoke(self, **event: Any) -> dict[str, Any]:
         assert (event["verb"], event["order_id"]) == ("order", ORDER_ID)
-        return {"Payload": io.BytesIO(json.dumps(self.function).encode())}
+        return {
+            "Payload": io.BytesIO(json.dumps(self.function).encode()),
+            "ResponseMetadata": {"RetryAttempts": 0},
+        }
 
     def start_query(self, **query: Any) -> dict[str, Any]:
         self.queries.append(query)
@@ -138,7 +145,6 @@ def test_row_queue_and_log_lines_are_printed_by_time(run: Run) -> None:
         "2026-11-24T00:00:00.055Z stock_queue queued",
         "2026-11-24T00:00:00.060Z database published for the last time",
         "2026-11-24T00:00:00.300Z consumer INFO not placed receives=1",
-        "2026-11-24T00:00:20.000Z operate INFO operation verb=remind",
         "2026-11-24T00:00:30.000Z consumer INFO placed receives=2",
         "2026-11-24T00:00:50.000Z database arrived",
         "2026-11-24T00:00:50.000Z restock INFO restock added=true",
@@ -166,15 +172,73 @@ def test_log_lines_are_printed_when_the_database_is_unavailable(run: Run) -> Non
     lines, sentence = run(cloud)
     assert sentence == UNAVAILABLE["error"]
     assert steps(lines)[0] == "2026-11-24T00:00:00.010Z sales INFO checkout outcome=out_of_stock"
-    assert len(steps(lines)) == 7
+    assert len(steps(lines)) == 6
     (query,) = cloud.queries
     assert query["startTime"] == int(NOW) - DEV.log_retention_days * 24 * 3600
+
+
+def test_logs_are_not_read_for_an_order_that_does_not_exist(run: Run) -> None:
+    """A word such as `relay` is in many lines, and a query of the whole retention is billed."""
+    cloud = Cloud(function={"error": f"there is no order {ORDER_ID}", "problem": "rejected"})
+    assert run(cloud) == ([], f"there is no order {ORDER_ID}")
+    assert cloud.queries == []
+
+
+SALES = event("sales", "00.050", "published")
+REJECTED = event("restock", "40.000", "callback rejected")
+NOT_PLACED = event("consumer", "01.000", "not placed", **QUEUED, receives=1)
+PLACED = event("consumer", "02.000", "placed", **QUEUED, receives=2)
+AGAIN = event("relay", "30.000", "published")
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "waits_for"),
+    [
+        ("requested", [], "SNS or the relay: see OldestUnpublishedOrder"),
+        ("requested", [SALES, PLACED], "SNS or the relay: see OldestUnpublishedOrder"),
+        ("published", [], "the queue or the consumer: see OldestMessage"),
+        ("published", [SALES], "the queue or the consumer: see OldestMessage"),
+        ("published", [SALES, NOT_PLACED], "the factory to accept it: see StockDlqNotEmpty"),
+        ("published", [SALES, NOT_PLACED, PLACED], "the factory's callback"),
+        ("published", [SALES, PLACED, REJECTED], "the factory's callback"),
+        ("published", [SALES, PLACED, AGAIN], "the queue or the consumer: see OldestMessage"),
+        ("stuck", [SALES, PLACED], "an operator: see StuckOrders"),
+        ("arrived", [SALES, PLACED, REJECTED], "nothing: it has arrived"),
+    ],
+)
+def test_last_line_says_what_the_order_waits_for(
+    run: Run, status: str, events: list[list[dict[str, str]]], waits_for: str
+) -> None:
+    """A rejected callback does not change it: whoever knows the order's id can cause one."""
+    order = {"title": "order", "rows": [{**ROW, "status": status}], "cut": False}
+    lines, _ = run(Cloud(function={"tables": [order]}, events=events))
+    assert lines[-1].startswith(f"The order waits for {waits_for}")
+
+
+def test_last_line_names_sections_of_the_runbook() -> None:
+    for text in (
+        trace.TOPIC,
+        *trace.WAITS_FOR_BY_STATUS.values(),
+        *trace.WAITS_FOR_BY_STEP.values(),
+    ):
+        for section in re.findall(r"see (\w+)", text):
+            assert section in sections("docs/runbook.md"), text
+
+
+def test_last_line_needs_no_database(run: Run) -> None:
+    for events, waits_for in (
+        ([SALES, NOT_PLACED], "the factory to accept it"),
+        ([SALES, PLACED, REJECTED], "the factory's callback"),
+        (EVENTS, "nothing: it has arrived"),
+    ):
+        lines, _ = run(Cloud(function=UNAVAILABLE, events=events))
+        assert lines[-1].startswith(f"The order waits for {waits_for}"), waits_for
 
 
 def test_query_is_polled_until_it_is_complete(run: Run) -> None:
     lines, sentence = run(Cloud(statuses=("Scheduled", "Running", "Unknown", "Complete")))
     assert sentence is None
-    assert len(steps(lines)) == 10
+    assert len(steps(lines)) == 9
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
@@ -185,12 +249,12 @@ def test_query_that_fails_is_named(status: str, run: Run) -> None:
 
 def test_missing_log_lines_are_named(run: Run) -> None:
     lines, _ = run(Cloud(events=[]))
-    assert lines[-1] == "no log lines: they are kept for 7 day(s), and appear within a minute"
+    assert lines[-2] == "no log lines: they are kept for 7 day(s), and appear within a minute"
 
 
 def test_cut_query_says_so(run: Run) -> None:
     lines, _ = run(Cloud(events=[event("sales", "00.010", "checkout")] * 10_000))
-    assert lines[-1] == "... cut at 10,000 log lines: there are more"
+    assert lines[-2] == "... cut at 10,000 log lines: there are more"
 
 
 @pytest.mark.parametrize("order_id", ["", "a/", "a b", "a" * 37])

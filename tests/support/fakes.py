@@ -219,8 +219,10 @@ class FakeRelayStore:
         self.leases[claim] = self.clock.now + lease
         claimed = self._first(publications, newest, limit)
         self._remove(publications, set(claimed))
-        orders = [numbered_order(number) for number in claimed if number not in self.deleted]
-        return Claim(orders=orders, stuck=len(claimed) - len(orders))
+        return Claim(
+            orders=[numbered_order(number) for number in claimed if number not in self.deleted],
+            stuck=[numbered_order(number).order_id for number in claimed if number in self.deleted],
+        )
 
     def mark_orphans(self, *, publications: int, newest: bool, limit: int) -> int:
         orphans = self.deleted.intersection(self._first(publications, newest, limit))
@@ -391,17 +393,17 @@ class FakeServer:
 class FakeDatabase:
     """Stands in for the database of a store.
 
-    lost: the result of the first statement is lost. within: what the last `run` was given.
+    lost: the result of the first statement is lost. within: what each `run` was given.
     """
 
     connection: FakeConnection = field(default_factory=FakeConnection)
     lost: bool = False
-    within: float | None = None
+    within: list[float | None] = field(default_factory=list)
 
     def run(
         self, send: Send[T], *, in_doubt: Send[T] | None = None, within: float | None = None
     ) -> T:
-        self.within = within
+        self.within.append(within)
         connection = cast(Connection, self.connection)
         if not self.lost:
             return send(connection)

@@ -23,7 +23,8 @@ GRANTS = {
         "EXECUTE ON PROCEDURE remind_stuck",
         "SELECT (amount, product_id) ON stock_entry",
         "SELECT (arrived_at, attempts, next_attempt_at, order_id, product_id, publications, published_at,"
-        " quantity, requested_at, requester_blanked, status) ON production_order",
+        " quantity, reminded_by, requested_at, requester_blanked, status, stuck_at) ON production_order",
+        "SELECT (operation_id, recorded_at) ON operation",
         "SELECT (product_id, quantity) ON purchase",
         "SELECT (product_id, slug, stock) ON product",
         "SELECT (product_id, stock) ON product_slot",

@@ -7,6 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from common import aws, http_api, messages
 from common.database import DatabaseUnavailable
@@ -84,6 +85,26 @@ def test_new_order_is_logged_with_what_became_of_it(
         if rejected
         else ("sales.handler", "INFO", "published", {"order_id": order_id}),
     ]
+
+
+AWS_ERROR = ClientError({"Error": {"Code": "ServiceUnavailable", "Message": "홍길동"}}, "Call")
+
+
+@pytest.mark.parametrize("message", ["left to the relay", "not published", "not postponed"])
+def test_failure_of_aws_is_logged_with_its_code(
+    message: str, load: Load, monkeypatch: pytest.MonkeyPatch, lines: Lines
+) -> None:
+    monkeypatch.setattr(aws, "client", failing(AWS_ERROR))
+    sales, relay, consumer = (load(function) for function in ("sales", "relay", "consumer"))
+    store = FakeRelayStore()
+    store.due = {0: [1]}
+    monkeypatch.setattr(sales, "store", FakeSalesStore(outcome="out_of_stock"))
+    monkeypatch.setattr(relay, "store", store)
+    sales.handler(checkout_of(5), None)
+    relay.handler({}, CONTEXT)
+    consumer.handler({"Records": [record("")]}, CONTEXT)
+    reasons = {said: fields.get("reason") for _, _, said, fields in lines()}
+    assert reasons[message] == "ClientError ServiceUnavailable"
 
 
 def checkout_of(quantity: int) -> dict[str, Any]:
@@ -185,6 +206,7 @@ def test_run_of_the_relay_is_logged(
         "published": 1,
         "failed": 1,
         "marked_stuck": 1,
+        "product_deleted": 1,
         "purged": 4,
         "purged_outcomes": 5,
         "blanked": 0,
@@ -192,7 +214,9 @@ def test_run_of_the_relay_is_logged(
         "unpublished": 3,
         "stuck": 2,
     }
+    deleted = {"order_id": "order-3", "reason": "its product was deleted"}
     assert lines() == [
+        ("relay.handler", "ERROR", "not published", deleted),
         ("relay.handler", "INFO", "published", {"order_id": "order-1"}),
         ("relay.handler", "ERROR", "not published", rejected),
         ("relay.handler", "INFO", "stock", {"slug": "bagel", "stock": 0}),

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from common import limits
-from common.database import DatabaseUnavailable
+from common.database import DatabaseUnavailable, OutcomeUnknown
+from common.store import OperationIdUsed
 from tests.support.fakes import FakeOperateStore
 
 WHO = "arn:aws:iam::000000000000:user/kim"
@@ -25,8 +26,9 @@ VALID: dict[str, dict[str, Any]] = {
 """Verb → the fields of a valid event."""
 TITLES = {
     "orders": [
-        "production orders by status (arrived: in the last day)",
+        "published orders that have not arrived, the oldest first",
         "requested and stuck orders, the oldest first",
+        "production orders by status (arrived: in the last day)",
     ],
     "order": ["order", "timeline"],
     "books": ["books"],
@@ -43,6 +45,10 @@ ORDER = {
     "published_at": datetime(2026, 11, 30, 1, 2, 4),
     "arrived_at": None,
     "next_attempt_at": datetime(2026, 11, 30, 1, 17, 4),
+    "stuck_at": None,
+    "reminded_at": None,
+    "reminded_by": None,
+    "slug": "donut",
 }
 
 
@@ -131,9 +137,29 @@ def test_invalid_event_is_rejected_with_a_sentence(
     sentence: str,
 ) -> None:
     response = invoke(operate, verb, **changes)
-    assert response.keys() == {"error"}
+    assert response.keys() == {"error", "problem"}
     assert response["error"].startswith(sentence)
+    assert response["problem"] == "rejected"
     assert store.stock == 10
+
+
+@pytest.mark.parametrize("event", [[], "x", None, 1], ids=str)
+def test_event_that_is_not_an_object_is_rejected(operate: ModuleType, event: object) -> None:
+    assert operate.handler(event, None) == {
+        "error": "claimed_by is missing",
+        "problem": "rejected",
+    }
+
+
+@pytest.mark.parametrize("verb", ["remind", "stocktake", "adjust"])
+def test_id_of_another_operation_is_rejected(
+    operate: ModuleType, store: FakeOperateStore, verb: str
+) -> None:
+    store.error = OperationIdUsed("stocktake")
+    assert invoke(operate, verb) == {
+        "error": "operation_id an-id was used by stocktake: nothing was done",
+        "problem": "rejected",
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,7 +181,7 @@ def test_largest_values_are_accepted(
     ("verb", "names"),
     [
         ("order", ["order_id"]),
-        ("remind", ["operation_id", "order_ids"]),
+        ("remind", ["operation_id"]),
         ("stocktake", ["operation_id", "slug", "count"]),
         ("adjust", ["operation_id", "slug", "amount"]),
     ],
@@ -172,6 +198,17 @@ def test_fields_of_an_event_are_logged(
     invoke(operate, verb)
     (line,) = [vars(line) for line in caplog.records if line.name == "operate.handler"]
     assert {name: line[name] for name in names} == {name: VALID[verb][name] for name in names}
+
+
+def test_reminder_is_logged_with_the_number_of_orders(
+    operate: ModuleType, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ids of a thousand orders would be a line of 40,000 characters."""
+    caplog.set_level("INFO")
+    invoke(operate, "remind", order_ids=["order-0"] * 1000)
+    (line,) = [vars(line) for line in caplog.records if line.name == "operate.handler"]
+    assert line["orders"] == 1000
+    assert "order-0" not in str(line)
 
 
 def test_stocktake_returns_the_stock_before_and_after(
@@ -203,13 +240,13 @@ def test_times_of_an_order_are_in_a_table_of_their_own(
 ) -> None:
     store.results = [[dict(ORDER)]]
     order, timeline = invoke(operate, "order")["tables"]
-    assert order["rows"] == [{"order_id": "order-0", "status": "published"}]
+    assert order["rows"] == [{"order_id": "order-0", "status": "published", "slug": "donut"}]
     assert timeline["rows"] == [
         {"at": "2026-11-30T01:02:03.456Z", "what": "requested"},
         {"at": "2026-11-30T01:02:04.000Z", "what": "published for the last time"},
         {
             "at": "2026-11-30T01:17:04.000Z",
-            "what": "due to be published or reminded, or marked as stuck",
+            "what": "next: the relay reminds the factory of it, or marks it as stuck",
         },
     ]
 
@@ -233,17 +270,19 @@ def test_table_is_cut_at_1000_rows(
 
 
 @pytest.mark.parametrize(
-    ("verb", "sentence"),
+    ("error", "problem"),
     [
-        ("orders", "the database is unavailable: late"),
-        (
-            "adjust",
-            "the database is unavailable, and it is unknown whether anything has changed: late",
-        ),
+        (DatabaseUnavailable("OperationalError 1290"), "unavailable"),
+        (OutcomeUnknown("OperationalError 2013"), "unknown"),
     ],
+    ids=["nothing has changed", "unknown"],
 )
 def test_unavailable_database_is_reported_in_a_sentence(
-    operate: ModuleType, store: FakeOperateStore, verb: str, sentence: str
+    operate: ModuleType, store: FakeOperateStore, error: Exception, problem: str
 ) -> None:
-    store.error = DatabaseUnavailable("late")
-    assert invoke(operate, verb) == {"error": sentence}
+    store.error = error
+    for verb in ("orders", "adjust"):
+        assert invoke(operate, verb) == {
+            "error": f"the database is unavailable: {error}",
+            "problem": problem,
+        }, verb

@@ -160,10 +160,18 @@ def test_run_tries_each_order_once_when_the_topic_rejects_all(
 
 
 def test_orders_of_a_deleted_product_do_not_end_the_run(
-    relay: ModuleType, store: FakeRelayStore, topic: FakeTopic
+    relay: ModuleType,
+    store: FakeRelayStore,
+    topic: FakeTopic,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The log names the first ones and counts all."""
+    caplog.set_level("INFO")
     store.due, store.deleted = {0: list(range(5000))}, set(range(5000)) - {2500}
     run(relay)
+    named = [record for record in caplog.records if record.msg == "not published"]
+    assert len(named) == relay.LOGGED_FAILURES
+    assert vars(caplog.records[-1])["product_deleted"] == 4999
     assert topic.tried == ["order-2500"]
     assert store.published == ["order-2500"]
     assert store.due == {publications: [] for publications in range(4)}

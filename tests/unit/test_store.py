@@ -227,14 +227,14 @@ def test_restock_returns_none_when_there_is_no_row(
     assert store.restock("order-0", slug="donut", callback_token="token") is None
 
 
-def test_claim_counts_orders_without_a_product_as_stuck(
+def test_claim_names_orders_without_a_product_as_stuck(
     store: Store, connection: FakeConnection
 ) -> None:
     row = ORDER._asdict()
     connection.results = [[row, row | {"order_id": "order-1", "product_id": None, "slug": None}]]
     claim = store.claim_orders("claim", publications=1, newest=True, limit=20, lease=60)
     assert claim.orders == [ORDER]
-    assert claim.stuck == 1
+    assert claim.stuck == ["order-1"]
     assert claim.size == 2
     assert connection.statements == [
         ("CALL claim_orders(%s, %s, %s, %s, %s)", ("claim", 1, True, 20, 60)),
@@ -394,10 +394,11 @@ def test_reads_are_bounded_and_in_one_transaction(
     store: Store, database: FakeDatabase, connection: FakeConnection
 ) -> None:
     rows = [{"status": "stuck"}]
-    connection.results = [[], [], rows, [], []]
+    connection.results = [[], [], [], rows, [], []]
     assert store.read(["SELECT 1", "SELECT 2"], ("a",)) == [rows, []]
-    assert database.within == 25
+    assert database.within == [None, 25], "a database that hangs is noticed within a request's time"
     assert connection.statements == [
+        ("DO 0", ()),
         ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", ()),
         ("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", ()),
         ("SET STATEMENT max_statement_time = 25 FOR SELECT 1", ("a",)),

@@ -41,7 +41,7 @@ BEGIN
         ORDER BY next_attempt_at LIMIT p_limit;
     END IF;
     -- Not a join: it would wait for the lock on the product's row.
-    UPDATE production_order SET status = 'stuck', next_attempt_at = NULL
+    UPDATE production_order SET status = 'stuck', stuck_at = v_now, next_attempt_at = NULL
     WHERE claim = p_claim
       AND NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = production_order.product_id);
     COMMIT;

@@ -1,5 +1,6 @@
 -- Correct a product's stock by a stocktake or an adjustment, and record the change in the books.
--- A call with an id that was used before changes nothing, and returns the first call's result.
+-- A call with an id that was used before changes nothing, and returns the first call's result, with
+-- its verb.
 -- Returns one row: changed, stock_before and stock. If the stock would fall below 0, changed is
 -- FALSE, nothing changes, and the id stays unused. Returns no row if there is no such product.
 CREATE OR REPLACE PROCEDURE correct_stock(
@@ -21,7 +22,7 @@ correct_stock: BEGIN
     DECLARE EXIT HANDLER FOR 1062
     BEGIN
         ROLLBACK;
-        SELECT TRUE AS changed, stock_before, stock
+        SELECT TRUE AS changed, stock_before, stock, verb
         FROM operation WHERE operation_id = p_operation_id;
     END;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION

@@ -20,8 +20,8 @@ BEGIN
     END;
 
     START TRANSACTION;
-    -- Not a single UPDATE: with IN (…) it would read the whole table, and with a join it would wait
-    -- for locks on products.
+    -- Not a single UPDATE: with IN (…) it would read the whole table, and with a join it would
+    -- wait for locks on products.
     FOR orphan IN (
         SELECT order_id FROM (
             (SELECT order_id, product_id
@@ -37,7 +37,7 @@ BEGIN
         ) AS due
         WHERE NOT EXISTS (SELECT 1 FROM product WHERE product.product_id = due.product_id)
     ) DO
-        UPDATE production_order SET status = 'stuck', next_attempt_at = NULL
+        UPDATE production_order SET status = 'stuck', stuck_at = v_now, next_attempt_at = NULL
         WHERE order_id = orphan.order_id AND next_attempt_at <= v_now
           AND status IN ('requested', 'published');
         SET v_marked = v_marked + ROW_COUNT();

@@ -18,7 +18,7 @@ BEGIN
     WHERE publications >= p_max_publications;
     WHILE v_publications IS NOT NULL AND v_left > 0 DO
         UPDATE production_order FORCE INDEX (production_order_due)
-        SET status = 'stuck', next_attempt_at = NULL
+        SET status = 'stuck', stuck_at = v_now, next_attempt_at = NULL
         WHERE publications = v_publications AND next_attempt_at <= v_now
           AND status IN ('requested', 'published')
         ORDER BY next_attempt_at LIMIT v_left;

@@ -1,6 +1,7 @@
 -- Set stuck orders back to 'requested', as if they were new: the relay publishes them, and they get
 -- all their reminders. Orders that are not stuck do not change.
--- A call with an id that was used before changes nothing, and returns the first call's result.
+-- A call with an id that was used before changes nothing, and returns the first call's result, with
+-- its verb.
 -- Returns one row: the number of orders reminded.
 CREATE OR REPLACE PROCEDURE remind_stuck(
     IN p_operation_id CHAR(36) CHARACTER SET ascii COLLATE ascii_bin,
@@ -14,7 +15,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR 1062
     BEGIN
         ROLLBACK;
-        SELECT reminded FROM operation WHERE operation_id = p_operation_id;
+        SELECT reminded, verb FROM operation WHERE operation_id = p_operation_id;
     END;
     DECLARE EXIT HANDLER FOR SQLEXCEPTION
     BEGIN
@@ -34,7 +35,8 @@ BEGIN
         ORDER BY order_id
     ) DO
         UPDATE production_order
-        SET status = 'requested', publications = 0, attempts = 0, next_attempt_at = UTC_TIMESTAMP(6)
+        SET status = 'requested', publications = 0, attempts = 0,
+            next_attempt_at = UTC_TIMESTAMP(6), reminded_by = p_operation_id
         WHERE order_id = listed.order_id AND status = 'stuck';
         SET v_reminded = v_reminded + ROW_COUNT();
     END FOR;
