@@ -104,7 +104,7 @@ def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: DeployedSho
 
     def reject_one(order: Order) -> FactoryResponse:
         if order.headers.get("idempotency-key") == rejected:
-            return FactoryResponse(status=404, calls_back=False)
+            return FactoryResponse(status=404, callbacks=0)
         return FactoryResponse()
 
     shop.factory.respond = reject_one
