@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LANGUAGE LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -29,7 +29,7 @@ ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 BY_OPERATORS = orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
-ON_LOCAL_DATABASE = mysql
+ON_LOCAL_DATABASE = mysql demo
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -129,13 +129,15 @@ install: .venv/installed node_modules/installed .venv/emulator/installed .venv/w
 
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
-.PHONY: up down clean
+.PHONY: up down clean demo
 up: install ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
 	@$(LOCAL) up
 down: .venv/installed ## Stop the local shop and keep its data
 	@$(LOCAL) down
 clean: .venv/installed ## Stop the local shop and delete its data
 	@$(LOCAL) clean
+demo: .venv/installed ## Tell what goes wrong in the local shop and how it heals; ONLY=the_loop for one story, LANGUAGE=en
+	@$(LOCAL) run .venv/bin/python -m console.demo --directory="$$CLOUD_DIRECTORY" --only="$$ONLY" --language="$$LANGUAGE"
 
 # --- operations: on the local shop, or with ENV=... on the account of your AWS credentials ---
 

@@ -121,7 +121,7 @@ def test_local_is_rejected_as_a_second_command_too(
 
 
 @pytest.mark.parametrize(
-    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "synth"]
+    "target", [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "demo", "synth"]
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -164,11 +164,12 @@ def test_stacks_have_the_names_of_the_settings() -> None:
 
 
 @pytest.mark.parametrize("environment", ACCOUNTS)
+@pytest.mark.parametrize("target", ["mysql", "demo"])
 def test_database_of_an_account_is_not_opened(
-    environment: str, machine: dict[str, str], fresh: Path
+    target: str, environment: str, machine: dict[str, str], fresh: Path
 ) -> None:
-    line = rejection("mysql", f"ENV={environment}", machine=machine, fresh=fresh)
-    assert "`make mysql` reaches the local database only" in line
+    line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
+    assert f"`make {target}` reaches the local database only" in line
     assert "docs/runbook.md" in line
 
 
@@ -358,6 +359,7 @@ REACHES = {
         *((target, ["--directory={}"]) for target in ("up", "down", "clean", "database", "mysql")),
         *((target, ["--directory={}"]) for target in (*BY_OPERATORS, "logs", "redrive")),
         ("smoke", ["--directory={}", "--endpoint={}/endpoint"]),
+        ("demo", ["--directory={}"] * 2),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
     "GITHUB_OIDC_PROVIDER_ARN": [
@@ -366,9 +368,10 @@ REACHES = {
     "COUNT": [("stocktake", ["--count={}"])],
     "ID": [("order ENV=dev", ["--id={}"])],
     "KIND": [("forget", ["{}"])],
+    "LANGUAGE": [("demo", ["--language={}"])],
     "LEVEL": [("logs", ["--level={}"])],
     "N": [("adjust ENV=dev", ["--n={}"])],
-    "ONLY": [("mutate", ["{}"])],
+    "ONLY": [("mutate", ["{}"]), ("demo", ["--only={}"])],
     "ORDER": [("trace ENV=dev", ["--order={}"]), ("logs ENV=dev", ["--order={}"])],
     "REASON": [("stocktake", ["--reason={}"]), ("adjust ENV=dev", ["--reason={}"])],
     "SEED": [("chaos", ["--seed={}"] * 4)],
