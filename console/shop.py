@@ -103,6 +103,11 @@ class Shop:
         assert not checkout.purchased, f"{quantity} were in stock"
         return str(checkout.body["order_id"])
 
+    def look(self, visitors: int) -> None:
+        """Let this many customers look at the product at the same time."""
+        with ThreadPoolExecutor(visitors) as pool:
+            list(pool.map(lambda _: self._api.call("GET", f"/product/{PRODUCT}"), range(visitors)))
+
     def rush(self, buyers: int, *, requester: str) -> list[Checkout]:
         """Let this many customers buy one piece each at the same time. Each has a key."""
         with ThreadPoolExecutor(buyers) as pool:

@@ -1,8 +1,8 @@
 """Stories: what goes wrong in the shop, how it heals, and that the books balance afterwards.
 
-A story is a function that uses the shop and says what it sees. It fails with an AssertionError. The
-same functions are the cards of the page, `make demo` and end-to-end tests. texts.py has what they
-say, in each language.
+A story is a function that uses the shop and says what it sees. It fails with an AssertionError.
+`make demo` tells the stories, and end-to-end tests run them. texts.py has what they say, in each
+language.
 
 A story waits for conditions, and for nothing else. It assumes that nobody else uses the shop.
 """
@@ -87,6 +87,8 @@ def last_donut(shop: Shop, say: Say) -> None:
     requester = new_requester()
     shop.count_stock(1)
     say("counted")
+    shop.look(BUYERS)  # Functions that have started already let them buy at the same moment.
+    say("looked")
     with shop.broken("factory_off"):  # What arrives early would be sold to the last customers.
         checkouts = shop.rush(BUYERS, requester=requester)
     order_ids = {each.body["order_id"] for each in checkouts if not each.purchased}

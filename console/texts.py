@@ -24,6 +24,7 @@ KOREAN = {
         "스무 명이 동시에 사도 한 명만 삽니다. 나머지 열아홉 명의 몫은 공장에 주문됩니다."
     ),
     "last_donut.counted": "재고를 1개로 맞췄습니다. 공장은 아직 문을 열지 않았습니다.",
+    "last_donut.looked": "스무 명이 도넛을 보고 있습니다. 이제 동시에 삽니다.",
     "last_donut.answered": "{sold}명이 샀고, {out_of_stock}명은 생산 주문을 남겼습니다.",
     "last_donut.arrived": "공장이 문을 열었고, 주문이 모두 입고되었습니다. 재고는 {stock}개입니다.",
     "factory_outage.title": "공장이 고장 나다: 데드 레터 큐와 재전송",
@@ -110,6 +111,7 @@ ENGLISH = {
         " want is ordered from the factory."
     ),
     "last_donut.counted": "The stock is set to 1. The factory is not open yet.",
+    "last_donut.looked": "Twenty customers look at the donut. Now they buy at the same time.",
     "last_donut.answered": "{sold} bought it, and {out_of_stock} have left a production order.",
     "last_donut.arrived": "The factory has opened, and all orders have arrived. The stock is {stock}.",
     "factory_outage.title": "The factory fails: the dead-letter queue, and redriving",
