@@ -327,7 +327,7 @@ OPERATIONS: dict[str, dict[str, Any]] = {
 def test_id_of_another_operation_changes_nothing(
     shop: DatabaseShop, invoke: Invoke, first: str
 ) -> None:
-    """The command makes a new id each time; this is what a mistake in it would do."""
+    """Each command makes a new id, so only a mistake in its code sends the same one twice."""
     invoke(first, operation_id="once", **OPERATIONS[first])
     stock = shop.stock()
     for verb in OPERATIONS.keys() - {first}:

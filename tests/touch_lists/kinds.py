@@ -193,7 +193,10 @@ def handler(event: object, context: object) -> None:
         Step(
             line=5,
             name="its sections in the runbook",
-            edit=append("docs/runbook.md", "\n## RefundErrors, RefundThrottles\n\n`make logs`.\n"),
+            edit=append(
+                "docs/runbook.md",
+                "\n## RefundErrors, RefundThrottles\n\n`make logs`, `make status`.\n",
+            ),
             test="tests/infrastructure/test_monitoring_stack.py"
             "::test_each_alarm_has_a_section_in_the_runbook[dev]",
             says="docs/runbook.md has no section `## Refund",
