@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LANGUAGE LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -29,7 +29,7 @@ ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 BY_OPERATORS = status resume orders order trace books remind stocktake adjust
 ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
-ON_LOCAL_DATABASE = mysql reset
+ON_LOCAL_DATABASE = mysql reset demo
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
 CHOSEN := $(or $(strip $(subst $(COMMA), ,$(ENV))),local)
@@ -172,7 +172,7 @@ install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
 
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
-.PHONY: up down clean reset
+.PHONY: up down clean reset demo
 up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
 	@$(LOCAL) up
 down: .venv/installed ## Stop the local shop and keep its data
@@ -181,6 +181,8 @@ clean: .venv/installed ## Stop the local shop and delete its data
 	@$(LOCAL) clean
 reset: .venv/installed ## Give the local shop its opening stock, and delete its purchases, orders and messages
 	@$(LOCAL) reset
+demo: .venv/installed ## Tell what goes wrong in the local shop and how it heals; ONLY=the_loop for one story, LANGUAGE=en
+	@PYTHONPATH=lambdas $(LOCAL) run .venv/bin/python -m console.demo --directory="$$CLOUD_DIRECTORY" --only="$$ONLY" --language="$$LANGUAGE"
 
 # --- operations: on the local shop, or with ENV=... on the account of your AWS credentials ---
 

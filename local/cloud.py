@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from local.database.mariadb import MariaDb
+from local.database.outage import Outage
 from local.database.programs import SEARCH_PATH
 from local.database.rds import run_sql
 from local.emulator.faults import PATH as FAULTS_PATH
@@ -53,9 +54,10 @@ EMULATOR_SOURCES = [
     PROJECT / "local/database/rds.py",
     PROJECT / "local/debian.py",
     PROJECT / "local/database/pam_helper.py",
+    PROJECT / "local/expiry.py",
     PROJECT / "local/files.py",
 ]
-FACTORY_SOURCE = PROJECT / "local/factory.py"
+FACTORY_SOURCES = [PROJECT / "local/factory.py", PROJECT / "local/expiry.py"]
 SYNTHESIS_SOURCES = (
     "app.py",
     "cdk.json",
@@ -121,6 +123,7 @@ class Cloud:
         self.database = MariaDb(
             self.directory, preferred_port=self.preferred_ports.get("mariadb", 0)
         )
+        self.outage = Outage(self.database)
         self.emulator = Background(name="emulator", directory=self.directory)
         self.factory = Background(name="factory", directory=self.directory)
         self.cdk = Background(name="cdk", directory=self.directory)
@@ -177,18 +180,26 @@ class Cloud:
 
     @contextmanager
     def faults(self, *faults: Fault) -> Iterator[None]:
-        """Replace all faults by these, and delete them at the end of the block."""
+        """Replace the faults by these, and delete them at the end of the block."""
         self.set_faults(*faults)
         try:
             yield
         finally:
             self.set_faults()
 
-    def set_faults(self, *faults: Fault) -> None:
-        """Replace the faults that the emulator applies to AWS calls."""
+    def set_faults(self, *faults: Fault, group: str = "default") -> None:
+        """Replace the group's faults, which the emulator applies to AWS calls."""
         body = json.dumps([asdict(fault) for fault in faults]).encode()
-        with DIRECTLY.open(self.aws_endpoint_url + FAULTS_PATH, body, timeout=10):
+        with DIRECTLY.open(self._faults_url(group), body, timeout=10):
             pass
+
+    def faults_remaining(self, group: str) -> float:
+        """Return for how many seconds the group's faults still last."""
+        with DIRECTLY.open(self._faults_url(group), timeout=10) as response:
+            return float(response.read())
+
+    def _faults_url(self, group: str) -> str:
+        return f"{self.aws_endpoint_url}{FAULTS_PATH}{group}"
 
     def start(
         self, *, factory_url: str | None = None, step: Step = lambda title: nullcontext()
@@ -203,6 +214,7 @@ class Cloud:
             raise LocalError(f"FACTORY_URL {factory_url!r} is not an http or https URL.")
         with self._lock():
             self.cdk.stop()
+            self.outage.end()
             for title, run in (
                 ("Starting MariaDB", self.database.start),
                 ("Starting the AWS emulator", self.start_emulator),
@@ -222,6 +234,7 @@ class Cloud:
     def stop(self) -> None:
         """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
+            self.outage.end()
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()
             stop_orphans(self._emulator_files)
@@ -335,10 +348,10 @@ class Cloud:
             f"--port={port}",
             f"--stage-seconds={self.stage_seconds}",
         ]
-        if self.factory.is_current(command, FACTORY_SOURCE):
+        if self.factory.is_current(command, *FACTORY_SOURCES):
             return
         self.factory.stop()
-        self.factory.start(command, FACTORY_SOURCE, env={"PATH": SEARCH_PATH}, directory=PROJECT)
+        self.factory.start(command, *FACTORY_SOURCES, env={"PATH": SEARCH_PATH}, directory=PROJECT)
         self.factory.wait_until(lambda: accepts_connections(port), within=START_SECONDS)
 
     def _bootstrap(self) -> None:

@@ -1,7 +1,7 @@
 """Run a stand-in for the factory, which takes a production order, works on it and calls back.
 
 Like the real factory, it sends the whole payload back, unchanged and unsigned, and it calls back
-only once.
+only once. `POST /_breakage/NAME` breaks it for a limited time.
 """
 
 import argparse
@@ -18,7 +18,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.expiry import ends_at, remaining
+
 PATH = "/api/manufactures"
+BREAKAGE_PATH = "/_breakage/"
 STAGES = 5
 CALLBACK_TIMEOUT = 30.0
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -43,19 +46,34 @@ class Order:
     """None until there is a response."""
     callback_response: str | None = None
     """The body of the callback's response, or the error if there is no response."""
+    callbacks: int = 0
+    """How often the factory has called back. The three values above are those of the last time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactoryResponse:
     """The response to a production order."""
 
-    status: int = HTTPStatus.CREATED
+    status: int | None = HTTPStatus.CREATED
+    """None: the connection is closed without a response, and the factory knows of no order."""
     delay: float = 0
     """Seconds before the response is sent."""
     body: Any = None
     """None stands for the body that the real factory sends."""
-    calls_back: bool = True
-    """Whether the factory works on the order and calls back."""
+    callbacks: int = 1
+    """How often the factory calls back. If it does not, it does not work on the order either."""
+
+
+SLOW_SECONDS = 4.0
+"""Longer than the consumer of the environment `local` waits."""
+BREAKAGES = {
+    "off": FactoryResponse(status=None, callbacks=0),
+    "slow": FactoryResponse(delay=SLOW_SECONDS),
+    "fails": FactoryResponse(status=HTTPStatus.INTERNAL_SERVER_ERROR, callbacks=0),
+    "silent": FactoryResponse(callbacks=0),
+    "twice": FactoryResponse(callbacks=2),
+}
+"""How the factory responds to an order while it is broken, by the name of the breakage."""
 
 
 def accept(order: Order) -> FactoryResponse:
@@ -74,6 +92,8 @@ class Factory:
     stage_seconds: float = 1.0
     respond: Callable[[Order], FactoryResponse] = accept
     received: list[Order] = field(default_factory=list)
+    _breakage: tuple[FactoryResponse | None, float] = (None, 0)
+    """One of BREAKAGES, and until when it lasts on the monotonic clock."""
 
     def start(self) -> "Factory":
         self._stopped = threading.Event()
@@ -101,24 +121,42 @@ class Factory:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}{PATH}"
 
+    def break_down(self, name: str, *, seconds: float) -> None:
+        """Respond as one of BREAKAGES says, instead of another one. Raises KeyError or ValueError."""
+        self._breakage = BREAKAGES[name], ends_at(seconds)
+
+    def heal(self, name: str) -> None:
+        """Respond as usual again, if this is what is broken."""
+        if self.remaining(name):
+            self._breakage = None, 0
+
+    def remaining(self, name: str) -> float:
+        """Return for how many seconds one of BREAKAGES still lasts. Raises KeyError."""
+        response, until = self._breakage
+        return remaining(until) if response is BREAKAGES[name] else 0
+
     def take(self, payload: Any, headers: dict[str, str]) -> tuple[Order, FactoryResponse]:
         """Receive a request. Return it as an order, and the response that is due."""
         order = Order(
             id=str(uuid.uuid4()), payload=payload, headers=headers, received_at=time.time()
         )
-        response = self.respond(order)
-        self.received.append(order)
-        if response.calls_back:
-            threading.Thread(target=self._make, args=(order,), daemon=True).start()
+        breakage, until = self._breakage
+        response = breakage if breakage and remaining(until) else self.respond(order)
+        if response.status is not None:
+            self.received.append(order)
+        if response.callbacks:
+            threading.Thread(
+                target=self._make, args=(order, response.callbacks), daemon=True
+            ).start()
         return order, response
 
-    def _make(self, order: Order) -> None:
+    def _make(self, order: Order, callbacks: int) -> None:
         """Take an order through its stages, and call back."""
         for order.stage in range(1, STAGES + 1):
             if self._stopped.wait(self.stage_seconds):
                 return
         url = order.payload.get("CallbackUrl") if isinstance(order.payload, dict) else None
-        if url:
+        for _ in range(callbacks if url else 0):
             self._call_back(order, str(url))
 
     def _call_back(self, order: Order, url: str) -> None:
@@ -136,6 +174,7 @@ class Factory:
         except (OSError, ValueError) as error:
             order.callback_response = str(error)
         order.called_back_at = time.time()
+        order.callbacks += 1
 
 
 class _Server(ThreadingHTTPServer):
@@ -150,12 +189,16 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        """List the orders that the factory has received."""
+        """List the orders that the factory has received, or say how long it is still broken."""
+        if self.path.startswith(BREAKAGE_PATH):
+            return self._break(None)
         orders = [asdict(order) for order in list(self.server.factory.received)]
         self._send(HTTPStatus.OK, orders)
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.startswith(BREAKAGE_PATH):
+            return self._break(text)
         if self.path != PATH:
             return self._send(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
         try:
@@ -165,10 +208,31 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         order, response = self.server.factory.take(payload, headers)
         time.sleep(response.delay)
+        if response.status is None:
+            self.close_connection = True
+            return
         requester = payload.get("MessageAttributeRequester") if isinstance(payload, dict) else None
         # The real factory spells it "reqestor".
         usual = {"data": {"id": order.id, "reqestor": requester, "data": payload}}
         self._send(response.status, usual if response.body is None else response.body)
+
+    def _break(self, text: bytes | None) -> None:
+        """Break the factory for as many seconds as the text says, or heal it if these are 0.
+
+        Respond with the remaining seconds.
+        """
+        factory, name = self.server.factory, self.path.removeprefix(BREAKAGE_PATH)
+        if name not in BREAKAGES:
+            return self._send(HTTPStatus.NOT_FOUND, {"message": "Not Found"})
+        try:
+            seconds = json.loads(text) if text else None
+            if seconds:
+                factory.break_down(name, seconds=seconds)
+            elif seconds == 0:
+                factory.heal(name)
+        except (TypeError, ValueError) as error:
+            return self._send(HTTPStatus.BAD_REQUEST, {"message": str(error)})
+        self._send(HTTPStatus.OK, factory.remaining(name))
 
     def _send(self, status: int, body: Any) -> None:
         content = json.dumps(body, ensure_ascii=False).encode()

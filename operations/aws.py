@@ -1,5 +1,6 @@
 """AWS clients for the operators' commands, and their errors as one sentence."""
 
+import os
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -62,11 +63,17 @@ def is_about_credentials(error: Exception) -> bool:
 def errors_as_sentences() -> Iterator[None]:
     """Exit with status 1 and one sentence if AWS rejects a request, or something else responds.
 
-    Errors of the operating system, such as a closed pipe, are raised as they are. A read that times
-    out is botocore's own error, although its class is a subclass of OSError, too.
+    Exit with status 1 and no text if nobody reads the output any more, as with `make orders | head`.
+    Other errors of the operating system are raised as they are. A read that times out is botocore's
+    own error, although its class is a subclass of OSError, too.
     """
     try:
         yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes the output once more when it ends, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:  # a response that is not AWS's can fail anywhere
         if isinstance(error, OSError) and not isinstance(error, BotoCoreError):
             raise

@@ -106,7 +106,8 @@ class OperateFunction:
     def change(self, verb: str, **fields: object) -> Sequence[Table]:
         """Invoke a verb that changes something, with a new `operation_id`.
 
-        Returns what the function returns. Raises Failed, which says whether anything has changed.
+        Botocore may repeat the invocation, and the function does nothing twice for one id. Raises
+        Failed, which says whether anything has changed.
         """
         operation_id = str(uuid.uuid4())
         unknown = UNKNOWN.format(operation_id=operation_id)

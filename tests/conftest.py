@@ -6,9 +6,9 @@ with AWS replaced. `infrastructure` reads the CloudFormation templates and the f
 the Makefile, the workflows, the documentation. `integration` runs the functions' own code against
 a real MariaDB, and the consumer's HTTP client against a real server; the benchmark's test is there
 too, because the benchmark starts a MariaDB. `local` tests the local cloud: the emulator, its
-processes and the stand-in for the factory. `e2e` deploys the shop to the local cloud, and uses it
-as clients, the factory and operators do. A test that fits two folders belongs to the first of them
-in this order.
+processes and the stand-in for the factory, and the console without a shop. `e2e` deploys the shop
+to the local cloud, and uses it as clients, the factory and operators do. A test that fits two
+folders belongs to the first of them in this order.
 
 What several modules need is in tests/support. Nothing is imported from a conftest.py or from a
 test module.

@@ -22,7 +22,7 @@ NEXT = {
     "requested": "next: the relay publishes it",
     "published": "next: the relay reminds the factory of it, or marks it as stuck",
 }
-"""An open order's status → what happens to the order at its `next_attempt_at`."""
+"""What happens at an open order's `next_attempt_at`, by its status."""
 log = logging.getLogger(__name__)
 config = environment.read(environment.Operate)
 store = Store(config)
@@ -190,7 +190,7 @@ def execute(event: Event) -> list[Table]:
 
 @failures.guarded()
 def handler(event: object, context: object) -> dict[str, Any]:
-    """Return the tables of the verb, or an error, which is a sentence, and its `problem`.
+    """Return the verb's tables, or as `error` a sentence that says why not, with its `problem`.
 
     The problem is `rejected`; or `unavailable` if this invocation has changed nothing, although an
     earlier one with the same id may have; or `unknown`. Raises Failed.

@@ -110,7 +110,10 @@ class MariaDb:
         return Path(tempfile.gettempdir()) / f"mariadb-{digest}" / "mysql.sock"
 
     def start(self) -> None:
-        """Start the server, or restart it if its options have changed. Raises LocalError."""
+        """Start the server, or restart it if its options have changed, and let it take changes.
+
+        Raises LocalError.
+        """
         self._require_programs()
         pam_plugin.install(self.plugins)
         self._create_data()
@@ -125,6 +128,7 @@ class MariaDb:
             self._own_socket_directory()
             self.background.start(self._command(), env=self.variables)
             self.background.wait_until(self._accepts_connections, within=START_SECONDS)
+        run_sql(self.mysql_cnf, "SET GLOBAL read_only = OFF")
         self._create_iam_users()
 
     def stop(self) -> None:

@@ -14,7 +14,7 @@ from ministack.core.responses import request_scope
 from ministack.services import rds
 
 from local.database.pam_helper import PATH
-from local.emulator.faults import App, read_body, send_status
+from local.emulator.faults import App, read_body, send_response
 
 log = logging.getLogger("iam")
 
@@ -37,7 +37,7 @@ def with_logins(app: App) -> App:
             ]
         if None not in problems:
             log.warning("login of %s rejected: %s", user, problems)
-        await send_status(send, 204 if None in problems else 403)
+        await send_response(send, 204 if None in problems else 403)
 
     return wrapped
 

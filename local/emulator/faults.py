@@ -1,6 +1,7 @@
-"""Make AWS calls fail or wait, for tests.
+"""Make AWS calls fail or wait, for a limited time.
 
-`POST /_faults` on the emulator's port replaces all faults.
+Faults have a group, and each group replaces its own ones only: `POST /_faults/GROUP` on the
+emulator's port does. `GET` returns for how many seconds the group's faults still last.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-PATH = "/_faults"
+from local.expiry import LONGEST, ends_at, remaining
+
+PATH = "/_faults/"
 
 App = Callable[
     [dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
@@ -29,32 +32,47 @@ class Fault:
     status: int | None = None
     delay: float = 0
     count: int | None = None
-    """How many more calls are affected. None stands for all calls until the faults are replaced."""
+    """How many more calls are affected. None stands for all calls until the fault ends."""
+    seconds: float = LONGEST
+    """How long the fault lasts at most."""
+
+    def __post_init__(self) -> None:
+        self.until = ends_at(self.seconds)
 
     def affects(self, service: str, action: str) -> bool:
         return self.service == service and self.action in (None, action) and self.count != 0
 
+    @property
+    def remaining(self) -> float:
+        return remaining(self.until)
+
 
 def with_faults(app: App) -> App:
     """Return the app with the faults that clients have set."""
-    faults: list[Fault] = []
+    groups: dict[str, list[Fault]] = {}
 
     async def wrapped(
         scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Any
     ) -> None:
-        if scope["type"] != "http" or (scope["path"] != PATH and not faults):
+        if scope["type"] != "http":
+            return await app(scope, receive, send)
+        if scope["path"].startswith(PATH):
+            group = scope["path"].removeprefix(PATH)
+            if scope["method"] == "POST":
+                groups[group] = [Fault(**fault) for fault in json.loads(await read_body(receive))]
+            left = max((fault.remaining for fault in groups.get(group, [])), default=0)
+            return await send_response(send, 200, json.dumps(left).encode())
+        faults = [fault for group in groups.values() for fault in group if fault.remaining]
+        if not faults:
             return await app(scope, receive, send)
         body = await read_body(receive)
-        if scope["path"] == PATH:
-            faults[:] = [Fault(**fault) for fault in json.loads(body)]
-            return await send_status(send, 204)
         service, action = _call(scope, body)
         fault = next((fault for fault in faults if fault.affects(service, action)), None)
         if fault:
             fault.count = None if fault.count is None else fault.count - 1
-            await asyncio.sleep(fault.delay)
+            await asyncio.sleep(min(fault.delay, fault.remaining))
             if fault.status:
-                return await send_status(send, fault.status)
+                return await send_response(send, fault.status)
         whole = iter([{"type": "http.request", "body": body, "more_body": False}])
 
         async def replay() -> Any:
@@ -90,12 +108,11 @@ def _call(scope: dict[str, Any], body: bytes) -> tuple[str, str]:
     return service, target or parse_qs(body.decode("latin-1")).get("Action", [""])[0]
 
 
-async def send_status(send: Any, status: int) -> None:
-    """Send a response without a body.
+async def send_response(send: Any, status: int, body: bytes = b"") -> None:
+    """Send a response, by default without a body.
 
     If the status is an error, botocore reads it as one in every protocol.
     """
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]}
-    )
-    await send({"type": "http.response.body", "body": b""})
+    headers = [(b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

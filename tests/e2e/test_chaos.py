@@ -45,11 +45,11 @@ SERVICE_FAULTS = (
 )
 FACTORY_RESPONSES = (
     FactoryResponse(),
-    FactoryResponse(status=500, calls_back=False),
+    FactoryResponse(status=500, callbacks=0),
     FactoryResponse(status=500),
-    FactoryResponse(calls_back=False),
+    FactoryResponse(callbacks=0),
     FactoryResponse(delay=4),
-    FactoryResponse(status=302, calls_back=False),
+    FactoryResponse(status=302, callbacks=0),
 )
 
 

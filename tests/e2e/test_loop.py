@@ -1,15 +1,12 @@
 """The shop's loop when nothing fails: checkout, production order, callback and new stock."""
 
 import json
-from itertools import chain
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from migrate import catalogue
 from tests.support.books import as_returned
-from tests.support.concurrency import at_once
 from tests.support.deployed_shop import CONTENT_TYPE, PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
 from tests.support.notifications import attributes
@@ -108,13 +105,6 @@ def test_notification_is_that_of_the_contract(shop: DeployedShop) -> None:
     }
 
 
-def test_order_that_arrived_can_be_bought(shop: DeployedShop) -> None:
-    order_id = shop.order_more(40)
-    shop.wait_for(order_id)
-    assert shop.request("GET", "/product/donut").json()["stock"] == 50
-    assert shop.checkout(45).json()["stock"] == 5
-
-
 def test_order_is_returned_with_its_status_and_times(shop: DeployedShop) -> None:
     shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40, requester="홍길동")
@@ -201,22 +191,6 @@ def test_repeat_with_an_idempotency_key_orders_once(shop: DeployedShop) -> None:
     assert repeat.status_code == 200
     assert repeat.json() == first.json()
     assert shop.orders() == [(first.json()["order_id"], "arrived", 40)]
-
-
-def test_concurrent_checkouts_sell_exactly_the_stock(shop: DeployedShop) -> None:
-    shop.set_stock(40)
-    shop.factory.respond = accept_without_callback
-
-    def buy_twice() -> list[dict[str, Any]]:
-        return [shop.checkout(3).json() for _ in range(2)]
-
-    outcomes = list(chain(*at_once(*[buy_twice] * 12)))
-    left = [outcome["stock"] for outcome in outcomes if outcome["purchased"]]
-    assert sorted(left, reverse=True) == list(range(37, 0, -3))
-    assert shop.stock() == 1
-    assert shop.purchases() == [(3, "unknown")] * 13
-    out_of_stock = {outcome["order_id"] for outcome in outcomes if not outcome["purchased"]}
-    assert {order_id for order_id, _, _ in shop.orders()} == out_of_stock
 
 
 TEXTS = [

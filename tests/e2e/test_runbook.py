@@ -14,8 +14,8 @@ from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_variables
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.documentation import blocks, commands, make_targets, makefile_targets, sections
-from tests.support.misbehaving import accept_without_callback, reject
-from tests.support.polling import eventually
+from tests.support.misbehaving import accept_without_callback
+from tests.support.notifications import envelope
 
 RUNBOOK = sections("docs/runbook.md")
 
@@ -38,21 +38,14 @@ def test_every_section_with_commands_has_a_test() -> None:
     assert make_targets("".join(RUNBOOK.values())) <= makefile_targets()
 
 
-def test_redrive_places_an_order_that_was_rejected_five_times(shop: DeployedShop) -> None:
-    sqs, queue = shop.cloud.client("sqs"), {"QueueUrl": shop.queue_url("stock_dlq")}
-    sqs.purge_queue(**queue)
-    shop.factory.respond = reject
+def test_redrive_places_an_order_of_the_dead_letter_queue(shop: DeployedShop) -> None:
+    """The story `factory_outage` shows how an order gets there."""
+    sqs, dead_letters = shop.cloud.client("sqs"), shop.queue_url("stock_dlq")
+    sqs.purge_queue(QueueUrl=dead_letters)
+    shop.factory.respond = accept_without_callback
     order_id = shop.order_more(40)
-
-    def dead() -> None:
-        depth = sqs.get_queue_attributes(**queue, AttributeNames=["ApproximateNumberOfMessages"])[
-            "Attributes"
-        ]
-        assert depth == {"ApproximateNumberOfMessages": "1"}
-
-    eventually(dead, within=2 * PATIENCE)
-    assert len(shop.placed_orders(order_id)) == 5
-
+    shop.placed_order(order_id)
+    sqs.send_message(QueueUrl=dead_letters, MessageBody=envelope(shop, order_id))
     shop.factory.respond = accept
     assert "moved 1 message(s)" in follow(shop, "StockDlqNotEmpty")
     shop.wait_for(order_id)

@@ -128,7 +128,7 @@ def test_local_is_rejected_as_a_second_command_too(
 
 @pytest.mark.parametrize(
     "target",
-    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "synth"],
+    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "demo", "synth"],
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -170,9 +170,9 @@ def test_stacks_have_the_names_of_the_settings() -> None:
         assert spelled == expected, f"the stacks in {file} and Settings.stack_name differ"
 
 
-@pytest.mark.parametrize("target", ["mysql", "reset"])
+@pytest.mark.parametrize("target", ["mysql", "reset", "demo"])
 @pytest.mark.parametrize("environment", ACCOUNTS)
-def test_database_of_an_account_is_neither_opened_nor_reset(
+def test_database_of_an_account_is_neither_opened_nor_changed(
     environment: str, target: str, machine: dict[str, str], fresh: Path
 ) -> None:
     line = rejection(target, f"ENV={environment}", machine=machine, fresh=fresh)
@@ -370,7 +370,7 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
-OPENS = {"up", "dev", "database"}
+OPENS = {"up", "dev"}
 """The commands of the local cloud that do not need an open shop."""
 IN_THE_SHOP = re.findall(
     r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE|STATUS)\)", MAKEFILE, re.MULTILINE
@@ -469,6 +469,7 @@ REACHES = {
             (target, ["--directory={}", "--endpoint={}/endpoint"])
             for target in ("smoke", "status", "resume")
         ),
+        ("demo", ["--directory={}"] * 2),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
     "GITHUB_OIDC_PROVIDER_ARN": [
@@ -477,9 +478,10 @@ REACHES = {
     "COUNT": [("stocktake", ["--count={}"])],
     "ID": [("order ENV=dev", ["--id={}"])],
     "KIND": [("forget", ["{}"])],
+    "LANGUAGE": [("demo", ["--language={}"])],
     "LEVEL": [("logs", ["--level={}"])],
     "N": [("adjust ENV=dev", ["--n={}"])],
-    "ONLY": [("mutate", ["{}"])],
+    "ONLY": [("mutate", ["{}"]), ("demo", ["--only={}"])],
     "ORDER": [("trace ENV=dev", ["--order={}"]), ("logs ENV=dev", ["--order={}"])],
     "REASON": [("stocktake", ["--reason={}"]), ("adjust ENV=dev", ["--reason={}"])],
     "SEED": [("chaos", ["--seed={}"] * 4)],

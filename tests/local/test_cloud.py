@@ -183,6 +183,24 @@ def test_factory_where_nobody_listens_is_warned_about(
     assert not any("Nobody" in line for line in printed_by_up(cloud, capsys))
 
 
+@pytest.mark.parametrize("command", ["start", "stop"])
+def test_outage_ends_before_the_database_starts_or_stops(
+    command: str, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it would end later, by starting the database."""
+    called: list[str] = []
+
+    def stop_here() -> None:
+        called.append("database")
+        raise LocalError("the test ends here")
+
+    monkeypatch.setattr(cloud.outage, "end", lambda: called.append("outage"))
+    monkeypatch.setattr(cloud.database, command, stop_here)
+    with pytest.raises(LocalError, match="the test ends here"):
+        getattr(cloud, command)()
+    assert called == ["outage", "database"]
+
+
 def files(directory: Path) -> dict[Path, int]:
     """Return when each file and directory was last changed."""
     return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
@@ -205,7 +223,7 @@ def imported(source: Path) -> Iterator[Path]:
     ("program", "watched"),
     [
         ("local/emulator/__main__.py", local.cloud.EMULATOR_SOURCES),
-        ("local/factory.py", [local.cloud.FACTORY_SOURCE]),
+        ("local/factory.py", local.cloud.FACTORY_SOURCES),
     ],
 )
 def test_program_restarts_when_a_file_that_it_imports_changes(

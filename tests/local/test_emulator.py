@@ -16,6 +16,7 @@ from local.cloud import ACCOUNT, Cloud
 from local.emulator.faults import Fault
 from settings import REGION
 from tests.support.functions import archive, create_function, log_lines
+from tests.support.polling import eventually
 
 HANDLER = """
 import json, logging, os
@@ -236,3 +237,39 @@ def test_fault_delays_a_call(cloud: Cloud) -> None:
         began = time.monotonic()
         cloud.client("sns").list_topics()
     assert time.monotonic() - began >= 0.5
+
+
+def test_fault_ends_by_itself(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that it delays does not wait for longer than the fault lasts."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    sns = cloud.client("sns")
+    began = time.monotonic()
+    cloud.set_faults(Fault(service="sns", status=503, seconds=1, delay=60))
+    with pytest.raises(ClientError, match="503"):
+        sns.list_topics()
+    assert 0.5 < time.monotonic() - began < 10
+
+    def ended() -> None:
+        assert cloud.faults_remaining("default") == 0
+
+    eventually(ended, within=10)
+    sns.list_topics()
+
+
+def test_group_replaces_its_own_faults_only(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    cloud.set_faults(Fault(service="sns", status=503), group="one")
+    cloud.set_faults(Fault(service="sqs", status=503), group="two")
+    cloud.set_faults(group="two")
+    cloud.client("sqs").list_queues()
+    assert 100 < cloud.faults_remaining("one") <= 120
+    with pytest.raises(ClientError, match="503"):
+        cloud.client("sns").list_topics()
+    cloud.set_faults(group="one")
+    cloud.client("sns").list_topics()
+
+
+def test_fault_lasts_no_longer_than_two_minutes() -> None:
+    assert Fault(service="sns").seconds <= 120
+    with pytest.raises(ValueError, match="120 seconds"):
+        Fault(service="sns", seconds=121)

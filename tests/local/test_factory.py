@@ -4,9 +4,12 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 import requests
 
-from local.factory import Factory, FactoryResponse
+from local.factory import BREAKAGE_PATH, SLOW_SECONDS, Factory, FactoryResponse
+from settings import ENVIRONMENTS
+from tests.support.polling import eventually
 
 
 class RejectingShop(BaseHTTPRequestHandler):
@@ -50,9 +53,78 @@ def test_factory_returns_201_and_calls_back_once() -> None:
 
 
 def test_factory_responds_as_the_test_says() -> None:
-    closed = FactoryResponse(status=500, body={"error": "closed"}, calls_back=False)
+    closed = FactoryResponse(status=500, body={"error": "closed"}, callbacks=0)
     with Factory(respond=lambda order: closed) as factory:
         response = requests.post(factory.url, json={}, timeout=5)
         assert response.status_code == 500
         assert response.json() == {"error": "closed"}
         assert [order.stage for order in factory.received] == [0]
+
+
+def break_for(factory: Factory, name: str, seconds: object) -> requests.Response:
+    """Ask the factory over HTTP to break for so many seconds."""
+    url = f"http://127.0.0.1:{factory.port}{BREAKAGE_PATH}{name}"
+    return requests.post(url, json=seconds, timeout=5)
+
+
+def order(factory: Factory) -> int | None:
+    """Order something. Return the status of the response, or None if there is none."""
+    try:
+        return requests.post(factory.url, json={"CallbackUrl": "no URL"}, timeout=5).status_code
+    except requests.ConnectionError:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "callbacks"),
+    [("off", None, []), ("fails", 500, [0]), ("silent", 201, [0]), ("twice", 201, [2])],
+)
+def test_broken_factory_heals_by_itself(
+    name: str, status: int | None, callbacks: list[int]
+) -> None:
+    with Factory(stage_seconds=0.01) as factory:
+        assert 0 < break_for(factory, name, 0.5).json() <= 0.5
+        assert order(factory) == status
+
+        def healed() -> None:
+            assert factory.remaining(name) == 0
+
+        eventually(healed, within=5)
+        assert order(factory) == 201
+
+        def called_back() -> None:
+            assert [each.callbacks for each in factory.received] == [*callbacks, 1]
+
+        eventually(called_back, within=5)
+
+
+def test_slow_factory_makes_what_nobody_waits_for() -> None:
+    assert ENVIRONMENTS["local"].factory_deadline < SLOW_SECONDS
+    with Factory(stage_seconds=0.01) as factory:
+        break_for(factory, "slow", 5)
+        with pytest.raises(requests.Timeout):
+            requests.post(factory.url, json={"CallbackUrl": "no URL"}, timeout=0.5)
+
+        def called_back() -> None:
+            assert [each.callbacks for each in factory.received] == [1]
+
+        eventually(called_back, within=5)
+
+
+def test_factory_heals_when_it_is_told_to() -> None:
+    with Factory() as factory:
+        break_for(factory, "off", 60)
+        assert break_for(factory, "fails", 0).json() == 0
+        assert order(factory) is None, "another breakage was ended"
+        assert break_for(factory, "off", 0).json() == 0
+        assert order(factory) == 201
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds", "status"),
+    [("off", 121, 400), ("off", -1, 400), ("off", "long", 400), ("nothing", 1, 404)],
+)
+def test_factory_rejects_other_breakages(name: str, seconds: object, status: int) -> None:
+    with Factory() as factory:
+        assert break_for(factory, name, seconds).status_code == status
+        assert order(factory) == 201

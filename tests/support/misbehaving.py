@@ -21,12 +21,12 @@ DRIP_SECONDS = 0.2
 
 def accept_without_callback(order: Order) -> FactoryResponse:
     """Accept an order, and never call back."""
-    return FactoryResponse(calls_back=False)
+    return FactoryResponse(callbacks=0)
 
 
 def reject(order: Order) -> FactoryResponse:
     """Reject an order."""
-    return FactoryResponse(status=500, calls_back=False)
+    return FactoryResponse(status=500, callbacks=0)
 
 
 def drip(connection: socket.socket, *, head: bytes, drop: bytes) -> None:

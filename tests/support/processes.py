@@ -1,14 +1,20 @@
 """Suspend processes."""
 
-import os
-
 import psutil
 
+from tests.support.polling import eventually
 
-def suspend(child: psutil.Process) -> None:
-    """Suspend a child of this process, and wait until all its threads have stopped.
+
+def suspend(process: psutil.Process) -> None:
+    """Suspend a process, and wait until all its threads have stopped.
 
     On a busy machine they run on for a while after the signal.
     """
-    child.suspend()
-    os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+    process.suspend()
+
+    def stopped() -> None:
+        for thread in process.threads():
+            status = psutil.Process(thread.id).status()
+            assert status == psutil.STATUS_STOPPED, f"thread {thread.id} is {status}"
+
+    eventually(stopped, within=10)

@@ -20,8 +20,8 @@ BEGIN
     END;
 
     START TRANSACTION;
-    -- Not a single UPDATE: with IN (…) it would read the whole table, and with a join it would wait
-    -- for locks on products.
+    -- Not a single UPDATE: with IN (…) it would read the whole table, and with a join it would
+    -- wait for locks on products.
     FOR orphan IN (
         SELECT order_id FROM (
             (SELECT order_id, product_id

@@ -1,0 +1,220 @@
+"""The shop in a local cloud, as its customers, its factory and its operators see it."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, TypeVar
+
+import pymysql
+
+from local import breakage
+from local.cloud import Cloud
+from local.factory import DIRECTLY
+from operations.operate import OperateFunction
+from operations.redrive import DeadLetters, redrive
+from operations.smoke import ShopApi, depth
+from settings import ENVIRONMENTS
+
+T = TypeVar("T")
+
+SETTINGS = ENVIRONMENTS["local"]
+PRODUCT = "donut"
+OPERATOR = "console"
+"""Who corrects the stock, in the books."""
+PATIENCE = 150.0
+"""Seconds that an order may take on its way. After a failure, the relay waits for a minute."""
+PAUSE = 0.1
+"""Seconds between two looks at something that is awaited."""
+
+
+def eventually(assertion: Callable[[], T]) -> T:
+    """Call the assertion until it holds, and return its result.
+
+    Raises its AssertionError if it still fails after PATIENCE seconds.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return assertion()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE)
+
+
+class Checkout(NamedTuple):
+    """The response to a checkout."""
+
+    status: int
+    body: dict[str, Any]
+    seconds: float
+
+    @property
+    def purchased(self) -> bool:
+        return self.status == 200 and self.body["purchased"]
+
+
+class Shop:
+    """A shop that runs in a local cloud.
+
+    Its methods raise AssertionError if what they wait for does not happen, and the errors of the
+    interfaces that they use.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self.breakages = breakage.breakages(cloud)
+        self._orders_at_factory = f"{breakage.factory_url(cloud)}/"
+        self._api = ShopApi(cloud.endpoint, open=DIRECTLY.open)
+        self._operate = OperateFunction(cloud.client("lambda"), SETTINGS, claimed_by=OPERATOR)
+        self._sqs = cloud.client("sqs")
+
+    # --- a customer ---
+
+    def stock(self) -> int:
+        """Return the stock that customers see."""
+        return self._api.stock()
+
+    def buy(self, quantity: int, *, requester: str, key: str | None = None) -> Checkout:
+        """Check out. key: the Idempotency-Key."""
+        body = {"MessageAttributeProductCnt": quantity, "requester": requester}
+        began = time.monotonic()
+        headers = {"Idempotency-Key": key} if key else None
+        status, response = self._api.call("POST", "/checkout", body, headers)
+        return Checkout(status, response, time.monotonic() - began)
+
+    def buy_surely(self, quantity: int, *, requester: str, key: str) -> Checkout:
+        """Check out, again with the same key until the shop decides. Return its decision."""
+
+        def decided() -> Checkout:
+            checkout = self.buy(quantity, requester=requester, key=key)
+            assert checkout.status == 200, f"the checkout with the key {key} returned {checkout}"
+            return checkout
+
+        return eventually(decided)
+
+    def order_more(self, quantity: int, *, requester: str) -> str:
+        """Check out more than the stock, and return the id of the production order."""
+        checkout = self.buy(quantity, requester=requester)
+        assert checkout.status == 200, checkout
+        assert not checkout.purchased, f"{quantity} were in stock"
+        return str(checkout.body["order_id"])
+
+    def look(self, visitors: int) -> None:
+        """Let this many customers look at the product at the same time."""
+        with ThreadPoolExecutor(visitors) as pool:
+            list(pool.map(lambda _: self._api.call("GET", f"/product/{PRODUCT}"), range(visitors)))
+
+    def rush(self, buyers: int, *, requester: str) -> list[Checkout]:
+        """Let this many customers buy one piece each at the same time. Each has a key."""
+        with ThreadPoolExecutor(buyers) as pool:
+            return list(
+                pool.map(
+                    lambda key: self.buy_surely(1, requester=requester, key=key),
+                    [str(uuid.uuid4()) for _ in range(buyers)],
+                )
+            )
+
+    def status(self, order_id: str) -> str:
+        """Return a production order's status."""
+        code, order = self._api.call("GET", f"/order/{order_id}")
+        assert code == 200, f"GET /order returns {code}"
+        return str(order["status"])
+
+    def wait_until_arrived(self, *order_ids: str) -> None:
+        """Wait until the production orders have arrived.
+
+        Those that are left to the relay do not wait for its next minute: it is run now.
+        """
+        waiting = list(order_ids)
+
+        def all_arrived() -> None:
+            while waiting:
+                status = self.status(waiting[0])
+                if status == "requested":
+                    self.run_relay()
+                assert status == "arrived", f"order {waiting[0]} is {status}"
+                waiting.pop(0)
+
+        eventually(all_arrived)
+
+    # --- the factory ---
+
+    def placed(self, order_id: str) -> list[dict[str, Any]]:
+        """Wait until the factory has received the order.
+
+        Return it as the factory lists it, once for each time it was received.
+        """
+
+        def listed() -> list[dict[str, Any]]:
+            with DIRECTLY.open(self._orders_at_factory, timeout=10) as response:
+                orders = json.load(response)
+            found = [each for each in orders if each["headers"].get("idempotency-key") == order_id]
+            assert found, f"the factory has not received order {order_id}"
+            return found
+
+        return eventually(listed)
+
+    def call_back(self, path: str) -> int:
+        """Call back, as the factory does or as somebody who forges it. Return the status."""
+        status, _ = self._api.call("POST", path, {})
+        return status
+
+    # --- an operator ---
+
+    def books(self) -> list[dict[str, Any]]:
+        """Return the line of each product, from `make books`."""
+        (table,) = self._operate.invoke("books")
+        return list(table["rows"])
+
+    def count_stock(self, count: int) -> None:
+        """Set the stock by a stocktake, which the books record."""
+        self._operate.change("stocktake", slug=PRODUCT, count=count, reason="a story")
+
+    def dead_letters(self) -> int:
+        """Return how many messages the dead-letter queue holds."""
+        return depth(self._sqs, SETTINGS.queue_name("stock_dlq"))
+
+    def redrive(self) -> int:
+        """Move the dead-letter queue's orders back to the queue. Return their number."""
+        source, target = (
+            self._sqs.get_queue_url(QueueName=SETTINGS.queue_name(name))["QueueUrl"]
+            for name in ("stock_dlq", "stock_queue")
+        )
+        with DeadLetters(self._sqs, source) as dead_letters:
+            moved, _ = redrive(dead_letters, target_url=target)
+        return moved
+
+    def run_relay(self) -> None:
+        """Run the relay now."""
+        self.cloud.client("lambda").invoke(FunctionName=SETTINGS.function_name("relay"))
+
+    def purchases(self, requester: str) -> list[int]:
+        """Return the quantity of each purchase of this requester."""
+        with self.database() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT quantity FROM purchase WHERE requester = %s", (requester,))
+            return [int(quantity) for (quantity,) in cursor.fetchall()]
+
+    def database(self) -> pymysql.Connection:
+        """Connect to the database as its owner, in autocommit mode."""
+        return pymysql.connect(
+            read_default_file=str(self.cloud.mysql_cnf),
+            database="shop",
+            charset="utf8mb4",
+            autocommit=True,
+            ssl_disabled=True,
+        )
+
+    # --- what goes wrong ---
+
+    def broken(self, name: str) -> AbstractContextManager[None]:
+        """Break something during the block."""
+        return breakage.broken(self.breakages[name])
+
+    def heal(self) -> None:
+        """End everything that is broken."""
+        for each in self.breakages.values():
+            each.end()

@@ -1,0 +1,167 @@
+"""console/: what the stories say, and what `make demo` does when one of them fails."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console import stories
+from console.demo import Narrator, tell_all
+from console.stories import STORIES
+from console.texts import ENGLISH, KOREAN, language
+from settings import PROJECT
+
+SOURCE = (PROJECT / "console/stories.py").read_text()
+FUNCTIONS = {
+    node.name: node for node in ast.parse(SOURCE).body if isinstance(node, ast.FunctionDef)
+}
+HANGUL = re.compile("[가-힣]")
+BALANCED = {"slug": "donut", "entries": 10, "purchases": 3, "arrivals": 2, "stock": 9}
+
+
+def values(text: str) -> set[str]:
+    """Return the names in braces."""
+    return set(re.findall(r"{(\w+)}", text))
+
+
+def test_languages_have_the_same_texts() -> None:
+    assert KOREAN.keys() == ENGLISH.keys()
+    for key, text in KOREAN.items():
+        assert values(text) == values(ENGLISH[key]), key
+
+
+def test_each_text_is_in_its_language() -> None:
+    for key, text in KOREAN.items():
+        assert HANGUL.search(text), key
+        assert not HANGUL.search(ENGLISH[key]), key
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_story_says_each_of_its_texts_with_its_values(name: str) -> None:
+    said = {
+        f"{name}.{ast.literal_eval(call.args[0])}": {keyword.arg for keyword in call.keywords}
+        for call in ast.walk(FUNCTIONS[name])
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "say"
+        if isinstance(call.args[0], ast.Constant)
+    }
+    texts = {key: values(text) for key, text in KOREAN.items() if key.startswith(f"{name}.")}
+    assert texts.pop(f"{name}.title") == set()
+    assert texts.pop(f"{name}.expectation") == set()
+    assert texts == said
+
+
+def test_stories_wait_for_conditions_only() -> None:
+    assert "sleep" not in SOURCE
+
+
+@pytest.mark.parametrize(
+    ("preferred", "expected"),
+    [
+        ("", "ko"),
+        ("ko", "ko"),
+        ("ko_KR.UTF-8", "ko"),
+        ("fr", "ko"),
+        ("en", "en"),
+        ("en_US:en", "en"),
+    ],
+)
+def test_stories_are_korean_unless_english_is_preferred(preferred: str, expected: str) -> None:
+    assert language(preferred) == expected
+
+
+class FakeShop:
+    """A shop that nothing has broken, with these books."""
+
+    def __init__(self, *books: dict[str, Any]) -> None:
+        self.books = lambda: books
+
+    def heal(self) -> None:
+        """Do nothing."""
+
+
+def tell(shop: FakeShop) -> list[str]:
+    """Tell the first two stories in English, and return the names of those that failed."""
+    return tell_all(["the_loop", "last_donut"], shop, Narrator("en"))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def _true_stories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing happen in the stories."""
+    for name in STORIES:
+        monkeypatch.setitem(stories.STORIES, name, lambda shop, say: None)
+
+
+@pytest.mark.usefixtures("_true_stories")
+def test_story_begins_with_what_is_expected_and_ends_with_the_books(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert tell(FakeShop(BALANCED)) == []
+    title, expectation, books, passed = capsys.readouterr().out.split("\n\n")[0].strip().split("\n")
+    assert title == ENGLISH["the_loop.title"]
+    assert expectation.strip() == f"Expected: {ENGLISH['the_loop.expectation']}"
+    assert books.strip() == "Books of donut: entries 10 - purchases 3 + arrivals 2 = stock 9"
+    assert passed.strip().startswith("Passed")
+
+
+@pytest.mark.usefixtures("_true_stories")
+@pytest.mark.parametrize(
+    ("books", "reason"),
+    [
+        ([BALANCED, BALANCED | {"slug": "bagel", "stock": 8}], "bagel should have 9, and has 8"),
+        ([BALANCED | {"entries": 0, "stock": -1}], "donut has a negative stock"),
+    ],
+)
+def test_story_fails_unless_the_books_balance(
+    books: list[dict[str, Any]], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tell(FakeShop(*books)) == ["the_loop", "last_donut"]
+    assert reason in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("_true_stories")
+def test_other_stories_are_told_although_one_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(shop: object, say: object) -> None:
+        raise OSError("nobody listens")
+
+    monkeypatch.setitem(stories.STORIES, "the_loop", fail)
+    assert tell(FakeShop(BALANCED)) == ["the_loop"]
+    printed = capsys.readouterr().out
+    assert "Failed: nobody listens" in printed
+    assert ENGLISH["last_donut.title"] in printed
+
+
+def run(*command: str) -> tuple[int, str]:
+    """Run a Python command. Return its exit status, and the line that it writes to stderr."""
+    done = subprocess.run(
+        [sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    return done.returncode, line
+
+
+def test_unknown_story_is_rejected_with_those_that_exist(tmp_path: Path) -> None:
+    status, line = run("-m", "console.demo", f"--directory={tmp_path}", "--only=the_lop")
+    assert status == 1
+    assert "'the_lop'" in line
+    for name in STORIES:
+        assert name in line, name
+
+
+def test_no_story_is_told_without_assertions(tmp_path: Path) -> None:
+    status, line = run("-O", "-m", "console.demo", f"--directory={tmp_path}")
+    assert status == 1
+    assert "assertions" in line
+
+
+def test_demo_says_that_the_shop_is_closed(tmp_path: Path) -> None:
+    demo = [sys.executable, "-m", "console.demo", f"--directory={tmp_path}"]
+    status, line = run("-m", "local", f"--directory={tmp_path}", "run", *demo)
+    assert status == 1
+    assert "`make up`" in line
