@@ -131,8 +131,8 @@ def waits_for(status: str | None, lines: Sequence[LogLine]) -> str:
 def trace(function: operate.OperateFunction, logs: Any, settings: Settings, order_id: str) -> None:
     """Print the order's row, everything that happened to the order by time, and what it waits for.
 
-    Raises operate.Failed: at once if there is no such order, and after the log lines are printed if the row
-    can't be read. Raises botocore's errors.
+    Raises operate.Failed: at once if there is no such order, and after the log lines are printed if
+    the row can't be read. Raises botocore's errors.
     """
     tables: Sequence[operate.Table] = []
     problem = None
