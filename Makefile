@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LEVEL N ONLY ORDER REASON ROWS SEED SLUG WORKERS YES
 
 define pass_on
 override $(1) := $$(value $(1))

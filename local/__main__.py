@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from urllib.request import getproxies_environment, proxy_bypass
 
-from local.cloud import PREFERRED_PORTS, Cloud
+from local.cloud import MAX_WORKERS, PREFERRED_PORTS, Cloud
 from local.database.mariadb import install
 from local.processes import LocalError
 from settings import PROJECT
@@ -76,12 +76,22 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=PROJECT / ".local")
     arguments = parser.parse_args()
     try:
-        cloud = Cloud(arguments.directory, preferred_ports=PREFERRED_PORTS)
+        cloud = Cloud(
+            arguments.directory, preferred_ports=PREFERRED_PORTS, max_workers=_max_workers()
+        )
         COMMANDS[arguments.command](cloud, *arguments.arguments)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; `make down` stops what was started.")
+
+
+def _max_workers() -> int:
+    """Return how many processes may run a function at the same time. Raises LocalError."""
+    given = os.environ.get("WORKERS") or str(MAX_WORKERS)
+    if not given.isdecimal() or int(given) < 1:
+        raise LocalError(f"WORKERS={given} is not a number of processes, such as {MAX_WORKERS}.")
+    return int(given)
 
 
 def _print_step(name: str, seconds: float) -> None:

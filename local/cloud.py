@@ -67,6 +67,8 @@ CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
 
 PREFERRED_PORTS = {"mariadb": 13306, "endpoint": 8080, "emulator": 4566, "factory": 8081}
 """The ports of `make up`, if they are free."""
+MAX_WORKERS = max(4, 2 * (os.cpu_count() or 1))
+"""How many processes run a function at the same time, by default. More make each of them slower."""
 START_SECONDS = 30
 SMOKE_CHECK_SECONDS = 30
 
@@ -99,16 +101,19 @@ class Cloud:
         *,
         stage_seconds: float = 1.0,
         preferred_ports: Mapping[str, int] | None = None,
+        max_workers: int = MAX_WORKERS,
     ) -> None:
         """Describe a cloud without starting it.
 
         preferred_ports: name → port that is used if it is free; any other port by default. Two
         clouds that prefer the same port and start at the same time may both find it free.
+        max_workers: how many processes run a function at the same time.
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
         """Seconds that each of the stand-in factory's five stages takes."""
         self.preferred_ports = preferred_ports or {}
+        self.max_workers = max_workers
         self.database = MariaDb(
             self.directory, preferred_port=self.preferred_ports.get("mariadb", 0)
         )
@@ -252,6 +257,7 @@ class Cloud:
             f"--api-port={api_port}",
             f"--mysql-port={self.database.port}",
             f"--mysql-cnf={self.database.mysql_cnf}",
+            f"--max-workers={self.max_workers}",
         ]
         if self.emulator.is_current(command, *EMULATOR_SOURCES):
             return
@@ -275,6 +281,7 @@ class Cloud:
             "MINISTACK_REGION": REGION,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # unlimited: each function has a limit of its own
         }
         self.emulator.start(command, *EMULATOR_SOURCES, env=variables, directory=PROJECT)
         ports = (port, api_port)
