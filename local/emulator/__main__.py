@@ -27,7 +27,14 @@ from ministack.services import ec2, lambda_svc, rds, secretsmanager, sts
 from ministack.services.cloudformation import provisioners
 
 from local.database.rds import create_master, managed_password
-from local.emulator import concurrency, database_login, faults, function_runtime, http_api
+from local.emulator import (
+    concurrency,
+    control,
+    database_login,
+    faults,
+    function_runtime,
+    http_api,
+)
 from local.emulator.expectations import expect, expect_pinned_version, expect_private_names
 
 DEFAULT_DATABASE = "shop"
@@ -333,7 +340,9 @@ def main() -> None:
     patch_concurrency(limit=arguments.max_workers)
     drop_root_override()
 
-    emulator = database_login.with_logins(faults.with_faults(ministack.app.app))
+    emulator = control.with_control(
+        database_login.with_logins(faults.with_faults(ministack.app.app))
+    )
 
     async def app(
         scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]
