@@ -10,12 +10,12 @@ from urllib.request import getproxies_environment, proxy_bypass
 from local.cloud import MAX_WORKERS, PREFERRED_PORTS, Cloud
 from local.database.mariadb import install
 from local.processes import LocalError
-from settings import PROJECT
+from settings import LAMBDAS, PROJECT
 
 
 def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
-    cloud.start(factory_url=os.environ.get("FACTORY_URL") or None, on_step=_print_step)
+    cloud.start(factory_url=_factory_url(), on_step=_print_step)
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
         f"\nThe donut shop is open at {cloud.endpoint}\n\n"
@@ -29,6 +29,33 @@ def up(cloud: Cloud) -> None:
             "Your variables make curl use a proxy. Before these commands, run:"
             " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
+    let_debug(cloud)
+
+
+def dev(cloud: Cloud) -> None:
+    """Start the cloud, and deploy what is saved until Ctrl-C. The cloud keeps running."""
+    from local.dev import Watcher  # what it imports would slow down every other command
+
+    up(cloud)
+    print("Watching the sources: what you save is deployed. Ctrl-C ends this.", flush=True)
+    try:
+        Watcher(cloud, factory_url=_factory_url(), on_step=_print_step).run()
+    except KeyboardInterrupt:
+        print("\nThe shop stays open; `make down` closes it.")
+    else:
+        print("The shop was closed.")
+
+
+def let_debug(cloud: Cloud) -> None:
+    """Let a debugger attach to the function that DEBUG names."""
+    function = os.environ.get("DEBUG") or None
+    functions = sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py"))
+    if function and function not in functions:
+        # Other programs have a variable of this name, too.
+        print(f"DEBUG={function} is none of the functions {', '.join(functions)}: no debugger.\n")
+        function = None
+    if port := cloud.debug(function):
+        print(f"{function} waits for a debugger at 127.0.0.1:{port}.\n")
 
 
 def curl_uses_a_proxy() -> bool:
@@ -65,7 +92,7 @@ def run(cloud: Cloud, *command: str) -> None:
 
 COMMANDS = {
     command.__name__.replace("_", "-"): command
-    for command in (up, down, clean, database_server, mysql, run)
+    for command in (up, dev, down, clean, database_server, mysql, run)
 }
 
 
@@ -84,6 +111,10 @@ def main() -> None:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; `make down` stops what was started.")
+
+
+def _factory_url() -> str | None:
+    return os.environ.get("FACTORY_URL") or None
 
 
 def _max_workers() -> int:
