@@ -15,7 +15,7 @@ NPM = $(NODE_HOME)/bin/node $(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js
 
 # A recipe says "$$NAME", never $(NAME), which would paste the value into the shell's text. `value`
 # keeps make from expanding a `$` in it, which it does for variables of its command line.
-GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LANGUAGE LEVEL N ONLY ORDER REASON ROWS SEED SLUG YES
+GIVEN = ENV APP ALARM_EMAIL CLOUD_DIRECTORY COUNT DEBUG DISCARD FACTORY_URL GITHUB_OIDC_PROVIDER_ARN GITHUB_REPOSITORY ID KIND LANGUAGE LEVEL N ONLY ORDER REASON ROWS SEED SLUG WORKERS YES
 
 define pass_on
 override $(1) := $$(value $(1))
@@ -172,9 +172,11 @@ install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
 
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
-.PHONY: up down clean reset demo
-up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory
+.PHONY: up dev down clean reset demo
+up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory, WORKERS=16 runs more of each function at once
 	@$(LOCAL) up
+dev: .venv/total ## Start the shop, and deploy what is saved until Ctrl-C; DEBUG=sales lets a debugger attach to a function
+	@$(LOCAL) dev
 down: .venv/installed ## Stop the local shop and keep its data
 	@$(LOCAL) down
 clean: .venv/installed ## Stop the local shop and delete its data

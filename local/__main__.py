@@ -9,20 +9,20 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
-from local.cloud import PREFERRED_PORTS, Cloud
+from local.cloud import MAX_WORKERS, PREFERRED_PORTS, Cloud
 from local.database.programs import program, version
 from local.processes import LocalError
 from local.step import step
 from operations.preflight import ENGINE_VERSION
 from operations.smoke import CLOSED
-from settings import PROJECT
+from settings import LAMBDAS, PROJECT
 
 CONNECT_SECONDS = 2
 
 
 def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
-    factory_url = os.environ.get("FACTORY_URL") or None
+    factory_url = _factory_url()
     cloud.start(factory_url=factory_url, step=step)
     if series(version()) != series(ENGINE_VERSION):
         print(f"\nThe database is MariaDB {version()}. RDS runs {series(ENGINE_VERSION)}.")
@@ -48,11 +48,38 @@ def up(cloud: Cloud) -> None:
             f"Nobody listens at {factory_url} ({problem}). Orders are retried, and then wait in the"
             " dead-letter queue until `make redrive`."
         )
+    let_debug(cloud)
 
 
 def series(version: str) -> str:
     """Return the first two numbers of a version of MariaDB."""
     return version.rpartition(".")[0]
+
+
+def dev(cloud: Cloud) -> None:
+    """Start the cloud, and deploy what is saved until Ctrl-C. The cloud keeps running."""
+    from local.dev import Watcher  # what it imports would slow down every other command
+
+    up(cloud)
+    print("Watching the sources: what you save is deployed. Ctrl-C ends this.", flush=True)
+    try:
+        Watcher(cloud, factory_url=_factory_url(), step=step).run()
+    except KeyboardInterrupt:
+        print("\nThe shop stays open; `make down` closes it.")
+    else:
+        print(CLOSED)
+
+
+def let_debug(cloud: Cloud) -> None:
+    """Let a debugger attach to the function that DEBUG names."""
+    function = os.environ.get("DEBUG") or None
+    functions = sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py"))
+    if function and function not in functions:
+        # Other programs have a variable of this name, too.
+        print(f"DEBUG={function} is none of the functions {', '.join(functions)}: no debugger.\n")
+        function = None
+    if port := cloud.debug(function):
+        print(f"{function} waits for a debugger at 127.0.0.1:{port}.\n")
 
 
 def curl_uses_a_proxy() -> bool:
@@ -103,9 +130,7 @@ def run(cloud: Cloud, *command: str) -> None:
     os.execvpe(command[0], command, cloud.variables)
 
 
-COMMANDS = {
-    command.__name__.replace("_", "-"): command for command in (up, down, clean, reset, mysql, run)
-}
+COMMANDS = {command.__name__: command for command in (up, dev, down, clean, reset, mysql, run)}
 
 
 def main() -> None:
@@ -115,12 +140,26 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, default=PROJECT / ".local")
     arguments = parser.parse_args()
     try:
-        cloud = Cloud(arguments.directory, preferred_ports=PREFERRED_PORTS)
+        cloud = Cloud(
+            arguments.directory, preferred_ports=PREFERRED_PORTS, max_workers=_max_workers()
+        )
         COMMANDS[arguments.command](cloud, *arguments.arguments)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("\nInterrupted; `make down` stops what was started.")
+
+
+def _factory_url() -> str | None:
+    return os.environ.get("FACTORY_URL") or None
+
+
+def _max_workers() -> int:
+    """Return how many processes may run a function at the same time. Raises LocalError."""
+    given = os.environ.get("WORKERS") or str(MAX_WORKERS)
+    if not given.isdecimal() or int(given) < 1:
+        raise LocalError(f"WORKERS={given} is not a number of processes, such as {MAX_WORKERS}.")
+    return int(given)
 
 
 if __name__ == "__main__":

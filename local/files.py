@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and unpack archives into read-only directories."""
+"""Write files whole or not at all, and pack and unpack archives."""
 
 import os
 import shutil
@@ -28,6 +28,15 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def zipped(directory: Path) -> bytes:
+    """Return a ZIP archive of the directory's files."""
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+            archive.write(path, path.relative_to(directory))
+    return content.getvalue()
 
 
 def unpack(archives: Sequence[bytes], *, under: Path) -> Path:

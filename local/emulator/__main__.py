@@ -27,7 +27,14 @@ from ministack.services import ec2, lambda_svc, rds, secretsmanager, sts
 from ministack.services.cloudformation import provisioners
 
 from local.database.rds import create_master, managed_password
-from local.emulator import database_login, faults, function_runtime, http_api
+from local.emulator import (
+    concurrency,
+    control,
+    database_login,
+    faults,
+    function_runtime,
+    http_api,
+)
 from local.emulator.expectations import expect, expect_pinned_version, expect_private_names
 
 DEFAULT_DATABASE = "shop"
@@ -308,6 +315,22 @@ def patch_function_runtime() -> None:
     function_runtime.install()
 
 
+def patch_concurrency(*, limit: int) -> None:
+    """Let each function run at most `limit` invocations at the same time."""
+    acquire, execute = (
+        inspect.getsource(getattr(lambda_svc, name))
+        for name in ("_acquire_execution_slot", "_execute_function")
+    )
+    expect("_inflight_key(config)" in acquire, "its slots are those of _inflight_key")
+    expect(".wait(" not in acquire, "it throttles at once")
+    expect(
+        "_acquire_execution_slot(func, config)" in execute
+        and "_release_execution_slot(slot)" in execute,
+        "each invocation takes a slot and releases it",
+    )
+    concurrency.install(limit)
+
+
 def drop_root_override() -> None:
     """Make file permissions apply to functions even when root runs the emulator.
 
@@ -323,7 +346,7 @@ def drop_root_override() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("port", "api-port", "mysql-port"):
+    for name in ("port", "api-port", "mysql-port", "max-workers"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--mysql-cnf", type=Path, required=True)
     arguments = parser.parse_args()
@@ -340,9 +363,12 @@ def main() -> None:
     patch_metric_math()
     patch_transport()
     patch_function_runtime()
+    patch_concurrency(limit=arguments.max_workers)
     drop_root_override()
 
-    emulator = database_login.with_logins(faults.with_faults(ministack.app.app))
+    emulator = control.with_control(
+        database_login.with_logins(faults.with_faults(ministack.app.app))
+    )
 
     async def app(
         scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]

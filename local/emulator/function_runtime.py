@@ -41,6 +41,13 @@ INIT_SECONDS = 10
 
 If it fails, it is repeated once, in the time of the first invocation.
 """
+DEBUGGED_SECONDS = 3600
+"""The timeout of a function that is debugged, because somebody reads while it stands still."""
+DEBUGGED = """
+import debugpy, runpy
+debugpy.listen(("127.0.0.1", {port}), in_process_debug_adapter=True)
+runpy.run_module("awslambdaric", run_name="__main__", alter_sys=True)
+"""
 POLL_SECONDS = 0.05
 BROUGHT_BY_LAMBDA = ("awslambdaric", "boto3")
 """The packages of the emulator's environment that functions can import, with their dependencies."""
@@ -84,7 +91,9 @@ class ExecutionEnvironment:
     It implements runtime_api.Environment.
     """
 
-    def __init__(self, config: Config, code: bytes) -> None:
+    def __init__(self, config: Config, code: bytes, *, debug_port: int | None = None) -> None:
+        """Start the process. debug_port: where it accepts a debugger, if it is debugged."""
+        self.debug_port = debug_port
         self._changed = threading.Condition()
         self._ready = self._frozen = self._closed = False
         self._init_error: Any = None
@@ -93,6 +102,11 @@ class ExecutionEnvironment:
         self._outcome: dict[str, Any] | None = None
         root = Path(tempfile.gettempdir())
         task = unpack([code], under=root / "task")
+        program = ["-m", "awslambdaric"]
+        if debug_port:
+            task = linked(task, at=root / "debugged")
+            # -P leaves out the working directory, whose path is not that of the link.
+            program = ["-P", "-X", "frozen_modules=off", "-c", DEBUGGED.format(port=debug_port)]
         layers = unpack(layer_archives(config), under=root / "opt")
         self.temporary = Path(tempfile.mkdtemp(prefix=f"{config['FunctionName']}-"))
         self.stream = LogStream(config)
@@ -106,7 +120,7 @@ class ExecutionEnvironment:
         self.process = Killable(
             # -S hides the virtual environment's packages; PYTHONPATH names the ones that Lambda
             # brings. -B because the code is read-only.
-            [sys.executable, "-S", "-B", "-m", "awslambdaric", config["Handler"]],
+            [sys.executable, "-S", "-B", *program, config["Handler"]],
             cwd=task,
             env=variables,
             stdin=subprocess.DEVNULL,
@@ -128,6 +142,8 @@ class ExecutionEnvironment:
             layers / "python",
             runtime_directory(),
         ]
+        if self.debug_port:
+            packages = [task, *packages, debugger_directory()]
         logging_config = config.get("LoggingConfig") or {}
         defaults = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{os.environ['GATEWAY_PORT']}",
@@ -169,7 +185,7 @@ class ExecutionEnvironment:
         with self._changed:
             self._ready = True
             self._changed.notify_all()
-            if not self._waiting and not self._closed:
+            if not self._waiting and not self._closed and not self.debug_port:
                 self.process.send_signal(signal.SIGSTOP)
                 self._frozen = True
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -282,6 +298,30 @@ class ExecutionEnvironment:
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
+class Debugger:
+    """Which function is debugged, and where. One environment of it at a time is."""
+
+    def __init__(self) -> None:
+        self.function: str | None = None
+        self.port = 0
+        self._environment: ExecutionEnvironment | None = None
+        self._lock = threading.Lock()
+
+    def environment(self, config: Config, code: bytes) -> ExecutionEnvironment:
+        """Return a new environment of the function, which accepts the debugger if none does yet."""
+        if config["FunctionName"] != self.function:
+            return ExecutionEnvironment(config, code)
+        with self._lock:
+            debugged = self._environment
+            if debugged and debugged.process.poll() is None:
+                return ExecutionEnvironment(config, code)
+            self._environment = ExecutionEnvironment(config, code, debug_port=self.port)
+            return self._environment
+
+
+debugger = Debugger()
+
+
 class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack is untyped
     """A member of ministack's pool. Runs a function in one environment after the other."""
 
@@ -294,7 +334,7 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack is
     ) -> None:
         """Start an execution environment. Raises InitFailed."""
         self._discard_tmpdir()
-        environment = ExecutionEnvironment(self.config, self.code_zip)
+        environment = debugger.environment(self.config, self.code_zip)
         try:
             self._init_ms = environment.initialize(
                 within=within, error=timeout_error(request_id, within)
@@ -338,7 +378,8 @@ class PythonWorker(lambda_runtime.Worker):  # type: ignore[misc]  # ministack is
             invocation = Invocation(
                 request_id=request_id,
                 event=json.dumps(event).encode(),
-                deadline=began + self.config["Timeout"],
+                deadline=began
+                + (DEBUGGED_SECONDS if environment.debug_port else self.config["Timeout"]),
                 function_arn=invoked_function_arn or self.config["FunctionArn"],
                 trace_id=trace_id or untraced(),
             )
@@ -430,16 +471,30 @@ def runtime_directory() -> Path:
     return Path(tempfile.gettempdir()) / "runtime"
 
 
-def link_runtime() -> None:
-    """Create the runtime directory. It holds links into the emulator's virtual environment."""
-    directory = runtime_directory()
+def debugger_directory() -> Path:
+    """Return the directory of the debugger, which only a function that is debugged can import."""
+    return Path(tempfile.gettempdir()) / "debugger"
+
+
+def linked(directory: Path, *, at: Path) -> Path:
+    """Return a link to the directory, whose path is always the same."""
+    at.unlink(missing_ok=True)
+    at.symlink_to(directory, target_is_directory=True)
+    return at
+
+
+def link_packages(directory: Path, *packages: str) -> None:
+    """Create a directory of links to packages of the emulator's environment.
+
+    Their dependencies are linked, too.
+    """
     directory.mkdir()
-    names, linked = list(BROUGHT_BY_LAMBDA), set[str]()
+    names, done = list(packages), set[str]()
     while names:
         name = names.pop()
-        if name in linked:
+        if name in done:
             continue
-        linked.add(name)
+        done.add(name)
         package = distribution(name)
         for top in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
             (directory / top).symlink_to(str(package.locate_file(top)))
@@ -455,7 +510,8 @@ def is_python(config: Config) -> bool:
 
 def install() -> None:
     """Make ministack run Python functions in PythonWorkers, which write the logs themselves."""
-    link_runtime()
+    link_packages(runtime_directory(), *BROUGHT_BY_LAMBDA)
+    link_packages(debugger_directory(), "debugpy")
     worker_class = lambda_runtime._worker_class_for
     run = lambda_svc._execute_function_warm
     run_custom_runtime = lambda_svc._execute_function_provided_warm

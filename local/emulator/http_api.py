@@ -22,6 +22,8 @@ from ministack.core.concurrency import run_reentrant
 from ministack.core.sigv4 import decode_header_value
 from ministack.services import apigateway, lambda_svc
 
+from local.emulator import concurrency
+
 STAGE = "$default"
 MAX_BODY = 10 * 1024 * 1024
 HOP_BY_HOP = {
@@ -150,6 +152,7 @@ async def _call_api(scope: dict[str, Any], body: bytes) -> Response:
         scope, body, api_id=api_id, path=path, route_path=route_path, route_key=route["routeKey"]
     )
     record = lambda_svc._execution_record_for_config(function, config)
+    concurrency.patience.set(concurrency.REQUEST_SECONDS)
     result = await run_reentrant(lambda_svc._execute_function_with_config_scope, record, event)
     if result.get("throttle"):
         return _gateway_response(503, "Service Unavailable")

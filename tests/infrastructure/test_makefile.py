@@ -24,6 +24,7 @@ from tests.support.documentation import shell_variables
 from tests.support.environments import ON_AN_ACCOUNT as ACCOUNTS
 
 MAKEFILE = (PROJECT / "Makefile").read_text()
+ON_THIS_MACHINE = ["up", "dev", "down", "clean"]
 ON_AN_ACCOUNT = ["bootstrap", "preflight", "diff", "deploy", "destroy", "deploy-github-roles"]
 THROUGH_THE_FUNCTION = ["orders", "order", "trace", "books", "remind", "stocktake", "adjust"]
 BY_OPERATORS = ["status", "resume", *THROUGH_THE_FUNCTION]
@@ -463,7 +464,7 @@ REACHES = {
         ("destroy ENV=dev", ["--app={}"] * 2),
     ],
     "CLOUD_DIRECTORY": [
-        *((target, ["--directory={}"]) for target in ("up", "down", "clean", "reset", "mysql")),
+        *((target, ["--directory={}"]) for target in (*ON_THIS_MACHINE, "reset", "mysql")),
         *((target, ["--directory={}"]) for target in (*THROUGH_THE_FUNCTION, "logs", "redrive")),
         *(
             (target, ["--directory={}", "--endpoint={}/endpoint"])
@@ -508,16 +509,18 @@ def test_any_value_reaches_the_programs_as_it_is(
 
 
 @pytest.mark.parametrize("how", ["before make", "after make"])
-def test_any_url_of_a_factory_reaches_the_local_cloud(
-    how: str, machine: dict[str, str], recording: Path
+@pytest.mark.parametrize("target", ["up", "dev"])
+@pytest.mark.parametrize("name", ["DEBUG", "FACTORY_URL", "WORKERS"])
+def test_any_value_reaches_the_local_cloud(
+    name: str, target: str, how: str, machine: dict[str, str], recording: Path
 ) -> None:
-    """As an environment variable, which `make up` reads."""
-    variables = machine | {"FACTORY_URL": HOSTILE} if how == "before make" else machine
-    given = [f"FACTORY_URL={HOSTILE}"] if how == "after make" else []
-    ((_, environment),) = recorded("up", *given, machine=variables, recording=recording)
-    assert environment["FACTORY_URL"] == HOSTILE
-    ((_, environment),) = recorded("up", machine=machine, recording=recording)
-    assert "FACTORY_URL" not in environment
+    """As an environment variable, which local/__main__.py reads."""
+    variables = machine | {name: HOSTILE} if how == "before make" else machine
+    given = [f"{name}={HOSTILE}"] if how == "after make" else []
+    ((_, environment),) = recorded(target, *given, machine=variables, recording=recording)
+    assert environment[name] == HOSTILE
+    ((_, environment),) = recorded(target, machine=machine, recording=recording)
+    assert name not in environment
 
 
 @pytest.mark.parametrize(

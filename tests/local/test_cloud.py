@@ -10,11 +10,13 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.util import source_from_cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import local.cloud
-from local.__main__ import clean, down, up
+from local.__main__ import clean, down, let_debug, main, up
+from local.assembly import PackagedFunction
 from local.cloud import Cloud
 from local.files import write_whole
 from local.processes import Background, LocalError, port_file, read_port
@@ -201,6 +203,49 @@ def test_outage_ends_before_the_database_starts_or_stops(
     assert called == ["outage", "database"]
 
 
+@pytest.mark.parametrize("given", ["many", "0", "-1", "1.5"])
+def test_impossible_number_of_workers_is_rejected(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKERS", given)
+    monkeypatch.setattr(sys, "argv", ["local", f"--directory={tmp_path}", "down"])
+    with pytest.raises(SystemExit, match=f"^WORKERS={given} is not a number of processes"):
+        main()
+
+
+class Debugged:
+    """Stands for a cloud, and remembers what is debugged."""
+
+    def __init__(self) -> None:
+        self.function: str | None = "the one before"
+
+    def debug(self, function: str | None) -> int | None:
+        self.function = function
+        return 5678 if function else None
+
+
+@pytest.mark.parametrize(
+    ("given", "function", "printed"),
+    [
+        ("sales", "sales", "sales waits for a debugger at 127.0.0.1:5678."),
+        ("", None, ""),
+        ("1", None, "DEBUG=1 is none of the functions consumer, "),
+    ],
+)
+def test_debugger_is_for_the_function_that_is_named(
+    given: str,
+    function: str | None,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cloud: Any = Debugged()
+    monkeypatch.setenv("DEBUG", given)
+    let_debug(cloud)
+    assert cloud.function == function
+    assert capsys.readouterr().out.startswith(printed)
+
+
 def files(directory: Path) -> dict[Path, int]:
     """Return when each file and directory was last changed."""
     return {path: path.lstat().st_mtime_ns for path in directory.rglob("*")}
@@ -277,6 +322,9 @@ def test_synthesis_reads_no_other_file_of_the_project(tmp_path: Path) -> None:
     sources = {str(path.relative_to(PROJECT)) for path in local.cloud.synthesis_sources()}
     unknown = {name for name in read - sources if not name.startswith((".venv/", "node_modules/"))}
     assert not unknown, f"add {sorted(unknown)} to SYNTHESIS_SOURCES in local/cloud.py"
+    known = {str(path.relative_to(PROJECT)) for path in local.cloud.READ_BY_SYNTHESIS}
+    code = {name for name in read if name.startswith("lambdas/")}
+    assert code == known, "READ_BY_SYNTHESIS in local/cloud.py has to list exactly these files"
 
 
 @pytest.mark.parametrize(
@@ -331,6 +379,112 @@ def test_app_is_synthesized_only_after_a_change(
     cloud._assembly.rmdir()
     cloud._deploy("http://other.test")
     assert synthesized == [True, False, True, True, True]
+
+
+CODE = ("sales/handler.py", "relay/handler.py", "common/store.py", "common/limits.py", "a.pem")
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with the code of two functions, and with files that synthesis reads."""
+    code = tmp_path / "lambdas"
+    for name in CODE:
+        write_whole(code / name, "old")
+    monkeypatch.setattr(local.cloud, "LAMBDAS", code)
+    monkeypatch.setattr(local.cloud, "READ_BY_SYNTHESIS", [code / "common/limits.py"])
+    monkeypatch.setattr(
+        local.cloud,
+        "synthesis_sources",
+        lambda: [path for path in tmp_path.glob("lambdas/**/*") if path.is_file()],
+    )
+    return code
+
+
+@pytest.fixture
+def repackaged(cloud: Cloud, code: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Return the functions of the assembly that got new code, after each deployment."""
+    runs: list[list[str]] = []
+    functions = [
+        PackagedFunction(
+            name=name,
+            physical_name=name,
+            stack="shop",
+            code=cloud.directory / f"cdk.out/asset.{name}",
+            versions=(),
+        )
+        for name in ("sales", "relay")
+    ]
+    for function in functions:
+        for name in (f"{function.name}/handler.py", "common/store.py", "common/limits.py"):
+            write_whole(function.code / name, "old")
+
+    def repackage(assembly: Path, functions: list[PackagedFunction], *, source: Path) -> None:
+        assert (assembly, source) == (cloud.directory / "cdk.out", code)
+        runs.append([function.name for function in functions])
+
+    monkeypatch.setattr(local.cloud, "packaged_functions", lambda assembly: functions)
+    monkeypatch.setattr(local.cloud, "repackage", repackage)
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("changed", "functions"),
+    [
+        ("sales/handler.py", ["sales"]),
+        ("relay/handler.py", ["relay"]),
+        ("common/store.py", ["sales", "relay"]),
+    ],
+)
+def test_changed_code_is_deployed_without_a_synthesis(
+    changed: str,
+    functions: list[str],
+    cloud: Cloud,
+    synthesized: list[bool],
+    code: Path,
+    repackaged: list[list[str]],
+) -> None:
+    cloud._deploy("http://factory.test")
+    (code / changed).write_text("new")
+    cloud._deploy("http://factory.test")
+    (code / changed).write_text("old")
+    cloud._deploy("http://factory.test")
+    cloud._deploy("http://factory.test")
+    assert synthesized == [True, False, False, False]
+    assert repackaged == [[], functions, functions, []]
+
+
+@pytest.mark.parametrize("changed", ["common/limits.py", "a.pem", "sales/new.py", "../stack.py"])
+def test_app_is_synthesized_if_more_than_code_has_changed(
+    changed: str,
+    cloud: Cloud,
+    synthesized: list[bool],
+    code: Path,
+    repackaged: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Synthesis reads limits.py itself, and a.pem is no function's code."""
+    others = [code / changed]
+    monkeypatch.setattr(
+        local.cloud,
+        "synthesis_sources",
+        lambda: [*code.glob("*/*"), *(path for path in others if path.exists())],
+    )
+    cloud._deploy("http://factory.test")
+    (code / "sales/handler.py").write_text("new")
+    (code / changed).write_text("new")
+    cloud._deploy("http://factory.test")
+    assert synthesized == [True, True]
+    assert repackaged == [[], []]
+
+
+def test_deleted_code_is_deployed_with_a_synthesis(
+    cloud: Cloud, synthesized: list[bool], code: Path, repackaged: list[list[str]]
+) -> None:
+    cloud._deploy("http://factory.test")
+    (code / "sales/handler.py").unlink()
+    cloud._deploy("http://factory.test")
+    assert synthesized == [True, True]
+    assert repackaged == [[], []]
 
 
 def test_app_is_synthesized_again_after_a_failure(

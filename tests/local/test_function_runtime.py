@@ -78,7 +78,7 @@ class Function:
 
 @pytest.fixture(scope="module")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    cloud = Cloud(tmp_path_factory.mktemp("cloud"))
+    cloud = Cloud(tmp_path_factory.mktemp("cloud"), max_workers=8)
     cloud.start_emulator()
     try:
         yield cloud
@@ -409,7 +409,7 @@ def test_variables_are_those_of_lambda_and_of_the_function(create: Callable[...,
 def test_function_imports_only_the_packages_of_lambda(function: Function) -> None:
     find = "import importlib.util\nresult = [n for n in {} if importlib.util.find_spec(n)]"
     brought = ["awslambdaric", "boto3", "botocore", "simplejson", "snapshot_restore_py", "urllib3"]
-    ours = ["ministack", "hypercorn", "yaml", "local", "pip", "requests"]
+    ours = ["ministack", "hypercorn", "yaml", "local", "pip", "requests", "debugpy"]
     assert function.run(find.format(brought + ours)) == brought
 
 

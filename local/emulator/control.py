@@ -1,0 +1,69 @@
+"""Let the local cloud's commands control functions: start them, and attach a debugger to one.
+
+They are requests to the emulator's own port, below CONTROL_PATH.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.core.concurrency import run_reentrant
+from ministack.services import lambda_svc
+
+from local.emulator import CONTROL_PATH, function_runtime
+from local.emulator.faults import App, read_body
+
+
+def with_control(app: App) -> App:
+    """Return the app with the requests of the local cloud's commands."""
+
+    async def wrapped(
+        scope: dict[str, Any],
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(CONTROL_PATH):
+            return await app(scope, receive, send)
+        command = {"start": start, "debug": debug}[scope["path"].removeprefix(CONTROL_PATH)]
+        argument = json.loads(await read_body(receive))
+        body = json.dumps(await run_reentrant(command, argument)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    return wrapped
+
+
+def start(names: list[str]) -> dict[str, Any]:
+    """Start an environment of each function. Return the errors of those that could not start."""
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        errors = dict(zip(names, pool.map(_start, names), strict=True))
+    return {name: error for name, error in errors.items() if error}
+
+
+def _start(name: str) -> Any:
+    """Start an environment of the function, and return the error if it could not start."""
+    function, config, _ = lambda_svc._get_func_record_for_ref(name)
+    worker, _ = lambda_runtime.acquire_worker(name, config, function["code_zip"])
+    try:
+        lambda_svc._run_with_function_config_scope(config, lambda_runtime.ensure_spawned, worker)
+    except function_runtime.InitFailed as failed:
+        return failed.payload
+    finally:
+        lambda_runtime.release_worker(worker)
+    return None
+
+
+def debug(argument: dict[str, Any]) -> dict[str, Any]:
+    """Let `function` be debugged at `port`, and no other function any more. It may be None.
+
+    Return the error if it could not start.
+    """
+    debugger = function_runtime.debugger
+    previous, debugger.function = debugger.function, argument["function"]
+    debugger.port = argument["port"]
+    for name in {previous, debugger.function} - {None}:
+        lambda_runtime.invalidate_worker(name)
+    return start([debugger.function]) if debugger.function else {}
