@@ -39,8 +39,9 @@ def up(cloud: Cloud) -> None:
             "Your variables make curl use a proxy. Before these commands, run:"
             " export NO_PROXY=127.0.0.1 no_proxy=127.0.0.1\n"
         )
+    unused = {"debugger", "factory"} if factory_url else {"debugger"}  # let_debug prints its port
     for name, (preferred, port) in cloud.moved_ports().items():
-        if not (factory_url and name == "factory"):
+        if name not in unused:
             user = {"endpoint": "the API", "mariadb": "MariaDB"}.get(name, f"the {name}")
             print(f"Port {preferred} was taken: {user} uses {port} instead.")
     if factory_url and (problem := why_unreachable(factory_url)):

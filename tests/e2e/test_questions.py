@@ -111,6 +111,7 @@ def test_every_question_with_commands_has_a_test() -> None:
         "What next, after `make up`?",
         "How do I reset the stock?",
         "How do I use my own factory, and what must it answer?",
+        "How do I debug a function?",
         "How do I run one test?",
         "How do I see the queue?",
     }
@@ -160,6 +161,14 @@ def test_own_factory_makes_an_order(clone: Path) -> None:
         assert "making" in (clone / "printed").read_text()
     _, up = script.splitlines()
     assert f"Nobody listens at http://127.0.0.1:{port}/" in printed(up, clone)
+
+
+def test_function_waits_for_a_debugger(clone: Path) -> None:
+    output = printed("\n".join(commands(QUESTIONS["How do I debug a function?"])), clone)
+    ((host, port),) = re.findall(r"^sales waits for a debugger at (\S+):(\d+)\.$", output, re.M)
+    with socket.create_connection((host, int(port)), timeout=10):
+        pass
+    assert "debugger" not in printed("make up", clone)
 
 
 def test_one_test_is_run(clone: Path) -> None:

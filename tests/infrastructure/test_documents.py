@@ -16,8 +16,6 @@ import yaml
 from bench import report, scale
 from bench.parts import hot_product
 from common import deadline, limits, messages
-from local.cloud import PREFERRED_PORTS
-from local.emulator import DEBUGGED_LINK
 from migrate import catalogue
 from migrate.handler import MIGRATION_SECONDS
 from operate.reads import ROWS
@@ -341,15 +339,6 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
     except catalogue.CatalogueInvalid as error:
         pytest.fail(f"the entry in README.md: {error}")
     assert [product.slug for product in declared.products] == ["donut", "bagel"]
-
-
-def test_debugger_of_contributing_attaches_where_the_function_waits() -> None:
-    (text,) = blocks(CONTRIBUTING, "json")
-    attach = json.loads(text)
-    assert attach["connect"] == {"host": "127.0.0.1", "port": PREFERRED_PORTS["debugger"]}
-    (paths,) = attach["pathMappings"]
-    assert paths["localRoot"] == f"${{workspaceFolder}}/{LAMBDAS.relative_to(PROJECT)}"
-    assert paths["remoteRoot"] == f"${{workspaceFolder}}/.local/{DEBUGGED_LINK}"
 
 
 def test_readme_has_every_field_of_a_product() -> None:

@@ -7,8 +7,9 @@ import subprocess
 from typing import Any
 
 from local.cloud import PREFERRED_PORTS
-from settings import PROJECT
-from tests.support.documentation import makefile_targets
+from local.emulator import DEBUGGED_LINK
+from settings import LAMBDAS, PROJECT
+from tests.support.documentation import makefile_targets, sections
 
 CONTAINER: dict[str, Any] = json.loads((PROJECT / ".devcontainer/devcontainer.json").read_text())
 LAUNCH: dict[str, Any] = json.loads((PROJECT / ".vscode/launch.json").read_text())
@@ -73,8 +74,12 @@ def test_all_tests_of_a_file_are_debugged_by_default() -> None:
     assert prompt["default"] == "", "-k '' chooses all"
 
 
-def test_debugger_attaches_to_a_function_on_this_machine() -> None:
-    port = PREFERRED_PORTS.get("debugger", 5678)
-    assert ATTACH["connect"] == {"host": "127.0.0.1", "port": port}
+def test_debugger_attaches_where_the_function_waits() -> None:
+    assert ATTACH["connect"] == {"host": "127.0.0.1", "port": PREFERRED_PORTS["debugger"]}
     (mapping,) = ATTACH["pathMappings"]
-    assert mapping["localRoot"] == "${workspaceFolder}/lambdas"
+    assert mapping["localRoot"] == f"${{workspaceFolder}}/{LAMBDAS.relative_to(PROJECT)}"
+    assert mapping["remoteRoot"] == f"${{workspaceFolder}}/.local/{DEBUGGED_LINK}"
+
+
+def test_contributing_names_the_configuration_that_attaches() -> None:
+    assert f"*{ATTACH['name']}*" in sections("CONTRIBUTING.md")["Debug a function"]
