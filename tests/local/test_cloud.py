@@ -139,6 +139,7 @@ def printed_by_up(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> list[str]
     """Return the lines that `make up` prints after it has started nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cloud, "start", lambda **_: None)
+        patch.setattr(cloud, "debug", lambda function: None)
         up(cloud)
     return capsys.readouterr().out.splitlines()
 
