@@ -165,7 +165,7 @@ def test_saved_price_is_that_of_the_shop(project: Project, dev: object) -> None:
         assert sold_at() == 21000
 
     eventually(is_new, within=DEPLOYS_WITHIN)
-    project.printed(r"^smoke check", after=before)
+    project.printed(r"^Checking that it sells +\d", after=before)
 
 
 def test_ctrl_c_leaves_the_shop_open(project: Project, dev: subprocess.Popen[bytes]) -> None:
