@@ -173,7 +173,7 @@ install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
 LOCAL = .venv/bin/python -m local --directory="$$CLOUD_DIRECTORY"
 
 .PHONY: up dev down clean reset demo
-up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory, WORKERS=16 runs more of each function at once
+up: .venv/total ## Start the whole shop on this machine, or update a running one; FACTORY_URL=... uses another factory, WORKERS=16 lets 16 of each function run at once
 	@$(LOCAL) up
 dev: .venv/total ## Start the shop, and deploy what is saved until Ctrl-C; DEBUG=sales lets a debugger attach to a function
 	@$(LOCAL) dev

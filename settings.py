@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parent
 LAMBDAS = PROJECT / "lambdas"
+FUNCTIONS = tuple(sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py")))
+"""The folders of all functions."""
 LAYER = Path("/opt")
 """Where Lambda unpacks the functions' layer."""
 REGION = "ap-northeast-2"

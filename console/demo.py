@@ -25,6 +25,7 @@ class Narrator:
         self._texts = TEXTS[language]
 
     def __call__(self, key: str, /, **values: object) -> None:
+        """Print the text of the key with its values. Headings follow an empty line."""
         text = self._texts[key].format(**values)
         if key.endswith(".expectation"):
             text = self._texts["expected"].format(expectation=text)

@@ -67,7 +67,7 @@ class Shop:
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self.breakages = breakage.breakages(cloud)
-        self._orders_at_factory = f"{breakage.factory_url(cloud)}/"
+        self._orders_at_factory = f"{breakage.deployed_factory_url(cloud)}/"
         self._api = ShopApi(cloud.endpoint, open=DIRECTLY.open)
         self._operate = OperateFunction(cloud.client("lambda"), SETTINGS, claimed_by=OPERATOR)
         self._sqs = cloud.client("sqs")
@@ -86,8 +86,8 @@ class Shop:
         status, response = self._api.call("POST", "/checkout", body, headers)
         return Checkout(status, response, time.monotonic() - began)
 
-    def buy_surely(self, quantity: int, *, requester: str, key: str) -> Checkout:
-        """Check out, again with the same key until the shop decides. Return its decision."""
+    def buy_until_decided(self, quantity: int, *, requester: str, key: str) -> Checkout:
+        """Check out, and repeat it with the same key until the shop decides. Return its decision."""
 
         def decided() -> Checkout:
             checkout = self.buy(quantity, requester=requester, key=key)
@@ -113,7 +113,7 @@ class Shop:
         with ThreadPoolExecutor(buyers) as pool:
             return list(
                 pool.map(
-                    lambda key: self.buy_surely(1, requester=requester, key=key),
+                    lambda key: self.buy_until_decided(1, requester=requester, key=key),
                     [str(uuid.uuid4()) for _ in range(buyers)],
                 )
             )

@@ -158,7 +158,7 @@ def database_death(shop: Shop, say: Say) -> None:
             say("answered", status=checkout.status, seconds=round(checkout.seconds, 1))
             assert checkout.status == 503, f"without a database, the shop returns {checkout}"
     say("healed", purchases=len(shop.purchases(requester)))
-    first, again = (shop.buy_surely(1, requester=requester, key=key) for _ in range(2))
+    first, again = (shop.buy_until_decided(1, requester=requester, key=key) for _ in range(2))
     say("repeated", message=first.body["message"])
     assert first.purchased, "the repeated checkout was not sold"
     assert again.body == first.body, f"the same key returned {first.body} and {again.body}"

@@ -15,7 +15,7 @@ from local.processes import LocalError
 from local.step import step
 from operations.preflight import ENGINE_VERSION
 from operations.smoke import CLOSED
-from settings import LAMBDAS, PROJECT
+from settings import FUNCTIONS, PROJECT
 
 CONNECT_SECONDS = 2
 
@@ -74,10 +74,9 @@ def dev(cloud: Cloud) -> None:
 def let_debug(cloud: Cloud) -> None:
     """Let a debugger attach to the function that DEBUG names."""
     function = os.environ.get("DEBUG") or None
-    functions = sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py"))
-    if function and function not in functions:
-        # Other programs have a variable of this name, too.
-        print(f"DEBUG={function} is none of the functions {', '.join(functions)}: no debugger.\n")
+    if function and function not in FUNCTIONS:
+        # Other programs use a variable of this name, too: its value may be meant for them.
+        print(f"DEBUG={function} is none of the functions {', '.join(FUNCTIONS)}: no debugger.\n")
         function = None
     if port := cloud.debug(function):
         print(f"{function} waits for a debugger at 127.0.0.1:{port}.\n")

@@ -39,10 +39,10 @@ def breakages(cloud: Cloud) -> Mapping[str, Breakage]:
     """Return the ways to break a cloud that runs, by name.
 
     `sns` and `sqs`: the service rejects every call. `factory_*`: see BREAKAGES in local/factory.py.
-    `database_*`: see OUTAGES in local/database/outage.py. Of the factory's and of the database's,
-    one is in effect at a time.
+    `database_*`: see OUTAGES in local/database/outage.py. At most one of
+    the factory's and one of the database's is in effect at a time.
     """
-    factory = factory_url(cloud)
+    factory = deployed_factory_url(cloud)
     return {
         **{service: ServiceFailure(cloud, service) for service in SERVICES},
         **{
@@ -65,7 +65,7 @@ def broken(breakage: Breakage, *, seconds: float = LONGEST) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class ServiceFailure:
-    """The emulator rejects every call to a service. What happens inside the emulator goes on."""
+    """The emulator rejects every call to a service, but still delivers messages by itself."""
 
     cloud: Cloud
     service: str
@@ -83,12 +83,14 @@ class ServiceFailure:
 
 @dataclass(frozen=True)
 class FactoryFailure:
-    """The stand-in factory misbehaves. url: where it takes the number of seconds."""
+    """The stand-in factory misbehaves. url: to which the number of seconds is sent."""
 
     url: str
 
     def start(self, seconds: float = LONGEST) -> None:
-        ends_at(seconds)  # The factory checks it, too, but its response would not say what for.
+        ends_at(
+            seconds
+        )  # The factory rejects a wrong number, too, but its response does not give the reason.
         self._send(json.dumps(seconds).encode())
 
     def end(self) -> None:
@@ -126,7 +128,7 @@ class DatabaseFailure:
         return self.cloud.outage.remaining(self.name)
 
 
-def factory_url(cloud: Cloud) -> str:
+def deployed_factory_url(cloud: Cloud) -> str:
     """Return the base URL of the factory that the deployed shop uses."""
     consumer = cloud.client("lambda").get_function_configuration(
         FunctionName=ENVIRONMENTS["local"].function_name("consumer")

@@ -108,8 +108,9 @@ DROP_SCHEMA = "SET lock_wait_timeout = 5; DROP DATABASE IF EXISTS shop"
 RESET_AGAIN = "End what is open in `make mysql`, and run `make reset` again."
 
 Step = Callable[[str], AbstractContextManager[object]]
-"""Names a step, and surrounds it."""
+"""Returns a context manager that surrounds the step with this title."""
 OnLive = Callable[[Mapping[str, str | None]], None]
+"""Takes each function whose new code is deployed, with the error if that code could not start."""
 Inputs = dict[str, Any]
 """What the stacks were made of: `settings`, a list, and the hash of each of the `files`."""
 
@@ -139,7 +140,7 @@ def synthesis_inputs(settings: Sequence[str]) -> Inputs:
 
 
 def changed_files(before: Inputs, after: Inputs) -> list[Path]:
-    """Return the files that differ, those that are new or gone included."""
+    """Return the files that differ, new and deleted ones included."""
     names = before["files"].keys() | after["files"].keys()
     return sorted(
         Path(name) for name in names if before["files"].get(name) != after["files"].get(name)
@@ -295,8 +296,7 @@ class Cloud:
     ) -> bool:
         """Deploy the code of functions that has changed. Return False if `start` has to do it.
 
-        on_live: called with each function whose new code is deployed, and with the error if that
-        code could not start.
+        on_live: called as soon as the new code of some of the functions is deployed.
         """
         with self._lock():
             inputs = synthesis_inputs(self._synthesis_settings(factory_url or self.factory_url))
@@ -304,7 +304,8 @@ class Cloud:
             if changed is None:
                 return False
             self._synthesized.unlink()
-            # What has a version, the migration, runs when it is deployed. Nobody waits for that.
+            # The function with a version, `migrate`, runs when it is deployed. The others come
+            # first, so that they do not wait for it.
             versioned = [function for function in changed if function.versions]
             others = [function for function in changed if not function.versions]
             for functions in filter(None, (others, versioned)):
@@ -313,9 +314,9 @@ class Cloud:
             return True
 
     def debug(self, function: str | None) -> int | None:
-        """Let a debugger attach to the function, and to no other one any more. None ends it.
+        """Let a debugger attach to this function only. None: to no function.
 
-        Return the port. Raises LocalError if the function could not start.
+        Return the port at which the function waits for it. Raises LocalError if the function could not start.
         """
         self.control("debug", {"function": None, "port": 0})
         if function is None:
@@ -326,7 +327,7 @@ class Cloud:
             preferred=self.preferred_ports.get("debugger", 0),
             taken=False,
         )
-        name = ENVIRONMENTS["local"].function_name(function)
+        name = LOCAL.function_name(function)
         if error := _message(self.control("debug", {"function": name, "port": port}).get(name)):
             raise LocalError(f"{function} cannot start: {error}")
         return port
@@ -468,7 +469,7 @@ class Cloud:
     def _deploy(self, factory_url: str) -> None:
         settings = self._synthesis_settings(factory_url)
         inputs = synthesis_inputs(settings)
-        # Most of an update would be spent on the synthesis.
+        # A synthesis takes longer than everything else. Changed code does not need one.
         changed = self._changed_functions(inputs)
         self._synthesized.unlink(missing_ok=True)
         repackage(self._assembly, changed or [], source=LAMBDAS)
@@ -526,11 +527,10 @@ class Cloud:
         return inputs
 
     def _update_functions(self, functions: Sequence[PackagedFunction]) -> dict[str, str | None]:
-        """Deploy the functions' code from the project, and start it. Raises LocalError.
+        """Deploy the functions' code from the project, and start it.
 
-        Return each function, and the error of the code if it could not start.
-
-        CloudFormation does it, so that its templates always say what is deployed.
+        Return each function, with the error if its code could not start. Raises LocalError.
+        CloudFormation deploys it, so that its templates always say what is deployed.
         """
         for update in repackage(self._assembly, functions, source=LAMBDAS):
             s3 = self.client("s3")

@@ -31,14 +31,13 @@ Acquire::https::Timeout "20";
 #clear APT::Update::Post-Invoke-Success;
 #clear APT::Update::Post-Invoke-Stats;
 """
-"""apt's settings, which follow the machine's own.
+"""apt's settings, which apt reads after the machine's own.
 
-Images for containers clean up /var after each download, which is cleared here.
+Container images make apt delete what it has downloaded. The lines with `#clear` prevent that.
 """
 
-
 DOWNLOAD_ONLY = ["--download-only", "--reinstall", "--yes"]
-"""Options with which `apt-get install` installs nothing, and downloads what is installed, too."""
+"""Options of `apt-get install`: install nothing, and also download what is installed already."""
 
 
 class NotUnpacked(Exception):
@@ -54,8 +53,8 @@ def has_tools() -> bool:
 def unpacked(packages: Sequence[str], *, with_libraries_of: Sequence[str] = ()) -> Iterator[Path]:
     """Download packages, and yield the directory with their files, until the end of the block.
 
-    with_libraries_of: further packages, which are unpacked with all that they need and the machine
-    lacks. Raises NotUnpacked.
+    with_libraries_of: further packages, which are unpacked together with those packages that they
+    need and the machine lacks. Raises NotUnpacked.
     """
     if not has_tools():
         raise NotUnpacked("apt-get and dpkg-deb are missing")

@@ -50,7 +50,7 @@ class Watcher:
         try:
             self._deploy(changed)
         except Busy:
-            return  # The next call tries it again.
+            return  # The next call tries again.
         except LocalError as error:
             print(error, flush=True)
         self._seen = inputs
@@ -59,7 +59,7 @@ class Watcher:
         """Deploy the changed files, unless one of them has a syntax error. Raises LocalError."""
         errors = [error for path in changed if (error := syntax_error(path))]
         if errors:
-            print(*errors, "The code before stays deployed.", sep="\n", flush=True)
+            print(*errors, "The previous code stays deployed.", sep="\n", flush=True)
             return
         saved = max(
             (path.stat().st_ctime for path in changed if path.exists()), default=time.time()
@@ -79,7 +79,7 @@ class Watcher:
 
 
 def watched_directories() -> list[Path]:
-    """Return the directories of the sources. Caches, environments and data are in others."""
+    """Return the directories of the sources, without those of caches, packages and data."""
     folders = (path for path in LAMBDAS.rglob("*") if path.is_dir())
     return [
         PROJECT,

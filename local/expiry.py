@@ -1,19 +1,20 @@
 """Limit how long anything may stay broken on purpose.
 
-Whatever takes effect somewhere, such as in the emulator, ends there by itself. It therefore ends
-even if the process that asked for it is killed.
+The process that breaks something, such as the emulator, also knows when to stop. What it breaks
+therefore heals even if the process that asked for it is killed.
 """
 
 import time
 
 LONGEST = 120.0
-"""Seconds: how long it lasts at most, and unless a shorter time is given."""
+"""Seconds for which something stays broken at most, and by default."""
 
 
 def ends_at(seconds: float) -> float:
-    """Return when what begins now ends, on the monotonic clock. Raises ValueError if it is too long.
+    """Return the time at which something ends that begins now and lasts for this long.
 
-    All processes of the machine share this clock.
+    The time is on the monotonic clock, which all processes of the machine share. Raises ValueError
+    if it would last longer than LONGEST.
     """
     if not 0 < seconds <= LONGEST:
         raise ValueError(f"{seconds} is not between 0 and {LONGEST:.0f} seconds")
@@ -21,5 +22,5 @@ def ends_at(seconds: float) -> float:
 
 
 def remaining(until: float) -> float:
-    """Return for how many seconds it still lasts. until: on the monotonic clock."""
+    """Return the seconds until this time, or 0 if it is over. until: on the monotonic clock."""
     return max(0.0, until - time.monotonic())

@@ -1,6 +1,6 @@
-"""Check what an installation needs of the machine, before anything is installed.
+"""Check that the machine has what an installation needs, before anything is installed.
 
-It imports the standard library only. The Makefile has checked that Python is new enough.
+This module imports the standard library only. The Makefile has checked that Python is new enough.
 """
 
 import os

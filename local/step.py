@@ -1,4 +1,4 @@
-"""Run the steps of an installation or of a start: name each, show its progress, say what it took.
+"""Run the steps of an installation or of a start: name each, show its progress, print what it took.
 
 The Makefile runs this before anything is installed, so it imports the standard library only.
 """
@@ -31,7 +31,7 @@ class Taken:
 
     seconds: float
     size: int | None = None
-    """Bytes on the disk, or None if the step is not there to install something."""
+    """Bytes on the disk, or None if the step installs nothing."""
 
     def __str__(self) -> str:
         size = "" if self.size is None else f"{self.size / BYTES_PER_MB:8,.0f} MB"
@@ -44,8 +44,8 @@ def step(
 ) -> Iterator[Taken]:
     """Name a step before it begins, and print what it took at its end.
 
-    On a terminal, its line is kept up to date meanwhile. Yield what the step took, which is complete
-    after the block. fills: the folders that the step installs something in.
+    On a terminal, its line is kept up to date meanwhile. Yield what the step took, which is
+    complete after the block. fills: the folders into which the step installs something.
     """
     output = output or sys.stdout
     began, size_before = time.monotonic(), disk_usage(fills)
@@ -124,12 +124,13 @@ def install(name: str, command: Sequence[str], *, stamp: Path, fills: Sequence[P
 
 
 def total(stamps: Sequence[Path]) -> str:
-    """Return a sentence on what all parts took together, by their stamps.
+    """Return a line that says what all parts took together, by their stamps.
 
     Stamps of older versions are empty, and do not count.
     """
     parts = [Taken(**json.loads(text)) for stamp in stamps if (text := stamp.read_text())]
-    return f"{'Installed':<{WIDTH}}{Taken(sum(p.seconds for p in parts), sum(p.size or 0 for p in parts))}"
+    taken = Taken(sum(part.seconds for part in parts), sum(part.size or 0 for part in parts))
+    return f"{'Installed':<{WIDTH}}{taken}"
 
 
 def main() -> int:

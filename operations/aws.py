@@ -27,6 +27,16 @@ def client(service: str, *, region: str = REGION, config: Config = CONFIG) -> An
     return boto3.client(service, region_name=region, config=config)
 
 
+def listed(client: Any, operation: str, field: str, **request: Any) -> Iterator[dict[str, Any]]:
+    """Yield what an operation lists in this field, from all of its pages.
+
+    Raises botocore's errors, and KeyError if a page lacks the field, as a response that is not
+    AWS's does.
+    """
+    for page in client.get_paginator(operation).paginate(**request):
+        yield from page[field]
+
+
 MESSAGE_LENGTH = 500
 """Characters of an error's message. A proxy's response may be a whole page."""
 

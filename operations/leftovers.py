@@ -16,7 +16,7 @@ Client = Callable[[str], Any]
 def stacks(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
     """Find stacks that were not deleted. Their resources are not listed one by one."""
     named = re.compile(rf"{PREFIX}-[a-z]+-{settings.name}")
-    for stack in _all(client("cloudformation"), "describe_stacks", "Stacks"):
+    for stack in aws.listed(client("cloudformation"), "describe_stacks", "Stacks"):
         name = stack["StackName"]
         if named.fullmatch(name) and name != settings.stack_name("github"):  # it costs nothing
             yield (
@@ -28,7 +28,7 @@ def stacks(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
 def snapshots(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
     """Find the snapshots of the environment's database that nothing deletes by itself."""
     request = {"SnapshotType": "manual"}
-    for snapshot in _all(client("rds"), "describe_db_snapshots", "DBSnapshots", **request):
+    for snapshot in aws.listed(client("rds"), "describe_db_snapshots", "DBSnapshots", **request):
         if _is_own(settings, snapshot["TagList"]):
             name = snapshot["DBSnapshotIdentifier"]
             yield (
@@ -43,7 +43,7 @@ def log_groups(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
         rf"/{PREFIX}-([a-z]+-)?{settings.name}(-|/|$)"  # an instance, or a function of the CDK
         rf"|^/{PREFIX}/{settings.name}/"
     )
-    for group in _all(client("logs"), "describe_log_groups", "logGroups"):
+    for group in aws.listed(client("logs"), "describe_log_groups", "logGroups"):
         name, days = group["logGroupName"], group.get("retentionInDays")
         if named.search(name):
             yield (
@@ -55,12 +55,13 @@ def log_groups(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
 
 def bucket(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
     """Find the CDK's bucket, which all environments and all CDK apps of the account share."""
-    for stack in _all(client("cloudformation"), "describe_stacks", "Stacks"):
+    for stack in aws.listed(client("cloudformation"), "describe_stacks", "Stacks"):
         if stack["StackName"] == TOOLKIT_STACK:
             outputs = {item["OutputKey"]: item["OutputValue"] for item in stack["Outputs"]}
             name = outputs["BucketName"]
-            objects = _all(client("s3"), "list_objects_v2", "Contents", Bucket=name)
-            size = sum(stored["Size"] for stored in objects)
+            pages = client("s3").get_paginator("list_objects_v2").paginate(Bucket=name)
+            # S3 leaves out the field of an empty list.
+            size = sum(stored["Size"] for page in pages for stored in page.get("Contents", []))
             yield (
                 f"bucket {name}: {_megabytes(size)}, for every CDK app of the account",
                 f"keep it while there is one; then empty it and delete the stack {TOOLKIT_STACK}",
@@ -70,7 +71,7 @@ def bucket(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
 def secrets(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
     """Find secrets. One that waits for its deletion is free, and can be restored until then."""
     request = {"IncludePlannedDeletion": True}
-    for secret in _all(client("secretsmanager"), "list_secrets", "SecretList", **request):
+    for secret in aws.listed(client("secretsmanager"), "list_secrets", "SecretList", **request):
         if _is_own(settings, secret.get("Tags", [])):
             until = secret.get("DeletedDate")
             yield (
@@ -82,12 +83,6 @@ def secrets(client: Client, settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 FINDERS = (stacks, snapshots, log_groups, bucket, secrets)
-
-
-def _all(client: Any, operation: str, field: str, **request: Any) -> Iterator[dict[str, Any]]:
-    """Return what an operation lists in this field, from all of its pages."""
-    for page in client.get_paginator(operation).paginate(**request):
-        yield from page.get(field, [])
 
 
 def _is_own(settings: Settings, tags: list[dict[str, str]]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 from botocore.config import Config
 
 from operations import aws
-from settings import ENVIRONMENTS, LAMBDAS, Settings
+from settings import ENVIRONMENTS, FUNCTIONS, Settings
 
 BACK_SECONDS = 15 * 60
 """How far back the output begins."""
@@ -138,8 +138,7 @@ def is_order_id(text: str) -> bool:
 
 def log_groups(settings: Settings) -> dict[str, str]:
     """Return the name of each function's log group, with the function's name."""
-    functions = sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py"))
-    return {settings.log_group(function): function for function in functions}
+    return {settings.log_group(function): function for function in FUNCTIONS}
 
 
 def read(

@@ -165,11 +165,7 @@ def vpcs(client: Client, settings: Settings) -> str:
             "Value"
         ]
     )
-    present = [
-        vpc
-        for page in client("ec2").get_paginator("describe_vpcs").paginate()
-        for vpc in page["Vpcs"]
-    ]
+    present = [*aws.listed(client("ec2"), "describe_vpcs", "Vpcs")]
     own = {"Key": "aws:cloudformation:stack-name", "Value": settings.stack_name("data")}
     needed = isinstance(settings.database, ManagedDatabase) and not any(
         own in vpc.get("Tags", []) for vpc in present

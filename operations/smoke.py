@@ -55,6 +55,7 @@ QUEUE_DEPTH = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
+"""The numbers of a queue's messages: visible, in flight and delayed."""
 
 
 class Failed(Exception):

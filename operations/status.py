@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from operations import aws
-from operations.logs import log_groups
 from operations.operate import Table, render
-from settings import ENVIRONMENTS, Settings
+from operations.smoke import QUEUE_DEPTH
+from settings import ENVIRONMENTS, FUNCTIONS, Settings
 
 BACK_MINUTES = 15
 """Minutes of which the throttled invocations are counted."""
@@ -33,20 +33,13 @@ class NotDeployed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Switch:
-    """Something that people can switch off, and that no deployment switches on again.
-
-    turn_on: switches it on.
-    """
+    """Something that people can switch off, and that no deployment switches on again."""
 
     what: str
     state: str
     is_on: bool
     turn_on: Callable[[], object]
-
-
-def functions_of(settings: Settings) -> list[str]:
-    """Return the folders of all functions."""
-    return [*log_groups(settings).values()]
+    """Switches it on."""
 
 
 def switches(client: Client, settings: Settings) -> Iterator[Switch]:
@@ -73,7 +66,7 @@ def switches(client: Client, settings: Settings) -> Iterator[Switch]:
             is_on=state != "DISABLED",
             turn_on=partial(rules.enable_rule, Name=name),
         )
-    for folder in functions_of(settings):
+    for folder in FUNCTIONS:
         name = settings.function_name(folder)
         found = functions.get_function_concurrency(FunctionName=name)
         reserved = found.get("ReservedConcurrentExecutions")
@@ -97,8 +90,8 @@ def stacks(client: Client, settings: Settings) -> dict[str, Mapping[str, Any]]:
 
     Raises NotDeployed.
     """
-    pages = client("cloudformation").get_paginator("describe_stacks").paginate()
-    found = {stack["StackName"]: stack for page in pages for stack in page["Stacks"]}
+    listed = aws.listed(client("cloudformation"), "describe_stacks", "Stacks")
+    found = {stack["StackName"]: stack for stack in listed}
     names = [settings.stack_name(part) for part in PARTS]
     if settings.stack_name("service") not in found:
         raise NotDeployed(f"{settings.name} has no stack {settings.stack_name('service')}")
@@ -110,17 +103,16 @@ def queues(client: Client, settings: Settings) -> Iterator[Row]:
     sqs = client("sqs")
     for queue in QUEUES:
         url = sqs.get_queue_url(QueueName=settings.queue_name(queue))["QueueUrl"]
-        depth = "ApproximateNumberOfMessages"
-        names = [depth, f"{depth}NotVisible", f"{depth}Delayed"]
-        found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        visible, in_flight, delayed = (found.get(name, "0") for name in names)
+        response = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTH))
+        numbers = response["Attributes"]
+        visible, in_flight, delayed = (numbers.get(name, "0") for name in QUEUE_DEPTH)
         yield {"queue": queue, "visible": visible, "in_flight": in_flight, "delayed": delayed}
 
 
 def throttles(client: Client, settings: Settings) -> Iterator[Row]:
     """Yield how many invocations of each function were throttled, if any were."""
     cloudwatch, now = client("cloudwatch"), datetime.now(UTC)
-    for folder in functions_of(settings):
+    for folder in FUNCTIONS:
         points = cloudwatch.get_metric_statistics(
             Namespace="AWS/Lambda",
             MetricName="Throttles",
@@ -137,8 +129,8 @@ def throttles(client: Client, settings: Settings) -> Iterator[Row]:
 def alarms(client: Client, settings: Settings) -> list[Row]:
     """Return how many alarms are in each state, with the names of those that fire."""
     prefix = settings.alarm_name("")
-    pages = client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNamePrefix=prefix)
-    found = [alarm for page in pages for alarm in page["MetricAlarms"]]
+    request = {"AlarmNamePrefix": prefix}
+    found = [*aws.listed(client("cloudwatch"), "describe_alarms", "MetricAlarms", **request)]
     firing = sorted(
         alarm["AlarmName"].removeprefix(prefix) for alarm in found if alarm["StateValue"] == "ALARM"
     )
@@ -157,8 +149,7 @@ def database(client: Client, settings: Settings) -> list[Row]:
     if settings.database_instance is None:
         return []
     name = settings.database_instance
-    pages = client("rds").get_paginator("describe_db_instances").paginate()
-    instances = [instance for page in pages for instance in page["DBInstances"]]
+    instances = aws.listed(client("rds"), "describe_db_instances", "DBInstances")
     states = {each["DBInstanceIdentifier"]: each["DBInstanceStatus"] for each in instances}
     return [{"instance": name, "state": states.get(name, "missing")}]
 

@@ -44,9 +44,9 @@ DEFAULTS_OF_RDS = {
 }
 """The defaults of MariaDB 10.11 that MariaDB 11.8 has changed, and variables that it has added.
 
-They were found by comparing the defaults that both servers print. What 10.11 has no variable for
-can't be set back: the costs that the optimizer of 11.8 assumes, and how it adjusts those of
-secondary keys.
+They were found by comparing the defaults that both servers print. Two changes can't be undone,
+because 10.11 has no variables for them: the costs that the optimizer assumes, and how it adjusts
+those of secondary keys.
 """
 
 LONGEST_SOCKET_PATH = 100
@@ -110,7 +110,7 @@ class MariaDb:
         return Path(tempfile.gettempdir()) / f"mariadb-{digest}" / "mysql.sock"
 
     def start(self) -> None:
-        """Start the server, or restart it if its options have changed, and let it take changes.
+        """Start the server, or restart it if its options have changed, and make it writable.
 
         Raises LocalError.
         """
@@ -263,9 +263,9 @@ class MariaDb:
 
 
 def _defaults_of_rds() -> list[str]:
-    """Return the options that give a newer server than RDS's the defaults of RDS's.
+    """Return the options that give a server newer than RDS's the defaults of RDS's version.
 
-    Not all of the newer servers know all of them.
+    A server ignores those that it does not know.
     """
     major, minor, _ = programs.version().split(".")
     if (int(major), int(minor)) < NEWER_THAN_RDS:

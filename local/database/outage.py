@@ -35,7 +35,7 @@ def kill(database: MariaDb) -> None:
 
 
 def make_read_only(database: MariaDb) -> None:
-    """Make the server reject what anybody but root wants to change."""
+    """Make the server reject changes by anybody but root."""
     run_sql(database.mysql_cnf, "SET GLOBAL read_only = ON")
 
 
@@ -58,9 +58,9 @@ class Outage:
         self._process.wait_until(lambda: BROKEN in self._process.log_tail(), within=START_SECONDS)
 
     def end(self, name: str | None = None) -> None:
-        """Heal the server if there is this outage, or any, and wait until it works.
+        """End the outage of this name, or any if no name is given, and wait for a healed server.
 
-        Raises LocalError.
+        Do nothing if there is no such outage. Raises LocalError.
         """
         running, process = self._running()[0], self._process.process
         if process and name in (None, running):
@@ -76,7 +76,7 @@ class Outage:
         return remaining(until) if running == name else 0
 
     def _running(self) -> tuple[str, float]:
-        """Return which of the OUTAGES there is, and until when on the monotonic clock."""
+        """Return which of the OUTAGES there is, and when it ends on the monotonic clock."""
         process = self._process.process
         try:
             *_, name, until = process.cmdline() if process else ("", "0")

@@ -1,6 +1,6 @@
 """Find MariaDB's programs, or unpack them into the project.
 
-It runs before anything is installed, so it imports the standard library only.
+This module runs before anything is installed, so it imports the standard library only.
 """
 
 import os
@@ -47,7 +47,7 @@ RUN = {
     # This script does not support spaces in its own path.
     "mariadb-install-db": 'ln -sfn "$root/usr" ./basedir && exec "$root/{path}" "$@" --basedir=./basedir',
 }
-"""How a program is told where its files are. The others need none."""
+"""The line of a wrapper that tells its program where its files are. Other programs find theirs."""
 
 
 def missing() -> list[str]:
@@ -73,7 +73,7 @@ def version() -> str:
 
 
 def problem() -> str | None:
-    """Return that programs are missing and cannot be unpacked, and what to do; else None."""
+    """Return which programs are missing, if they cannot be unpacked, and how to get them, or None."""
     return None if has_tools() else _missing()
 
 
@@ -107,9 +107,9 @@ def _missing() -> str | None:
 
 
 def _keep(root: Path) -> None:
-    """Move the needed files to `UNPACKED`, and write a program of the same name for each program.
+    """Move the needed files to `UNPACKED`, and write a wrapper of the same name for each program.
 
-    It lets the program find its files and its libraries where they are.
+    The wrapper tells the program where its files and its libraries are.
     """
     kept = UNPACKED / "root"
     shutil.rmtree(kept, ignore_errors=True)

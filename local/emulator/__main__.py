@@ -2,8 +2,8 @@
 
 This runs in the emulator's own virtual environment. Each `patch_` function replaces parts of
 ministack. It first checks that they still exist and that ministack still lacks what the patch adds.
-An upgrade that breaks a patch, or makes it unnecessary, therefore stops the emulator at its start, with an error
-message.
+An upgrade that breaks a patch, or makes it unnecessary, therefore stops the emulator at its start,
+with an error message.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Limit how many execution environments a function has at the same time.
 
-The limit is this machine's: each environment is a process, and more of them than the machine can
-run make every request slower. It says nothing about AWS. What exceeds the limit waits for its
-turn, in the order of arrival. A request waits for REQUEST_SECONDS and is then throttled, as Lambda
-does at its own limit. Events of queues and schedules wait for as long as it takes, so none is lost.
+The limit protects this machine, and does not exist on AWS: each environment is a process, and more
+of them than the machine can run make every request slower. Invocations beyond the limit wait for
+their turn, in the order of arrival. A request waits for REQUEST_SECONDS and is then throttled, as
+Lambda throttles at a limit of its own. Events of queues and schedules wait for as long as it takes, so none is lost.
 """
 
 from contextvars import ContextVar
@@ -16,7 +16,7 @@ from local.emulator.turns import Turns
 REQUEST_SECONDS = 2.0
 
 patience: ContextVar[float | None] = ContextVar("patience", default=None)
-"""For how many seconds an invocation waits for its turn. None: until it comes."""
+"""Seconds that an invocation waits for its turn at most. None: without a limit."""
 
 
 def install(limit: int) -> None:

@@ -1,6 +1,7 @@
 """Let the local cloud's commands control functions: start them, and attach a debugger to one.
 
-They are requests to the emulator's own port, below CONTROL_PATH.
+Each command is a request to the emulator's own port, below CONTROL_PATH. Its argument and its
+result are JSON.
 """
 
 import json
@@ -13,11 +14,11 @@ from ministack.core.concurrency import run_reentrant
 from ministack.services import lambda_svc
 
 from local.emulator import CONTROL_PATH, function_runtime
-from local.emulator.faults import App, read_body
+from local.emulator.faults import App, read_body, send_response
 
 
 def with_control(app: App) -> App:
-    """Return the app with the requests of the local cloud's commands."""
+    """Return the app with the commands of this module."""
 
     async def wrapped(
         scope: dict[str, Any],
@@ -29,9 +30,7 @@ def with_control(app: App) -> App:
         command = {"start": start, "debug": debug}[scope["path"].removeprefix(CONTROL_PATH)]
         argument = json.loads(await read_body(receive))
         body = json.dumps(await run_reentrant(command, argument)).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_response(send, 200, body)
 
     return wrapped
 
@@ -57,9 +56,10 @@ def _start(name: str) -> Any:
 
 
 def debug(argument: dict[str, Any]) -> dict[str, Any]:
-    """Let `function` be debugged at `port`, and no other function any more. It may be None.
+    """Let a debugger attach to one function only, or to none.
 
-    Return the error if it could not start.
+    argument: the name of the `function`, or None, and the `port` at which it waits. Return the
+    function's error if it could not start.
     """
     debugger = function_runtime.debugger
     previous, debugger.function = debugger.function, argument["function"]

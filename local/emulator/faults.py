@@ -1,7 +1,7 @@
 """Make AWS calls fail or wait, for a limited time.
 
-Faults have a group, and each group replaces its own ones only: `POST /_faults/GROUP` on the
-emulator's port does. `GET` returns for how many seconds the group's faults still last.
+Each fault belongs to a group. `POST /_faults/GROUP` on the emulator's port replaces the faults of
+this group only. `GET` returns for how many seconds they still last.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""Let threads take turns."""
+"""Limit how many threads run at the same time: a fair semaphore."""
 
 import threading
 from collections import deque
 
 
 class Turns:
-    """A number of turns, which are taken in the order in which they were asked for."""
+    """A semaphore that wakes threads in the order in which they asked for their turn."""
 
     def __init__(self, count: int) -> None:
         self._free = count
@@ -14,7 +14,7 @@ class Turns:
 
     @property
     def waiting(self) -> int:
-        """Return how many wait for a turn."""
+        """Return how many threads wait for a turn."""
         return len(self._waiting)
 
     def take(self, *, within: float | None) -> bool:

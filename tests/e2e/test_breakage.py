@@ -1,4 +1,4 @@
-"""local/breakage.py: what is broken on purpose heals by itself, whatever happens to who broke it."""
+"""local/breakage.py: what is broken on purpose heals by itself, even if the breaker is killed."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def known(shop: DeployedShop) -> Iterator[dict[str, Breakage]]:
         each.end()
 
 
-def test_everything_heals_although_who_broke_it_is_killed(
+def test_everything_heals_when_the_breaking_process_is_killed(
     shop: DeployedShop, known: dict[str, Breakage]
 ) -> None:
     command = [sys.executable, "-c", PROGRAM, str(shop.cloud.directory), str(SECONDS), *EVERYTHING]

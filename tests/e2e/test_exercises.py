@@ -87,7 +87,7 @@ def test_key_is_sold_once_after_the_database_was_killed(shop: DeployedShop) -> N
     assert balanced(follow(shop, books))
 
 
-def test_callback_is_forged_and_repeated_in_vain(shop: DeployedShop) -> None:
+def test_forged_and_repeated_callbacks_add_nothing(shop: DeployedShop) -> None:
     count, buy, wrong_token, no_token, steal, repeat, books, trace = EXERCISES["5"]
     follow(shop, count)
     order_id = order_id_in(follow(shop, buy))

@@ -19,7 +19,7 @@ IMPORTED = {
     "Read a production order": 400,
     "Handle the factory's callback": 403,
 }
-"""The requests of an import and their statuses: nobody has the order of the example, or its token."""
+"""The requests of an import and their statuses. The example's order and token do not exist."""
 
 
 def executions(collection: Path, shop: DeployedShop, *, directory: Path) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ def test_every_question_with_commands_has_a_test() -> None:
     assert {question for question, text in QUESTIONS.items() if commands(text)} == {
         "What next, after `make up`?",
         "How do I reset the stock?",
-        "How do I use my own factory, and what must it answer?",
+        "How do I use my own factory, and what must it return?",
         "How do I debug a function?",
         "How do I run one test?",
         "How do I see the queue?",
@@ -147,7 +147,7 @@ def test_stock_is_reset(clone: Path) -> None:
 
 def test_own_factory_makes_an_order(clone: Path) -> None:
     """The example listens at another port, which no other program on this machine has taken."""
-    text = QUESTIONS["How do I use my own factory, and what must it answer?"]
+    text = QUESTIONS["How do I use my own factory, and what must it return?"]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     (example,) = blocks(text, "python")

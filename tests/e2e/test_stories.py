@@ -1,4 +1,4 @@
-"""The stories of the console come true in the deployed shop, and fail if the books do not balance."""
+"""The stories of the console pass in the deployed shop, and fail if the books do not balance."""
 
 import subprocess
 
@@ -13,7 +13,7 @@ from tests.support.deployed_shop import DeployedShop
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_story_comes_true(shop: DeployedShop, name: str) -> None:
+def test_story_passes(shop: DeployedShop, name: str) -> None:
     said: list[str] = []
 
     def say(key: str, /, **values: object) -> None:

@@ -1,4 +1,4 @@
-"""requirements.txt has what `make up` and the operators' commands import, and the tests have it, too."""
+"""requirements.txt has what `make up` and operators' commands import, in the tests' versions."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ RUN = [
     *PROJECT.glob("operations/*.py"),
     *(path for path in PROJECT.glob("local/**/*.py") if path.parent != EMULATOR),
 ]
-"""Files that run in `.venv` without the tests' packages. The emulator has an environment of its own."""
+"""Files that run in `.venv` without the tests' packages. The emulator has its own environment."""
 
 
 def pinned(file: str) -> dict[str, str]:

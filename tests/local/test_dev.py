@@ -131,7 +131,7 @@ def test_syntax_error_is_shown_and_nothing_is_deployed(
     assert cloud.calls == []
     shown, kept = capsys.readouterr().out.splitlines()
     assert shown == f"{file}:2: invalid syntax"
-    assert kept == "The code before stays deployed."
+    assert kept == "The previous code stays deployed."
     (project / file).write_text("first = 2")
     watcher.look()
     assert cloud.calls

@@ -25,7 +25,7 @@ def test_step_is_named_before_it_begins() -> None:
     assert re.fullmatch(r"Starting \.\.\.\nStarting +\d+\.\d s\n", output.getvalue())
 
 
-def test_failed_step_is_not_said_to_have_taken_anything() -> None:
+def test_failed_step_prints_no_time_or_size() -> None:
     output = io.StringIO()
     with pytest.raises(ZeroDivisionError), step("Starting", output=output):
         raise ZeroDivisionError

@@ -1,6 +1,7 @@
 """console/: what the stories say, and what `make demo` does when one of them fails."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from console import stories
 from console.demo import Narrator, tell_all
 from console.stories import STORIES
 from console.texts import ENGLISH, KOREAN, language
-from settings import PROJECT
+from settings import LAMBDAS, PROJECT
 
 SOURCE = (PROJECT / "console/stories.py").read_text()
 FUNCTIONS = {
@@ -139,7 +140,12 @@ def test_other_stories_are_told_although_one_fails(
 def run(*command: str) -> tuple[int, str]:
     """Run a Python command. Return its exit status, and the line that it writes to stderr."""
     done = subprocess.run(
-        [sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": str(LAMBDAS)},  # as in the Makefile
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()

@@ -15,7 +15,7 @@ from botocore.stub import Stubber
 
 from operations import aws as clients
 from operations import status
-from settings import ENVIRONMENTS, REGION, Settings
+from settings import ENVIRONMENTS, FUNCTIONS, REGION, Settings
 
 DEV, PROD = ENVIRONMENTS["dev"], ENVIRONMENTS["prod"]
 TABLES = [
@@ -59,7 +59,7 @@ class Account:
                 Handler="a.b",
                 Code={"ZipFile": archive.getvalue()},
             )["FunctionArn"]
-            for folder in status.functions_of(settings)
+            for folder in FUNCTIONS
         }
         self.mapping = self.functions.create_event_source_mapping(
             FunctionName=settings.function_name("consumer"),

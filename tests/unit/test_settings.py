@@ -484,3 +484,8 @@ def test_function_is_found_by_its_physical_name(function: str) -> None:
 )
 def test_folder_becomes_a_name_in_pascal_case(folder: str, name: str) -> None:
     assert settings.pascal_case(folder) == name
+
+
+def test_functions_are_the_folders_with_a_handler() -> None:
+    folders = {path.name for path in settings.LAMBDAS.iterdir() if (path / "handler.py").exists()}
+    assert list(settings.FUNCTIONS) == sorted(folders)
