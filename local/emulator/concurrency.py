@@ -3,7 +3,8 @@
 The limit protects this machine, and does not exist on AWS: each environment is a process, and more
 of them than the machine can run make every request slower. Invocations beyond the limit wait for
 their turn, in the order of arrival. A request waits for REQUEST_SECONDS and is then throttled, as
-Lambda throttles at a limit of its own. Events of queues and schedules wait for as long as it takes, so none is lost.
+Lambda throttles at a limit of its own. Events of queues and schedules wait for as long as it takes,
+so none is lost.
 """
 
 from contextvars import ContextVar
