@@ -3,22 +3,20 @@
 import json
 import time
 import uuid
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import pymysql
 
 from local import breakage
 from local.cloud import Cloud
 from local.factory import DIRECTLY
+from local.polling import eventually
 from operations.operate import OperateFunction
 from operations.redrive import DeadLetters, redrive
 from operations.smoke import ShopApi, depth
 from settings import ENVIRONMENTS
-
-T = TypeVar("T")
 
 SETTINGS = ENVIRONMENTS["local"]
 PRODUCT = "donut"
@@ -26,23 +24,6 @@ OPERATOR = "console"
 """Who corrects the stock, in the books."""
 PATIENCE = 150.0
 """Seconds that an order may take on its way. After a failure, the relay waits for a minute."""
-PAUSE = 0.1
-"""Seconds between two looks at something that is awaited."""
-
-
-def eventually(assertion: Callable[[], T]) -> T:
-    """Call the assertion until it holds, and return its result.
-
-    Raises its AssertionError if it still fails after PATIENCE seconds.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return assertion()
-        except AssertionError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(PAUSE)
 
 
 class Checkout(NamedTuple):
@@ -94,7 +75,7 @@ class Shop:
             assert checkout.status == 200, f"the checkout with the key {key} returned {checkout}"
             return checkout
 
-        return eventually(decided)
+        return eventually(decided, within=PATIENCE)
 
     def order_more(self, quantity: int, *, requester: str) -> str:
         """Check out more than the stock, and return the id of the production order."""
@@ -139,7 +120,7 @@ class Shop:
                 assert status == "arrived", f"order {waiting[0]} is {status}"
                 waiting.pop(0)
 
-        eventually(all_arrived)
+        eventually(all_arrived, within=PATIENCE)
 
     # --- the factory ---
 
@@ -156,7 +137,7 @@ class Shop:
             assert found, f"the factory has not received order {order_id}"
             return found
 
-        return eventually(listed)
+        return eventually(listed, within=PATIENCE)
 
     def call_back(self, path: str) -> int:
         """Call back, as the factory does or as somebody who forges it. Return the status."""

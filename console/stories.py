@@ -13,7 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from console.shop import Shop, eventually
+from console.shop import PATIENCE, Shop
+from local.polling import eventually
 
 OPENING_STOCK = 10
 BUYERS = 20
@@ -113,7 +114,7 @@ def factory_outage(shop: Shop, say: Say) -> None:
         def is_dead() -> None:
             assert shop.dead_letters() > dead_before, "nothing is in the dead-letter queue"
 
-        eventually(is_dead)
+        eventually(is_dead, within=PATIENCE)
         attempts, status = len(shop.placed(order_id)), shop.status(order_id)
         say("dead", attempts=attempts, status=status)
         assert attempts == RECEIVES, f"the factory has received the order {attempts} times"
@@ -150,7 +151,7 @@ def database_death(shop: Shop, say: Say) -> None:
     ):
         cursor.execute("LOCK TABLES purchase WRITE")
         response = buyer.submit(shop.buy, 1, requester=requester, key=key)
-        eventually(lambda: _assert_waiting(shop))
+        eventually(lambda: _assert_waiting(shop), within=PATIENCE)
         say("in_the_middle")
         with shop.broken("database_killed"):
             say("killed")

@@ -39,8 +39,8 @@ def breakages(cloud: Cloud) -> Mapping[str, Breakage]:
     """Return the ways to break a cloud that runs, by name.
 
     `sns` and `sqs`: the service rejects every call. `factory_*`: see BREAKAGES in local/factory.py.
-    `database_*`: see OUTAGES in local/database/outage.py. At most one of
-    the factory's and one of the database's is in effect at a time.
+    `database_*`: see OUTAGES in local/database/outage.py. At most one of the factory's and one of
+    the database's is in effect at a time.
     """
     factory = deployed_factory_url(cloud)
     return {
@@ -88,9 +88,8 @@ class FactoryFailure:
     url: str
 
     def start(self, seconds: float = LONGEST) -> None:
-        ends_at(
-            seconds
-        )  # The factory rejects a wrong number, too, but its response does not give the reason.
+        # The factory rejects a wrong number, too, but its response does not give the reason.
+        ends_at(seconds)
         self._send(json.dumps(seconds).encode())
 
     def end(self) -> None:

@@ -28,10 +28,10 @@ import pytest
 from moto import mock_aws
 
 from common.aws import client
+from local.polling import eventually
 from settings import ENVIRONMENTS
 from tests.support.environments import MANAGED
 from tests.support.pipe import Pipe, session
-from tests.support.polling import eventually
 
 if TYPE_CHECKING:
     from tests.support.assembly import Assembly

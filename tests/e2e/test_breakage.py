@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from local.breakage import Breakage, breakages
+from local.polling import eventually
 from local.processes import accepts_connections
 from settings import PROJECT
 from tests.support.deployed_shop import PATIENCE, UNAVAILABLE, DeployedShop
-from tests.support.polling import eventually
 
 SECONDS = 4
 EVERYTHING = ("sns", "sqs", "factory_off", "database_killed")

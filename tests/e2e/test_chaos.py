@@ -19,11 +19,11 @@ import pytest
 
 from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
+from local.polling import eventually
 from operations import redrive
 from tests.support.accidents import kill_database, make_due, run_relay
 from tests.support.concurrency import at_once
 from tests.support.deployed_shop import SETTINGS, UNAVAILABLE, DeployedShop, call_back
-from tests.support.polling import eventually
 
 CLIENTS = 8
 STOCK = 1000

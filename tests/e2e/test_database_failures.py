@@ -11,6 +11,7 @@ import pytest
 import requests
 
 from local.factory import accept
+from local.polling import eventually
 from operations import operate
 from operations.operate import OperateFunction
 from tests.support.accidents import (
@@ -31,7 +32,6 @@ from tests.support.deployed_shop import (
     call_back,
 )
 from tests.support.misbehaving import accept_without_callback
-from tests.support.polling import eventually
 from tests.support.processes import suspend
 
 RESTART_SECONDS = 0.3

@@ -12,10 +12,10 @@ import pytest
 import requests
 
 from local.cloud import Cloud
+from local.polling import eventually
 from settings import PROJECT
 from tests.support import documentation
 from tests.support.books import owner
-from tests.support.polling import eventually
 
 SOURCES = ("app.py", "cdk.json", "settings.py", "stacks", "lambdas", "local", "operations")
 INSTALLED = (".venv", "node_modules", "package-lock.json", "requirements.txt")

@@ -6,10 +6,10 @@ the project's files, for which tests/integration/test_migrations.py has a copy.
 
 import re
 
+from local.polling import eventually
 from tests.support.accidents import database_process, make_due, run, run_relay
 from tests.support.deployed_shop import PATIENCE, DeployedShop
 from tests.support.documentation import commands, sections
-from tests.support.polling import eventually
 
 EXERCISES = {
     heading.partition(".")[0]: commands(text)

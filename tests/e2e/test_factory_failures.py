@@ -6,11 +6,11 @@ two of them fail belongs to the one that fails first.
 """
 
 from local.factory import FactoryResponse, accept
+from local.polling import eventually
 from tests.support.accidents import make_due, run_relay
 from tests.support.concurrency import at_once
 from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import MISBEHAVIOURS, accept_without_callback, misbehaving, reject
-from tests.support.polling import eventually
 
 
 def test_order_waits_for_a_factory_that_is_down(shop: DeployedShop) -> None:

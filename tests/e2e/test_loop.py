@@ -5,12 +5,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from local.polling import eventually
 from migrate import catalogue
 from tests.support.books import as_returned
 from tests.support.deployed_shop import CONTENT_TYPE, PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
 from tests.support.notifications import attributes
-from tests.support.polling import eventually
 
 
 def callback_token(shop: DeployedShop, order_id: str) -> str:

@@ -10,11 +10,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from local.polling import eventually
 from migrate.handler import PROCEDURES
 from operations.operate import OperateFunction
 from settings import PROJECT, REGION
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
-from tests.support.polling import eventually
 
 USER, POLICY = "kim", "operate"
 

@@ -15,9 +15,9 @@ import pytest
 import requests
 
 from local.cloud import NO_PROXY, PREFERRED_PORTS
+from local.polling import eventually
 from migrate import catalogue
 from tests.support.documentation import blocks, commands, sections, shell_variables
-from tests.support.polling import eventually
 from tests.touch_lists.__main__ import copy_of_the_tree
 
 README = sections("README.md")

@@ -3,10 +3,10 @@
 import subprocess
 
 from local.database.programs import program
+from local.polling import eventually
 from tests.support.books import NAME
 from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback
-from tests.support.polling import eventually
 
 
 def client(shop: DeployedShop, name: str, *arguments: str, stdin: bytes = b"") -> bytes:

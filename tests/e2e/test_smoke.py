@@ -11,12 +11,12 @@ import pytest
 
 from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
+from local.polling import eventually
 from operations.smoke import depth
 from settings import PROJECT
 from tests.support.accidents import make_due, run, run_relay, shell_variables
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.misbehaving import accept_without_callback, reject
-from tests.support.polling import eventually
 
 WITHIN = 4
 OVERHEAD = 15

@@ -10,12 +10,12 @@ import pytest
 
 from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
+from local.polling import eventually
 from operations.redrive import DeadLetters, redrive
 from tests.support.accidents import make_due, run_relay
 from tests.support.deployed_shop import RESPONDS_WITHIN, DeployedShop
 from tests.support.misbehaving import accept_without_callback
 from tests.support.notifications import attributes, envelope
-from tests.support.polling import eventually
 
 
 def test_checkout_responds_in_time_when_the_topic_hangs(shop: DeployedShop) -> None:

@@ -2,11 +2,11 @@
 
 import re
 
+from local.polling import eventually
 from operations.logs import LEVELS
 from tests.support.accidents import run
 from tests.support.deployed_shop import PATIENCE, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback, reject
-from tests.support.polling import eventually
 
 AT = len("2026-11-24T00:00:00.000Z")
 IN_ORDER = [

@@ -5,8 +5,8 @@ from threading import Event
 
 import pytest
 
+from local.polling import eventually
 from tests.support.database_shop import DatabaseShop, arrive, buy, order_more
-from tests.support.polling import eventually
 
 
 def line(**amounts: int) -> dict[str, str | int]:

@@ -10,6 +10,7 @@ from threading import Event
 import pytest
 
 from common import failures
+from local.polling import eventually
 from migrate import catalogue, products
 from migrate.catalogue import Catalogue, Factory, Product
 from tests.support.books import LOCK_STOCK, as_returned
@@ -21,7 +22,6 @@ from tests.support.database_shop import (
     claim_orders,
     order_more,
 )
-from tests.support.polling import eventually
 from tests.support.schema import data
 
 FACTORIES = catalogue.load().factories

@@ -20,11 +20,11 @@ from common.database import DatabaseUnavailable
 from common.store import CheckoutResult, Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
+from local.polling import eventually
 from settings import PROJECT
 from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import SECRETS, DatabaseShop, buy
 from tests.support.faketime import SteppedClock, require_library
-from tests.support.polling import eventually
 from tests.support.processes import suspend
 from tests.support.proxy import proxy_to
 

@@ -18,6 +18,7 @@ from common.database import DatabaseUnavailable, _socket_of
 from common.store import Store
 from local.database.mariadb import MariaDb
 from local.database.rds import create_master
+from local.polling import eventually
 from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import (
     SALES_USERS,
@@ -28,7 +29,6 @@ from tests.support.database_shop import (
     kept_connection,
     order_more,
 )
-from tests.support.polling import eventually
 from tests.support.processes import suspend
 
 PATIENCE = 5

@@ -18,6 +18,7 @@ import pytest
 
 from common.database import DatabaseUnavailable
 from common.store import CheckoutResult
+from local.polling import eventually
 from tests.support.books import LOCK_STOCK
 from tests.support.database_shop import (
     DatabaseShop,
@@ -27,7 +28,6 @@ from tests.support.database_shop import (
     insert_before,
     kept_connection,
 )
-from tests.support.polling import eventually
 from tests.support.proxy import Proxy, Side, proxy_to
 
 pytestmark = pytest.mark.usefixtures("undurable", "many_connections")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.store import Store
+from local.polling import eventually
 from operate import reads
 from tests.support.concurrency import at_once
 from tests.support.database_shop import (
@@ -20,7 +21,6 @@ from tests.support.database_shop import (
     insert_before,
     order_more,
 )
-from tests.support.polling import eventually
 from tests.support.variables import set_variables
 
 WHO = "arn:aws:iam::000000000000:user/홍길동"

@@ -9,9 +9,9 @@ from itertools import chain, pairwise
 import pytest
 
 from common.store import CheckoutResult, Store
+from local.polling import eventually
 from tests.support.concurrency import at_once
 from tests.support.database_shop import DatabaseShop, arrive, buy, insert_before, order_more
-from tests.support.polling import eventually
 
 CLIENTS = 32
 

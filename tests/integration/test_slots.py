@@ -11,6 +11,7 @@ import pymysql
 import pytest
 
 from common.store import Store
+from local.polling import eventually
 from tests.support.books import LOCK_STOCK
 from tests.support.concurrency import at_once
 from tests.support.database_shop import (
@@ -21,7 +22,6 @@ from tests.support.database_shop import (
     insert_before,
     order_more,
 )
-from tests.support.polling import eventually
 
 pytestmark = pytest.mark.usefixtures("undurable")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from local.database.mariadb import MariaDb
+from local.polling import eventually
 from settings import DATABASE_PARAMETERS
 from tests.support.books import sql
 from tests.support.database_shop import (
@@ -17,7 +18,6 @@ from tests.support.database_shop import (
     claim_orders,
     order_more,
 )
-from tests.support.polling import eventually
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from botocore.config import Config
 
 from local.cloud import CREDENTIALS, Cloud
 from local.emulator.turns import Turns
+from local.polling import eventually
 from settings import REGION
 from tests.support.functions import archive, create_function
-from tests.support.polling import eventually
 
 WORKERS = 2
 HANDLER = """

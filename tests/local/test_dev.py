@@ -14,8 +14,8 @@ import local.dev
 from local.cloud import Busy, Inputs, OnLive, Step, synthesis_inputs
 from local.dev import Watcher
 from local.files import write_whole
+from local.polling import eventually
 from local.processes import LocalError
-from tests.support.polling import eventually
 
 HANDLER, STACK = "lambdas/sales/handler.py", "stacks/service_stack.py"
 

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from local.cloud import ACCOUNT, Cloud
 from local.emulator.faults import Fault
+from local.polling import eventually
 from settings import REGION
 from tests.support.functions import archive, create_function, log_lines
-from tests.support.polling import eventually
 
 HANDLER = """
 import json, logging, os

@@ -18,9 +18,9 @@ from aws_lambda_powertools.utilities.parser.models import (
 )
 
 from local.cloud import ACCOUNT, Cloud
+from local.polling import eventually
 from settings import REGION
 from tests.support.functions import archive, create_function, log_messages
-from tests.support.polling import eventually
 
 ECHO = """
 import json

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from local.factory import BREAKAGE_PATH, SLOW_SECONDS, Factory, FactoryResponse
+from local.polling import eventually
 from settings import ENVIRONMENTS
-from tests.support.polling import eventually
 
 
 class RejectingShop(BaseHTTPRequestHandler):

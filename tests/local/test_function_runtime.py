@@ -18,6 +18,7 @@ import pytest
 from awslambdaric.lambda_runtime_log_utils import JsonFormatter
 
 from local.cloud import Cloud
+from local.polling import eventually
 from settings import REGION
 from tests.support.functions import (
     ROLE,
@@ -27,7 +28,6 @@ from tests.support.functions import (
     log_messages,
     system_events,
 )
-from tests.support.polling import eventually
 
 RUNS_WHAT_IT_IS_SENT = """
 import json, logging, os, sys, time

@@ -22,8 +22,8 @@ from local.database import pam_helper, pam_plugin
 from local.database.mariadb import MariaDb
 from local.database.rds import create_iam_user
 from local.files import write_whole
+from local.polling import eventually
 from local.processes import port_file
-from tests.support.polling import eventually
 from tests.support.serving import QuietHandler, serving
 
 TOOL = [sys.executable, "-I", "-S", str(Path(pam_helper.__file__))]

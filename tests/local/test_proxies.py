@@ -18,9 +18,9 @@ from local.__main__ import curl_uses_a_proxy
 from local.cloud import Cloud
 from local.factory import Factory
 from local.files import write_whole
+from local.polling import eventually
 from local.processes import Background, port_file
 from settings import PROJECT
-from tests.support.polling import eventually
 
 DEAD = "http://127.0.0.1:9"
 PRODUCT = b'{"stock": 10}'

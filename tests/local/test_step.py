@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from local.polling import eventually
 from local.step import BYTES_PER_MB, CLEAR_LINE, Taken, disk_usage, install, step, total
-from tests.support.polling import eventually
 
 WRITE = "import sys; open(sys.argv[1], 'wb').write(bytes(3_000_000)); print('noise')"
 FAIL = "import sys; print('the reason'); sys.exit(7)"

@@ -9,9 +9,9 @@ import requests
 
 from local.cloud import Cloud
 from local.factory import Factory, Order
+from local.polling import eventually
 from settings import ENVIRONMENTS
 from tests.support.books import Books
-from tests.support.polling import eventually
 
 SETTINGS = ENVIRONMENTS["local"]
 RESPONDS_WITHIN = 5 + 0.5

@@ -2,7 +2,7 @@
 
 import psutil
 
-from tests.support.polling import eventually
+from local.polling import eventually
 
 
 def suspend(process: psutil.Process) -> None:
