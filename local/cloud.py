@@ -316,17 +316,13 @@ class Cloud:
     def debug(self, function: str | None) -> int | None:
         """Let a debugger attach to this function only. None: to no function.
 
-        Return the port at which the function waits for it. Raises LocalError if the function could not start.
+        Return the port at which the function waits for it. Raises LocalError if the function could
+        not start.
         """
         self.control("debug", {"function": None, "port": 0})
         if function is None:
             return None
-        port = claim_port(
-            self.directory,
-            name="debugger",
-            preferred=self.preferred_ports.get("debugger", 0),
-            taken=False,
-        )
+        port = self._claim_port("debugger", None)
         name = LOCAL.function_name(function)
         if error := _message(self.control("debug", {"function": name, "port": port}).get(name)):
             raise LocalError(f"{function} cannot start: {error}")
@@ -389,12 +385,12 @@ class Cloud:
             )
         return port
 
-    def _claim_port(self, name: str, owner: Background) -> int:
+    def _claim_port(self, name: str, owner: Background | None) -> int:
         return claim_port(
             self.directory,
             name=name,
             preferred=self.preferred_ports.get(name, 0),
-            taken=owner.process is not None,
+            taken=owner is not None and owner.process is not None,
         )
 
     def start_emulator(self) -> None:
