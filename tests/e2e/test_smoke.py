@@ -3,7 +3,6 @@
 If a hop does not work, the error message names it.
 """
 
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -13,8 +12,7 @@ from local.emulator.faults import Fault
 from local.factory import FactoryResponse, Order, accept
 from local.polling import eventually
 from operations.smoke import depth
-from settings import PROJECT
-from tests.support.accidents import make_due, run, run_relay, shell_variables
+from tests.support.accidents import executed, make_due, run, run_relay
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop
 from tests.support.misbehaving import accept_without_callback, reject
 
@@ -48,15 +46,7 @@ def failure(shop: DeployedShop, command: str) -> tuple[int, str]:
 
     Return its status, and its only line on stderr apart from make's own.
     """
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=PROJECT,
-        env=shell_variables(shop),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = executed(shop, command)
     assert done.stdout == ""
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith("make: ***")]
     return done.returncode, line

@@ -1,14 +1,11 @@
 """The stories of the console pass in the deployed shop, and fail if the books do not balance."""
 
-import subprocess
-
 import pytest
 
 from console.shop import Shop
 from console.stories import STORIES, tell
 from console.texts import TEXTS
-from settings import PROJECT
-from tests.support.accidents import shell_variables
+from tests.support.accidents import executed
 from tests.support.deployed_shop import DeployedShop
 
 
@@ -29,15 +26,7 @@ def test_story_passes(shop: DeployedShop, name: str) -> None:
 
 def demo(shop: DeployedShop, command: str) -> tuple[int, str]:
     """Run `make demo`, and return its exit status and what it prints."""
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=PROJECT,
-        env=shell_variables(shop),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = executed(shop, command)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -56,12 +56,9 @@ def shell_variables(shop: DeployedShop) -> dict[str, str]:
     }
 
 
-def run(shop: DeployedShop, command: str) -> str:
-    """Run a command in the project's root, and return what it prints.
-
-    Fails if the command fails.
-    """
-    done = subprocess.run(
+def executed(shop: DeployedShop, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project's root until it ends, and return what it printed."""
+    return subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,
         env=shell_variables(shop),
@@ -71,5 +68,13 @@ def run(shop: DeployedShop, command: str) -> str:
         timeout=60,
         check=False,
     )
+
+
+def run(shop: DeployedShop, command: str) -> str:
+    """Run a command in the project's root, and return what it prints.
+
+    Fails if the command fails.
+    """
+    done = executed(shop, command)
     assert done.returncode == 0, f"{command}: {done.stderr}"
     return done.stdout
