@@ -13,7 +13,7 @@ from local.cloud import MAX_WORKERS, PREFERRED_PORTS, Cloud
 from local.database.programs import program, version
 from local.processes import LocalError
 from local.step import step
-from operations.preflight import ENGINE_VERSION
+from operations.preflight import ENGINE_SERIES
 from operations.smoke import CLOSED
 from settings import FUNCTIONS, PROJECT
 
@@ -24,8 +24,8 @@ def up(cloud: Cloud) -> None:
     """Start the cloud or update what changed, and print how to use the shop."""
     factory_url = _factory_url()
     cloud.start(factory_url=factory_url, step=step)
-    if series(version()) != series(ENGINE_VERSION):
-        print(f"\nThe database is MariaDB {version()}. RDS runs {series(ENGINE_VERSION)}.")
+    if not version().startswith(f"{ENGINE_SERIES}."):
+        print(f"\nThe database is MariaDB {version()}. RDS runs {ENGINE_SERIES}.")
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
         f"\nThe donut shop is open at {cloud.endpoint}\n\n"
@@ -50,11 +50,6 @@ def up(cloud: Cloud) -> None:
             " dead-letter queue until `make redrive`."
         )
     let_debug(cloud)
-
-
-def series(version: str) -> str:
-    """Return the first two numbers of a version of MariaDB."""
-    return version.rpartition(".")[0]
 
 
 def dev(cloud: Cloud) -> None:

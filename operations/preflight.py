@@ -30,7 +30,8 @@ FREE_PLAN_BACKUP_DAYS = 1
 FREE_PLAN_SIZE = "micro"
 ENGINE, ENGINE_VERSION, STORAGE_TYPE = "mariadb", "10.11.19", "gp3"
 """As in the data stack; a test compares them with its template."""
-PARAMETER_FAMILY = f"{ENGINE}{ENGINE_VERSION.rpartition('.')[0]}"
+ENGINE_SERIES = ENGINE_VERSION.rpartition(".")[0]
+PARAMETER_FAMILY = f"{ENGINE}{ENGINE_SERIES}"
 BILLING_REGION = "us-east-1"
 """The only region with an endpoint of the Cost Explorer API."""
 VPC_QUOTA = "L-F678F1CE"
