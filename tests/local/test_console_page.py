@@ -17,9 +17,9 @@ from tests.support.console_views import VIEWS
 
 PAGE = PROJECT / "console/page"
 HTML = {name: (PAGE / name).read_text() for name in ("index.html", "api.html")}
-SCRIPTS = {name: (PAGE / name).read_text() for name in ("console.js", "api.js")}
+SCRIPTS = {path.name: path.read_text() for path in sorted(PAGE.glob("*.js"))}
 STYLE = (PAGE / "console.css").read_text()
-SCRIPT = SCRIPTS["console.js"]
+SCRIPT = "\n".join(SCRIPTS.values())
 
 BREAKAGE_NAMES = {
     *(f"factory_{name}" for name in BREAKAGES),
@@ -48,11 +48,11 @@ TEMPLATES = {
     "page.check.${verdict}": {"true", "false", "unknown"},
     "page.connection.${state.connection}": {"connecting", "live", "lost"},
     "page.field.${name}": listed("FIELDS"),
-    'page.hop.${what.replace(" ", "_")}': {name.replace(" ", "_") for name in listed("HOPS")},
+    'page.hop.${what.replaceAll(" ", "_")}': {name.replace(" ", "_") for name in listed("HOPS")},
     "page.lost.${who}": {"original", "ours"},
     "page.mark.${kind}": literal(view.Mark, "kind"),
     "page.place.${place}": set(get_args(view.Place)),
-    "page.source.${name}": {"database", "queues", "factory", "logs", "alarms", "shop"},
+    "page.source.${name}": {*("database", "queues", "factory", "logs", "alarms", "shop")},
     "page.story.${story.state}": literal(view.StoryRun, "state"),
 }
 """What the page can put into each key that it composes."""
@@ -160,6 +160,16 @@ def test_html_loads_from_its_own_server_only(name: str) -> None:
         for attribute in ("src", "href", "action", "data", "poster"):
             url = attributes.get(attribute, "/")
             assert re.match(r"/(?!/)|[?#]", url), f"<{tag} {attribute}={url}>"
+
+
+def test_scripts_are_short_enough_to_be_read() -> None:
+    for name, script in SCRIPTS.items():
+        assert len(script.splitlines()) <= 700, name
+
+
+def test_script_imports_each_script_of_the_page_and_no_other() -> None:
+    imported = set(re.findall(r'from "\./([^"]+)"', SCRIPT))
+    assert imported | {"console.js", "api.js"} == SCRIPTS.keys()
 
 
 def test_style_loads_nothing() -> None:
