@@ -169,10 +169,13 @@ class Account:
     def order(self, order_id: str) -> tuple[OrderRow | None, Sequence[LogLine]]:
         """Return an order's row and its lines, as `make trace` finds them. Raises Unavailable."""
         row = self._order_row(order_id)
+        if row is None:  # a query of the logs would read all of them, which is billed
+            return None, ()
         end = time.time()
-        start = end - self.settings.log_retention_days * 24 * 3600
-        if row:
-            start = max(start, row.requested_at / 1000 - trace.CLOCK_SECONDS)
+        start = max(
+            end - self.settings.log_retention_days * 24 * 3600,
+            row.requested_at / 1000 - trace.CLOCK_SECONDS,
+        )
         groups = log_groups(self.settings)
         with unavailable():
             events = trace.query(self.client("logs"), [*groups], order_id, start=start, end=end)

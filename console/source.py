@@ -184,7 +184,7 @@ class Source(Protocol):
     def order(self, order_id: str) -> tuple[OrderRow | None, Sequence[LogLine]]:
         """Return an order's row and all of its log lines by time, however old they are.
 
-        The row is None if there is none. Raises Unavailable.
+        Both are empty if there is no such order. Raises Unavailable.
         """
 
 
