@@ -105,6 +105,7 @@ class Account:
         return Orders(
             rows=[order_row(row) for row in listed],
             lists_arrived=False,
+            lists_every_open=not (published["cut"] or others["cut"]),
             requested=count("requested"),
             oldest_requested_seconds=counted.get("requested", {}).get("oldest_seconds"),
             stuck=count("stuck"),

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from console import orders, view
 from console.books import Checks, forget_first
@@ -161,10 +162,17 @@ class History:
     def _take_orders(self, report: Orders, at: int) -> bool:
         changed, self.orders_report = self.orders_report != report, report
         listed = {row.order_id: row for row in report.rows}
-        self._rows = listed if report.lists_arrived else {**self._rows, **listed}
+        self._rows = listed if report.lists_arrived else self._also_arrived(report, listed)
         forget_first(self._rows, most=ORDERS)
         self._take_products(report.products, at)
         return changed
+
+    def _also_arrived(self, report: Orders, listed: Mapping[str, OrderRow]) -> dict[str, OrderRow]:
+        """Return the listed orders, and those that are no longer listed because they have arrived."""
+        gone = {name: row for name, row in self._rows.items() if name not in listed}
+        if report.lists_every_open:
+            gone = {name: replace(row, status="arrived") for name, row in gone.items()}
+        return {**gone, **listed}
 
     def _take_products(self, products: Sequence[view.Product] | None, at: int) -> None:
         if products is None:

@@ -93,7 +93,8 @@ def status(known: Known) -> str:
 
 def has_arrived(known: Known) -> bool:
     """Return whether the order has arrived. The log may know it before the row is read."""
-    return arrived_at(known) is not None
+    is_in_row = known.row is not None and known.row.status == "arrived"
+    return is_in_row or arrived_at(known) is not None
 
 
 def arrived_at(known: Known) -> int | None:

@@ -42,7 +42,9 @@ class Orders:
 
     rows: Sequence[OrderRow]
     lists_arrived: bool
-    """False: an order that is no longer listed has arrived."""
+    """Whether orders that have arrived are among them."""
+    lists_every_open: bool = True
+    """Whether an order that is no longer among them has arrived, if those are not listed."""
     requested: int
     oldest_requested_seconds: int | None
     stuck: int

@@ -313,17 +313,32 @@ def test_order_that_was_seen_in_the_queue_is_not_back_at_the_topic(
     shown(live, lambda view: view.orders[0].place == "consumer")
 
 
-def test_order_that_is_not_listed_any_more_is_shown_by_the_log(
-    live: Live, source: FakeSource
+@pytest.mark.parametrize(
+    ("lists_every_open", "line_is_read"), [(True, True), (True, False), (False, True)]
+)
+def test_open_order_that_is_not_listed_any_more_has_arrived(
+    live: Live, source: FakeSource, lists_every_open: bool, line_is_read: bool
 ) -> None:
-    """The function `operate` lists open orders only."""
-    listed = replace(ORDERS, lists_arrived=False)
+    """The function `operate` lists open orders only. When one arrived, only the log says."""
+    listed = replace(ORDERS, lists_arrived=False, lists_every_open=lists_every_open)
     source.reports["orders"] = replace(listed, rows=[row()])
     shown(live, lambda view: view.orders and view.orders[0].place == "topic")
     source.reports["orders"] = listed
-    source.log(line(6, "restock", source="restock", added=True))
+    if line_is_read:
+        source.log(line(6, "restock", source="restock", added=True))
     found = shown(live, lambda view: view.orders and view.orders[0].place == "arrived")
-    assert (found.orders[0].quantity, found.orders[0].status) == (40, "arrived")
+    order = found.orders[0]
+    assert (order.quantity, order.status) == (40, "arrived")
+    assert order.arrived_at == (at(6) if line_is_read else None)
+
+
+def test_open_order_that_is_left_out_of_a_long_list_stays(live: Live, source: FakeSource) -> None:
+    listed = replace(ORDERS, lists_arrived=False, lists_every_open=False)
+    source.reports["orders"] = replace(listed, rows=[row()])
+    shown(live, lambda view: view.orders)
+    source.reports["orders"] = replace(listed, requested=2)
+    found = shown(live, lambda view: view.pipeline.requested == 2)
+    assert [order.place for order in found.orders] == ["topic"]
 
 
 @pytest.mark.parametrize(("lists_arrived", "number"), [(False, 1), (True, 0)])
