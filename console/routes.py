@@ -23,13 +23,16 @@ HTML, SCRIPT, STYLE, TEXT, JSON, YAML, EVENTS = (
         "text/event-stream",
     )
 )
+SCRIPTS = (
+    *("console.js", "elements.js", "orders.js", "pipeline.js", "runbook.js", "stock.js"),
+    "api.js",
+)
 FILES: Mapping[str, tuple[Path, str]] = {
     "/": (PAGE / "index.html", HTML),
-    "/console.js": (PAGE / "console.js", SCRIPT),
+    **{f"/{name}": (PAGE / name, SCRIPT) for name in SCRIPTS},
     "/console.css": (PAGE / "console.css", STYLE),
     "/icon.svg": (PAGE / "icon.svg", "image/svg+xml"),
     "/api.html": (PAGE / "api.html", HTML),
-    "/api.js": (PAGE / "api.js", SCRIPT),
     "/openapi.yaml": (PROJECT / "docs/openapi.yaml", YAML),
     "/vendor/uplot/uPlot.iife.min.js": (UPLOT / "uPlot.iife.min.js", SCRIPT),
     "/vendor/uplot/uPlot.min.css": (UPLOT / "uPlot.min.css", STYLE),
