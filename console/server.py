@@ -55,7 +55,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Connection": "close",
 }
 
@@ -216,6 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the view as often as it changes, until the client has gone away."""
         self._begin(HTTPStatus.OK, EVENTS)
         self.end_headers()
+        self.wfile.write(b"retry: 1000\n\n")  # milliseconds, after which a browser tries again
         seen, sent_at = -1, 0.0
         with self.server.live.watch():
             while not self._is_gone():

@@ -517,10 +517,20 @@ def test_only_the_last_of_many_changes_is_sent(console: Console) -> None:
         events.view()
         for number in range(100):
             console.live._change(replace(EMPTY, at=number))
-        began, seen = time.monotonic(), [events.view()["at"]]
+        seen = [events.view()["at"]]
         while seen[-1] != 99:
             seen.append(events.view()["at"])
-        assert len(seen) <= 2 + (time.monotonic() - began) / server.EVENTS_APART
+        assert len(seen) <= 3
+
+
+def test_at_most_four_events_are_sent_per_second(console: Console) -> None:
+    with closing(console.watch()) as events:
+        events.view()
+        began = time.monotonic()
+        for number in range(5):
+            console.live._change(replace(EMPTY, at=number))
+            assert events.view()["at"] == number
+        assert time.monotonic() - began > 4 / 4
 
 
 def test_all_clients_see_the_same(console: Console) -> None:
