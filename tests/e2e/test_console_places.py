@@ -70,6 +70,7 @@ class Console:
         for live, expected in ((self.local, place), (self.account, account)):
             seen, times = 0, set[int | None]()
             while len(times) < 3:  # as often the books were checked, and everything else was read
+                live.soon()
                 seen, shown = live.wait(seen, PATIENCE)
                 times.add(shown.checks[0].checked_at)
                 places = [each.place for each in shown.orders if each.order_id == order_id]
@@ -308,8 +309,13 @@ def test_marks_and_samples_follow_the_stock(shop: DeployedShop, console: Console
     samples = [sample.stock for sample in shown.samples["donut"]]
     changes = [now for before, now in pairwise(samples) if now != before]
     assert changes[-3:] == [10, 7, 47]
-    marks = [(mark.kind, mark.quantity) for mark in shown.marks]
-    assert marks[-3:] == [("purchase", 3), ("out_of_stock", 40), ("arrival", 40)]
+
+    def marked() -> None:
+        _, shown = console.local.wait(0, 0)
+        marks = [(mark.kind, mark.quantity) for mark in shown.marks]
+        assert marks[-3:] == [("purchase", 3), ("out_of_stock", 40), ("arrival", 40)]
+
+    eventually(marked, within=PATIENCE)
 
 
 def test_database_that_is_away_hides_neither_queues_nor_log(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from console import view
+from console.history import History
 from console.live import Live
 from console.source import (
     Books,
@@ -460,6 +461,18 @@ def test_breakage_is_marked_once_whoever_breaks_and_heals(live: Live, source: Fa
     for _ in range(2):
         live.mark(view.Mark(at=now(), kind="broken", name="forged_callback"))
     assert kinds(live.wait(0, 0)[1])[2:] == [("broken", "forged_callback")] * 2
+
+
+def test_report_that_began_before_the_breakage_marks_nothing() -> None:
+    history = History()
+    history.take(broken(0), began=1, at=2)
+    history.mark(view.Mark(at=4, kind="broken", name="sns"))
+    history.take(broken(9), began=3, at=5)
+    history.take(broken(0), began=4, at=6)
+    assert [mark.kind for mark in history.marks] == ["broken"]
+    history.take(broken(9), began=7, at=8)
+    history.take(broken(0), began=9, at=10)
+    assert [(mark.at, mark.kind) for mark in history.marks] == [(4, "broken"), (10, "healed")]
 
 
 def test_what_the_actions_report_is_shown(source: FakeSource) -> None:
