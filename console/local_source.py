@@ -165,6 +165,11 @@ class LocalSource(Account):
         """Return what is deployed, which is looked up once for each emulator. Raises Unavailable."""
         emulator, found = self._emulator_url(), self._found
         if found is None or found.emulator != emulator:
+            consumer = self.settings.function_name("consumer")
+            with (
+                unavailable()
+            ):  # fails at once if the emulator is away, as the cloud's own does not
+                self.client("lambda").get_function_configuration(FunctionName=consumer)
             with unavailable(), self._creating:
                 found = Deployed(
                     emulator=emulator,
