@@ -13,7 +13,7 @@ from bench.figures import Figure, Findings
 from bench.measure import Quartiles
 from bench.programs import NODE
 from bench.server import sync_library
-from local.database.programs import program
+from local.database.programs import version
 
 NOTES = Path(__file__).with_name("notes.md")
 TITLES = {
@@ -54,7 +54,7 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "node": output(NODE[0], "--version"),
-        "database": output(program("mariadbd"), "--version"),
+        "database": f"MariaDB {version()}",
     }
 
 
@@ -70,7 +70,7 @@ def processor() -> str:
 def output(*command: str) -> str:
     """Return the first line that a program prints."""
     printed = subprocess.run(command, capture_output=True, text=True, check=True)
-    return printed.stdout.splitlines()[0].removeprefix("mariadbd  Ver ")
+    return printed.stdout.splitlines()[0]
 
 
 def markdown(results: dict[str, Any], folder: Path) -> str:

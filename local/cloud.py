@@ -1,4 +1,4 @@
-"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a stand-in factory.
+"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a local factory.
 
 Several clouds can run at the same time. Each has a directory with all its files, and ports that
 were free at its start.
@@ -166,7 +166,7 @@ class Cloud:
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
-        """Seconds that each of the stand-in factory's five stages takes."""
+        """Seconds that each of the local factory's five stages takes."""
         self.preferred_ports = preferred_ports or {}
         self.max_workers = max_workers
         self.database = MariaDb(
@@ -191,7 +191,7 @@ class Cloud:
 
     @property
     def factory_url(self) -> str:
-        """Return the URL at which the stand-in factory takes production orders."""
+        """Return the URL at which the local factory takes production orders."""
         return f"http://127.0.0.1:{self._port('factory')}/api/manufactures"
 
     @property

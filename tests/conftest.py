@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -36,6 +37,9 @@ from tests.support.pipe import Pipe, session
 if TYPE_CHECKING:
     from tests.support.assembly import Assembly
 
+TESTS = Path(__file__).parent
+LONGEST_FIRST = ("e2e", "integration", "infrastructure", "local", "operations", "unit")
+"""The folders of tests, by how long they take."""
 EXIT_WITHIN = 30
 """Seconds that the process may take to end after the last test."""
 THREADS_END_WITHIN = 20
@@ -67,6 +71,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that has a parameter `chaos_seed` once per seed."""
     if "chaos_seed" in metafunc.fixturenames:
         metafunc.parametrize("chaos_seed", _seeds(metafunc.config, "chaos_seeds"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders that take longest, and keep each of them in one process.
+
+    `make test` runs the tests in two processes. What a folder's tests share, such as a deployed
+    shop, is then made once.
+    """
+    folders = {item: item.path.relative_to(TESTS).parts[0] for item in items}
+    for item, folder in folders.items():
+        item.add_marker(pytest.mark.xdist_group(folder))
+    items.sort(key=lambda item: LONGEST_FIRST.index(folders[item]))
 
 
 def pytest_unconfigure() -> None:

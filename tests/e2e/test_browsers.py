@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from tests.support.assembly import synth
-from tests.support.deployed_shop import SETTINGS, DeployedShop
+from tests.support.deployed_shop import SETTINGS, THROTTLED, DeployedShop
 
 ORIGIN = "https://shop.test"
 PREFLIGHT = {
@@ -109,7 +109,7 @@ def test_throttled_response_can_be_read_by_an_allowed_page(open_shop: DeployedSh
     finally:
         functions.delete_function_concurrency(FunctionName=sales)
     assert response.status_code == 503
-    assert response.json() == {"message": "Service Unavailable"}
+    assert response.json() == THROTTLED
     assert cors_headers(response)["access-control-allow-origin"] == ORIGIN
 
 

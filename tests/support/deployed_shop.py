@@ -20,7 +20,9 @@ PATIENCE = 20
 """Seconds that a message may take through the queue, retries included."""
 CONTENT_TYPE = "application/json; charset=utf-8"
 UNAVAILABLE = {"message": "데이터베이스 연결 오류"}
-"""The body of every response with status 503."""
+"""The body of a function's response with status 503."""
+THROTTLED = {"message": "Service Unavailable"}
+"""The body of the gateway's own response with status 503: no function was free to take the request."""
 LOG_EVENTS_LIMIT = 10_000
 """The emulator returns the oldest events up to this number, and no token for the next page."""
 
