@@ -123,7 +123,7 @@ class LocalSource(Account):
         )
 
     def factory(self) -> Factory:
-        """Ask the stand-in factory which orders it has received. Raises Unavailable."""
+        """Ask the local factory which orders it has received. Raises Unavailable."""
         url = f"{self._deployed().factory}/?newest={NEWEST}"
         try:
             with DIRECTLY.open(url, timeout=5) as response:

@@ -96,7 +96,7 @@ def test_factory_tells_what_it_has_received_but_no_secret(cloud: AwayCloud) -> N
 
 
 class OtherFactory(QuietHandler):
-    """A factory that is not the stand-in."""
+    """A factory that is not the local one."""
 
     body: bytes
 
