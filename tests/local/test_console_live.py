@@ -153,15 +153,17 @@ def test_view_has_what_the_parts_report(live: Live) -> None:
 
 def test_nothing_is_polled_unless_somebody_looks(source: FakeSource) -> None:
     live = Live(source, stories=[])
+    version, _ = live.wait(0, 0)
     live.soon()
-    live.wait(0, 0.05)
+    assert live.wait(version, 0.1)[0] == version
     assert set(source.reads.values()) == {0}
     with live.watch(), live.watch():
         shown(live, lambda view: view.books)
     eventually(no_pollers, within=WITHIN)
     reads = dict(source.reads)
+    version, _ = live.wait(0, 0)
     live.soon()
-    live.wait(10**9, 0.05)
+    assert live.wait(version, 0.1)[0] == version
     assert source.reads == reads, "polled although nobody looks"
 
 
