@@ -77,7 +77,7 @@ class LocalSource(Account):
     def parts(self) -> Mapping[str, Part]:
         return {
             "orders": Part(problem="database", seconds=0.4, read=self.orders),
-            "books": Part(problem="database", seconds=1, read=self.books),
+            "books": Part(problem="database", seconds=1, rest=4, read=self.books),
             "queues": Part(problem="queues", seconds=0.3, read=self.queues),
             "factory": Part(problem="factory", seconds=0.3, read=self.factory),
             "log": Part(problem="logs", seconds=0.4, read=self.log),
