@@ -151,6 +151,8 @@ class LocalDatabase:
             return found
 
     def _connect(self) -> "pymysql.Connection[DictCursor]":
+        if not self._mysql_cnf.exists():  # without it, a server of the machine would be asked
+            raise Unavailable("the local database was not started yet: `make up` starts it")
         return pymysql.connect(
             read_default_file=str(self._mysql_cnf),
             database="shop",

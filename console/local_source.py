@@ -76,7 +76,7 @@ class LocalSource(Account):
     def parts(self) -> Mapping[str, Part]:
         return {
             "orders": Part(problem="database", seconds=0.4, read=self.orders),
-            "books": Part(problem="database", seconds=1, read=self.books),
+            "books": Part(problem="database", seconds=1, rest=4, read=self.books),
             "queues": Part(problem="queues", seconds=0.3, read=self.queues),
             "factory": Part(problem="factory", seconds=0.3, read=self.factory),
             "log": Part(problem="logs", seconds=0.4, read=self.log),
@@ -122,7 +122,7 @@ class LocalSource(Account):
         )
 
     def factory(self) -> Factory:
-        """Ask the stand-in factory which orders it has received. Raises Unavailable."""
+        """Ask the local factory which orders it has received. Raises Unavailable."""
         url = f"{self._deployed().factory}/?newest={NEWEST}"
         try:
             with DIRECTLY.open(url, timeout=5) as response:
@@ -157,6 +157,11 @@ class LocalSource(Account):
         """Return what is deployed, which is looked up once for each emulator. Raises Unavailable."""
         emulator, found = self._emulator_url(), self._found
         if found is None or found.emulator != emulator:
+            consumer = self.settings.function_name("consumer")
+            with (
+                unavailable()
+            ):  # fails at once if the emulator is away, as the cloud's own does not
+                self.client("lambda").get_function_configuration(FunctionName=consumer)
             with unavailable(), self._creating:
                 found = Deployed(
                     emulator=emulator,
