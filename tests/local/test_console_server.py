@@ -471,6 +471,20 @@ def test_body_needs_a_length(header: str, console: Console) -> None:
     assert console.actions.calls == []
 
 
+def test_body_that_ends_early_is_rejected(console: Console) -> None:
+    with socket.create_connection(("127.0.0.1", console.port), timeout=WITHIN) as client:
+        lines = ["POST /heal HTTP/1.1", f"Host: 127.0.0.1:{console.port}", "X-Console: 1"]
+        client.sendall("\r\n".join([*lines, "Content-Length: 9", "", "{}"]).encode())
+        client.shutdown(socket.SHUT_WR)
+        assert client.makefile("rb").readline().split()[1] == b"400"
+    assert console.actions.calls == []
+
+
+def test_text_that_utf_8_does_not_have_is_returned(console: Console) -> None:
+    status, shown = console.act("/buy", r'{"quantity": 1, "requester": "a", "key": "\ud800"}')
+    assert (status, shown["key"]) == (200, "\ud800")
+
+
 @pytest.mark.parametrize(
     ("error", "status", "message"),
     [
