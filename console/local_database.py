@@ -35,7 +35,7 @@ NEWEST_ORDERS = ORDER.format(
 ONE_ORDER = f"{ORDER.format(orders='production_order')} WHERE order_id = %s"
 BY_STATUS = f"{reads.OPEN}\nUNION ALL{reads.ARRIVED}"
 PRODUCTS = """
-SELECT slug, name, price,
+SELECT product_id, slug, name, price,
        stock + COALESCE((SELECT SUM(product_slot.stock) FROM product_slot
                          WHERE product_slot.product_id = product.product_id), 0) AS stock
 FROM product WHERE in_catalogue ORDER BY slug"""
@@ -102,6 +102,7 @@ class LocalDatabase:
             products=[
                 view.Product(
                     slug=row["slug"],
+                    product_id=row["product_id"],
                     name=row["name"],
                     price=row["price"],
                     stock=int(row["stock"]),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from console import breaking, view
@@ -26,10 +25,10 @@ from console.source import (
     Unavailable,
 )
 from local.breakage import Breakage, breakages, deployed_factory_url
-from local.cloud import CREDENTIALS, Cloud
+from local.cloud import Cloud
 from local.factory import DIRECTLY
 from local.processes import LocalError
-from settings import ENVIRONMENTS, REGION
+from settings import ENVIRONMENTS
 
 SETTINGS = ENVIRONMENTS["local"]
 OPERATOR = "console"
@@ -152,14 +151,7 @@ class LocalSource(Account):
             raise Unavailable(str(error)) from error
 
     def _connect(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self._emulator,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=AT_ONCE,
-        )
+        return self._cloud.client(service, config=AT_ONCE)
 
     def _deployed(self) -> Deployed:
         """Return what is deployed, which is looked up once for each emulator. Raises Unavailable."""

@@ -88,6 +88,8 @@ class Product:
     """A product of the catalogue."""
 
     slug: str
+    product_id: str | None = None
+    """A checkout of another product than the donut names it."""
     name: str | None
     price: int | None
     stock: int
