@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from local.expiry import ends_at, remaining
 
@@ -39,7 +40,10 @@ class Order:
     payload: Any
     headers: dict[str, str]
     received_at: float
+    status: int | None = None
+    """Of the response, from when it is sent."""
     stage: int = 0
+    stages_began: list[float] = field(default_factory=list)
     called_back_at: float | None = None
     """When the attempt to call back ended, whether it succeeded or not."""
     callback_status: int | None = None
@@ -153,6 +157,7 @@ class Factory:
     def _make(self, order: Order, callbacks: int) -> None:
         """Take an order through its stages, and call back."""
         for order.stage in range(1, STAGES + 1):
+            order.stages_began.append(time.time())
             if self._stopped.wait(self.stage_seconds):
                 return
         url = order.payload.get("CallbackUrl") if isinstance(order.payload, dict) else None
@@ -189,11 +194,15 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30
 
     def do_GET(self) -> None:
-        """List the orders that the factory has received, or say how long it is still broken."""
+        """List the orders that the factory has received, or say how long it is still broken.
+
+        `?newest=N` lists the newest N orders only.
+        """
         if self.path.startswith(BREAKAGE_PATH):
             return self._break(None)
-        orders = [asdict(order) for order in list(self.server.factory.received)]
-        self._send(HTTPStatus.OK, orders)
+        newest = parse_qs(urlsplit(self.path).query).get("newest", ["0"])[0]
+        received = self.server.factory.received[-int(newest) if newest.isdecimal() else 0 :]
+        self._send(HTTPStatus.OK, [asdict(order) for order in received])
 
     def do_POST(self) -> None:
         text = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -208,6 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         order, response = self.server.factory.take(payload, headers)
         time.sleep(response.delay)
+        order.status = response.status
         if response.status is None:
             self.close_connection = True
             return

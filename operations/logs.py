@@ -142,12 +142,14 @@ def log_groups(settings: Settings) -> dict[str, str]:
 
 
 def read(
-    logs: Any, group: str, *, start: int, end: int, order_id: str
+    logs: Any, group: str, *, start: int, end: int, order_id: str, pause: float = PAUSE_SECONDS
 ) -> Iterator[tuple[int, str, Mapping[str, Any]]]:
     """Yield each event from start to end by time, as its time, its group and the event.
 
-    start, end: in milliseconds. order_id: only events that contain it; empty: all events. The
-    emulator returns the oldest 10,000 events and no token for the others. These are read with
+    start, end: in milliseconds. order_id: only events that contain it; empty: all events. pause:
+    seconds after each request.
+
+    The emulator returns the oldest 10,000 events and no token for the others. These are read with
     requests that start at the last event's millisecond, so its events are yielded twice.
     """
     pattern = {"filterPattern": f'"{order_id}"'} if order_id else {}
@@ -155,7 +157,7 @@ def read(
     while True:
         last = start
         for page in paginator.paginate(logGroupName=group, startTime=start, endTime=end, **pattern):
-            time.sleep(PAUSE_SECONDS)
+            time.sleep(pause)
             events = page["events"]
             for event in events:
                 last = event["timestamp"]
@@ -165,30 +167,67 @@ def read(
         start = last
 
 
+class Tail:
+    """The lines of all groups from 15 minutes ago on, which each `read` continues.
+
+    order_id: only lines that contain it; empty: all lines. level: only lines of this level or a
+    higher one. late: seconds in which an event may become visible after its own time. pause: seconds
+    after each request.
+    """
+
+    def __init__(
+        self,
+        logs: Any,
+        groups: Mapping[str, str],
+        *,
+        order_id: str = "",
+        level: str = LEVELS[0],
+        late: float = LATE_SECONDS,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
+        self._logs, self._groups = logs, groups
+        self._order_id, self._level = order_id, level
+        self._late, self._pause = late, pause
+        self._since, self._seen = time.time() - BACK_SECONDS, set[tuple[object, ...]]()
+
+    def read(self) -> Iterator[LogLine]:
+        """Yield the new lines by time. An event that becomes visible late is yielded late.
+
+        Raises botocore's errors, among them `ResourceNotFoundException` if a log group does not
+        exist. After an error, the next `read` begins where this one began.
+        """
+        now, seen = time.time(), set[tuple[object, ...]]()
+        # All groups are read up to the same moment. A group that is read a second later than
+        # another one would otherwise be a second ahead of it.
+        start, end = int(self._since * 1000), int(now * 1000)
+        streams = [
+            read(
+                self._logs,
+                group,
+                start=start,
+                end=end,
+                order_id=self._order_id,
+                pause=self._pause,
+            )
+            for group in self._groups
+        ]
+        for at, group, event in heapq.merge(*streams, key=lambda entry: entry[0]):
+            identity = group, event["logStreamName"], at, event["message"]
+            is_new = identity not in self._seen and identity not in seen
+            seen.add(identity)
+            line = parse(event["message"], at=at, function=self._groups[group])
+            if is_new and line and is_at_least(line, self._level):
+                yield line
+        self._since, self._seen = max(self._since, now - self._late), seen
+
+
 def follow(
     logs: Any, groups: Mapping[str, str], *, order_id: str = "", level: str = LEVELS[0]
 ) -> Iterator[LogLine]:
-    """Yield the lines of all groups by time, without end.
-
-    An event that becomes visible late is yielded late. order_id: only lines that contain it; empty:
-    all lines. level: only lines of this level or a higher one. Raises botocore's errors, among them
-    `ResourceNotFoundException` if a log group does not exist.
-    """
-    since, seen = time.time() - BACK_SECONDS, set[tuple[object, ...]]()
+    """Yield the lines of all groups by time, as Tail does, without end."""
+    tail = Tail(logs, groups, order_id=order_id, level=level)
     while True:
-        now, known, seen = time.time(), seen, set()
-        # All groups are read up to the same moment. A group that is read a second later than
-        # another one would otherwise be a second ahead of it.
-        start, end = int(since * 1000), int(now * 1000)
-        streams = [read(logs, group, start=start, end=end, order_id=order_id) for group in groups]
-        for at, group, event in heapq.merge(*streams, key=lambda entry: entry[0]):
-            identity = group, event["logStreamName"], at, event["message"]
-            is_new = identity not in known and identity not in seen
-            seen.add(identity)
-            line = parse(event["message"], at=at, function=groups[group])
-            if is_new and line and is_at_least(line, level):
-                yield line
-        since = max(since, now - LATE_SECONDS)
+        yield from tail.read()
 
 
 def no_log_groups(settings: Settings) -> str:

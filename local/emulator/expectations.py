@@ -64,6 +64,9 @@ PRIVATE_NAMES: dict[str, dict[str, str | None]] = {
         "_purge_secret": "key secret",
         "_resolve": "secret_id use_arn_scope",
     },
+    "ministack.services.sqs": {
+        "_queues": DICTIONARY,
+    },
     "ministack.services.sts": {
         "_sessions": DICTIONARY,
     },

@@ -1,4 +1,4 @@
-"""local/emulator, as its clients see it: the patches of ministack, the HTTP API and the faults."""
+"""local/emulator, as its clients see it: ministack's patches, the HTTP API, faults and messages."""
 
 import http.client
 import json
@@ -273,3 +273,52 @@ def test_fault_lasts_no_longer_than_two_minutes() -> None:
     assert Fault(service="sns").seconds <= 120
     with pytest.raises(ValueError, match="120 seconds"):
         Fault(service="sns", seconds=121)
+
+
+def test_messages_are_seen_and_do_not_change(cloud: Cloud) -> None:
+    """One waits, one was received, one is delayed, and one is no production order."""
+    sqs = cloud.client("sqs")
+    queue = sqs.create_queue(QueueName="seen")["QueueUrl"]
+
+    def send(body: str, *, delay: int = 0) -> str:
+        return str(
+            sqs.send_message(QueueUrl=queue, MessageBody=body, DelaySeconds=delay)["MessageId"]
+        )
+
+    def order(order_id: str) -> str:
+        return json.dumps({"MessageAttributes": {"MessageAttributeOrderId": {"Value": order_id}}})
+
+    began = int(time.time() * 1000)
+    received = send(order("received"))
+    (message,) = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=60)["Messages"]
+    waiting, delayed = send(order("waiting")), send(order("delayed"), delay=60)
+    unreadable = [send(body) for body in ("not JSON", "[1]", "{}", "[" * 5000)]
+
+    (seen,) = cloud.control("messages", ["seen"]).values()
+    by_id = {each["message_id"]: each for each in seen}
+    expected = {
+        received: ("received", 1, True),
+        waiting: ("waiting", 0, False),
+        delayed: ("delayed", 0, False),
+        **dict.fromkeys(unreadable, (None, 0, False)),
+    }
+    for message_id, values in expected.items():
+        each = by_id.pop(message_id)
+        assert (each["order_id"], each["receives"], each["in_flight"]) == values
+        assert began <= each["sent_at"] <= time.time() * 1000, values
+        is_hidden = each["visible_at"] - each["sent_at"] > 50_000
+        assert is_hidden == (message_id in (received, delayed)), values
+    assert not by_id
+
+    assert cloud.control("messages", ["seen", "missing"]) == {"seen": seen}
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessages"] == "5"
+    assert attributes["ApproximateNumberOfMessagesNotVisible"] == "1"
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "1"
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    again = sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10, AttributeNames=["ApproximateReceiveCount"]
+    )["Messages"]
+    counts = {each["MessageId"]: each["Attributes"]["ApproximateReceiveCount"] for each in again}
+    assert counts == dict.fromkeys([waiting, *unreadable], "1")
+    sqs.delete_queue(QueueUrl=queue)

@@ -3,11 +3,12 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 import pytest
 import requests
 
-from local.factory import BREAKAGE_PATH, SLOW_SECONDS, Factory, FactoryResponse
+from local.factory import BREAKAGE_PATH, SLOW_SECONDS, STAGES, Factory, FactoryResponse, Order
 from local.polling import eventually
 from settings import ENVIRONMENTS
 
@@ -45,11 +46,52 @@ def test_factory_returns_201_and_calls_back_once() -> None:
         assert data["reqestor"] == "나"
         assert data["data"] == payload
         assert RejectingShop.called.wait(5)
-        listed = requests.get(f"http://127.0.0.1:{factory.port}/", timeout=5).json()
+
+        def called_back() -> list[dict[str, Any]]:
+            listed = requests.get(f"http://127.0.0.1:{factory.port}/", timeout=5).json()
+            assert listed[0]["called_back_at"], "it has not called back"
+            return list(listed)
+
+        listed = eventually(called_back, within=5)
         shop.shutdown()
     assert [json.loads(body) for body in RejectingShop.bodies] == [payload]
     assert listed[0]["payload"] == payload
     assert listed[0]["headers"]["idempotency-key"] == "1"
+    assert listed[0]["status"] == 201
+    began = listed[0]["stages_began"]
+    assert len(began) == listed[0]["stage"] == STAGES
+    assert began == sorted(began)
+    assert listed[0]["received_at"] <= began[0]
+    assert began[-1] <= listed[0]["called_back_at"]
+
+
+def test_newest_orders_are_listed() -> None:
+    with Factory(stage_seconds=0.01) as factory:
+        for number in range(3):
+            requests.post(factory.url, json={"number": number}, timeout=5)
+
+        def numbers(query: str) -> list[int]:
+            listed = requests.get(f"http://127.0.0.1:{factory.port}/{query}", timeout=5).json()
+            return [each["payload"]["number"] for each in listed]
+
+        assert numbers("") == [0, 1, 2]
+        assert numbers("?newest=2") == [1, 2]
+        assert numbers("?newest=9") == [0, 1, 2]
+
+
+def test_response_has_a_status_once_it_is_sent() -> None:
+    with Factory(respond=lambda order: FactoryResponse(delay=0.5, callbacks=0)) as factory:
+        sender = threading.Thread(target=requests.post, args=(factory.url,), kwargs={"json": {}})
+        sender.start()
+
+        def received() -> Order:
+            assert factory.received, "the factory has received nothing"
+            return factory.received[0]
+
+        order = eventually(received, within=5)
+        assert order.status is None
+        sender.join()
+        assert order.status == 201
 
 
 def test_factory_responds_as_the_test_says() -> None:
