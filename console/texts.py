@@ -83,6 +83,280 @@ KOREAN = {
     "the_original.ours": (
         "우리 가게: {sold}개를 팔았고 재고는 {fell}개 줄었습니다. 잃어버린 도넛은 {lost}개입니다."
     ),
+    "page.title": "도넛 가게 콘솔",
+    "page.skip": "본문으로 건너뛰기",
+    "page.languages": "언어",
+    "page.views": "보기",
+    "page.view.shop": "가게",
+    "page.view.api": "API 문서",
+    "page.controls": "할 일",
+    "page.control.counter": "계산대",
+    "page.control.break": "고장 내기",
+    "page.control.stories": "이야기",
+    "page.connection.connecting": "연결하는 중",
+    "page.connection.live": "실시간",
+    "page.connection.lost": "연결 끊김",
+    "page.lost": (
+        "콘솔과 연결이 끊겼습니다. 아래는 {time}의 모습이며, 다시 연결되면 새로 그립니다."
+    ),
+    "page.not_sent": "콘솔이 응답하지 않습니다.",
+    "page.failed": "실패했습니다: {reason}",
+    "page.account.looks": (
+        "{environment} 환경을 보고 있습니다. 여기서는 볼 수만 있고, 사거나 고장 낼 수 없습니다."
+    ),
+    "page.account.asks": (
+        "AWS 계정의 {environment} 환경입니다. 고장 낼 수 없고, 구매는 한 번 더 묻습니다."
+    ),
+    "page.problem": "{source}에서 보고가 오지 않습니다: {reason}",
+    "page.source.database": "데이터베이스",
+    "page.source.queues": "큐",
+    "page.source.factory": "공장",
+    "page.source.logs": "로그",
+    "page.source.alarms": "알람",
+    "page.source.shop": "가게",
+    "page.fires": "알람이 울립니다: {name}. {description}",
+    "page.throttled": "{name} 함수가 최근 15분 동안 {count}번 거절되었습니다.",
+    "page.busy.rush": "손님이 몰리는 중입니다.",
+    "page.busy.story": "이야기를 실행하는 중입니다: {title}",
+    "page.unknown": "보고 없음",
+    "page.close": "닫기",
+    "page.cancel": "취소",
+    "page.confirm": "진행",
+    "page.ask.title": "{environment} 환경입니다",
+    "page.ask.buy": (
+        "{environment} 환경의 가게에서 {quantity}개를 삽니다. 진짜 구매로 기록됩니다. 진행할까요?"
+    ),
+    "page.ask.rush": (
+        "{environment} 환경의 가게에서 손님 {quantity}명이 하나씩 삽니다. 진짜 구매로"
+        " 기록됩니다. 진행할까요?"
+    ),
+    "page.ask.redrive": (
+        "{environment} 환경의 데드 레터 큐에 있는 생산 주문을 큐로 되돌립니다. 진행할까요?"
+    ),
+    "page.pipeline": "주문이 가는 길",
+    "page.pipeline.hint": "점 하나가 생산 주문 하나입니다. 점은 보고가 올 때만 움직입니다.",
+    "page.heal_all": "모두 고치기",
+    "page.heal_all.done": "모두 고칩니다.",
+    "page.redrive": "데드 레터 되돌리기",
+    "page.redrive.done": (
+        "메시지 {moved}개를 큐로 되돌렸습니다. 생산 주문이 아니라서 남은 메시지: {others}개"
+    ),
+    "page.relay": "relay 실행",
+    "page.relay.done": "relay가 실행됩니다.",
+    "page.station.checkout": "구매 요청",
+    "page.station.outbox": "아웃박스",
+    "page.station.topic": "SNS 토픽",
+    "page.station.queue": "SQS 큐",
+    "page.station.consumer": "소비자 함수",
+    "page.station.factory": "공장",
+    "page.station.callback": "콜백",
+    "page.station.arrived": "재고",
+    "page.station.database": "데이터베이스",
+    "page.station.dead_letter": "데드 레터 큐",
+    "page.station.stuck": "멈춘 주문",
+    "page.place.outbox": "아웃박스",
+    "page.place.topic": "게시됨",
+    "page.place.queue": "큐에서 대기",
+    "page.place.consumer": "전달 중",
+    "page.place.factory": "생산 중",
+    "page.place.callback": "콜백 중",
+    "page.place.arrived": "입고됨",
+    "page.place.dead_letter": "데드 레터",
+    "page.place.stuck": "멈춤",
+    "page.checkout.none": "아직 없음",
+    "page.outbox.oldest": "가장 오래된 것 {seconds}초",
+    "page.queue.in_flight": "처리 중 {count}",
+    "page.queue.receive": "수신 {receives}/{most}회",
+    "page.queue.retry": "{seconds}초 뒤 다시",
+    "page.factory.stage": "{stage}단계",
+    "page.arrived.day": "하루 입고 {count}건",
+    "page.dead_letter.hint": "다섯 번 실패한 메시지",
+    "page.stuck.hint": "콜백이 끝내 오지 않음",
+    "page.database.hint": "구매, 재고, 아웃박스",
+    "page.broken.none": "고장 난 곳이 없습니다.",
+    "page.broken.heals": "{seconds}초 뒤 저절로 고쳐집니다",
+    "page.heal": "지금 고치기",
+    "page.customers": "손님: {notice}",
+    "page.dot": "주문 {id}: {quantity}개, {place}",
+    "page.counter.product": "상품",
+    "page.counter.price": "{price}원",
+    "page.counter.stock": "재고",
+    "page.counter.requester": "손님 이름",
+    "page.counter.key": "멱등 키 (Idempotency-Key)",
+    "page.counter.key.hint": "비워 두면 키 없이 삽니다",
+    "page.counter.new_key": "새 키",
+    "page.counter.again": "같은 키로 다시",
+    "page.counter.quantity": "몇 개",
+    "page.counter.buy_one": "1개 사기",
+    "page.counter.buy": "{quantity}개 사기",
+    "page.counter.stocktake": "재고를 {quantity}개로 맞추기",
+    "page.counter.stocktake.done": "재고를 {quantity}개로 맞췄습니다.",
+    "page.counter.no_response": "응답 없음",
+    "page.rush": "손님 몰림",
+    "page.rush.buyers": "손님 수",
+    "page.rush.at_once": "동시에",
+    "page.rush.start": "시작",
+    "page.rush.started": "손님이 들어옵니다.",
+    "page.rush.sold": "판매",
+    "page.rush.out_of_stock": "재고 부족",
+    "page.rush.failed": "실패",
+    "page.rush.p50": "중앙값 (p50)",
+    "page.rush.p99": "느린 1% (p99)",
+    "page.rush.lost": "잃어버린 도넛",
+    "page.responses": "최근 응답",
+    "page.responses.none": "아직 아무도 사지 않았습니다.",
+    "page.break.hint": "고장은 길어도 2분 뒤에 저절로 고쳐집니다. 이 페이지를 닫아도 그렇습니다.",
+    "page.break.not_here": "AWS 환경에서는 아무것도 고장 낼 수 없습니다.",
+    "page.break.send": "보내기",
+    "page.break.sent": "보냈습니다. 메시지 {id}",
+    "page.alarm.none": "AWS 알람: 없음. 문제가 생기지 않으니까요.",
+    "page.alarm": "AWS 알람: {name} {comparison} {threshold}",
+    "page.alarm.lasting": "AWS 알람: {name} {comparison} {threshold}, {minutes}분 동안",
+    "page.runbook": "런북",
+    "page.runbook.of": "런북: {section}",
+    "page.breakage.factory_off": "공장 끄기",
+    "page.breakage.factory_off.expect": (
+        "공장이 연결을 끊습니다. 메시지는 큐로 돌아가 점점 늦게 다시 시도되고, 다섯 번"
+        " 실패하면 데드 레터 큐에서 기다립니다."
+    ),
+    "page.breakage.factory_off.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
+    "page.breakage.factory_slow": "공장을 느리게",
+    "page.breakage.factory_slow.expect": (
+        "공장이 4초 뒤에야 응답해서 소비자 함수는 실패로 보고 다시 보냅니다. 공장은 같은"
+        " 주문을 여러 번 만들지만, 입고는 한 번입니다."
+    ),
+    "page.breakage.factory_slow.notice": "아무것도 모릅니다.",
+    "page.breakage.factory_fails": "공장이 500만 응답",
+    "page.breakage.factory_fails.expect": (
+        "공장이 모든 주문에 500을 돌려줍니다. 메시지는 다섯 번 실패한 뒤 데드 레터 큐로"
+        " 갑니다. 고친 다음 되돌리면 입고됩니다."
+    ),
+    "page.breakage.factory_fails.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
+    "page.breakage.factory_silent": "공장이 콜백하지 않기",
+    "page.breakage.factory_silent.expect": (
+        "공장이 주문을 받고도 콜백하지 않습니다. relay가 세 번까지 다시 부탁하고, 그래도 오지"
+        " 않으면 멈춘 주문이 됩니다."
+    ),
+    "page.breakage.factory_silent.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
+    "page.breakage.factory_twice": "공장이 두 번 콜백",
+    "page.breakage.factory_twice.expect": (
+        "공장이 같은 주문을 두 번 콜백합니다. 두 번 다 200을 받지만 재고는 한 번만 늘어납니다."
+    ),
+    "page.breakage.factory_twice.notice": "아무것도 모릅니다.",
+    "page.breakage.sns": "SNS가 거절",
+    "page.breakage.sns.expect": (
+        "SNS가 모든 요청을 거절합니다. 주문은 아웃박스에서 기다리고, SNS가 살아나면 relay가"
+        " 1분 안에 게시합니다."
+    ),
+    "page.breakage.sns.notice": "아무것도 모릅니다.",
+    "page.breakage.sqs": "SQS가 거절",
+    "page.breakage.sqs.expect": (
+        "SQS가 모든 API 요청을 거절하지만 메시지는 계속 전달합니다. 실패한 메시지는 더 늦게"
+        " 다시 시도되고, 되돌리기는 실패합니다."
+    ),
+    "page.breakage.sqs.notice": "아무것도 모릅니다.",
+    "page.breakage.database_killed": "데이터베이스 죽이기",
+    "page.breakage.database_killed.expect": (
+        "데이터베이스 프로세스를 죽입니다. 가게는 5초 안에 503을 돌려주고, 그동안에는"
+        " 아무것도 팔리지 않습니다. 실패한 콜백은 relay가 다시 부탁합니다."
+    ),
+    "page.breakage.database_killed.notice": (
+        "503을 받습니다. 같은 키로 다시 사면 정확히 한 번만 팔립니다."
+    ),
+    "page.breakage.database_read_only": "데이터베이스를 읽기 전용으로",
+    "page.breakage.database_read_only.expect": (
+        "페일오버 도중처럼 데이터베이스가 변경을 거절합니다. 상품은 보이지만 구매는 503입니다."
+    ),
+    "page.breakage.database_read_only.notice": "볼 수는 있지만, 사면 503을 받습니다.",
+    "page.breakage.poison_message": "엉터리 메시지 보내기",
+    "page.breakage.poison_message.expect": (
+        "생산 주문이 아닌 메시지를 큐에 넣습니다. 다섯 번 실패한 뒤 데드 레터 큐로 가고, 다른"
+        " 주문을 막지 않습니다. 되돌리기는 이 메시지를 남겨 둡니다."
+    ),
+    "page.breakage.poison_message.notice": "아무것도 모릅니다.",
+    "page.breakage.forged_callback": "위조 콜백 보내기",
+    "page.breakage.forged_callback.expect": (
+        "토큰이 틀린 콜백을 보냅니다. 403을 받고, 재고는 그대로입니다."
+    ),
+    "page.breakage.forged_callback.notice": "아무것도 모릅니다.",
+    "page.stories.hint": (
+        "이야기는 재고를 바꾸고 부품을 고장 내며, 끝날 때 장부가 맞는지 확인합니다."
+    ),
+    "page.stories.none": "이 환경에서는 이야기를 실행할 수 없습니다.",
+    "page.story.run": "실행",
+    "page.story.never": "아직",
+    "page.story.running": "실행 중",
+    "page.story.passed": "통과 {seconds}초",
+    "page.story.failed": "실패",
+    "page.lost.original": "원본이 잃어버린 도넛",
+    "page.lost.ours": "우리 가게가 잃어버린 도넛",
+    "page.stock": "재고",
+    "page.stock.none": "아직 재고 보고가 없습니다.",
+    "page.stock.chart": (
+        "재고 그래프: 지금 {stock}개, {seconds}초 동안 최소 {least}개, 최대 {most}개"
+    ),
+    "page.mark.purchase": "구매",
+    "page.mark.out_of_stock": "재고 부족",
+    "page.mark.arrival": "입고",
+    "page.mark.broken": "고장",
+    "page.mark.healed": "회복",
+    "page.books": "언제나 맞아야 하는 장부",
+    "page.check.balance": "기록 − 판매 + 입고 = 재고",
+    "page.check.not_negative": "재고는 0보다 작지 않다",
+    "page.check.one_order": "재고가 모자란 구매마다 생산 주문이 하나",
+    "page.check.arrives_once": "주문은 한 번만 입고된다",
+    "page.check.key_sold_once": "키 하나로 두 번 팔리지 않는다",
+    "page.check.true": "맞음",
+    "page.check.false": "어긋남",
+    "page.check.unknown": "확인하지 않음",
+    "page.check.violations": "어긋난 기록 {count}건",
+    "page.check.at": "{time} 확인",
+    "page.books.line": "{slug}: {entries} − {purchases} + {arrivals} = {expected}, 재고 {stock}",
+    "page.orders": "생산 주문",
+    "page.orders.none": "생산 주문이 없습니다. 재고보다 많이 사면 생깁니다.",
+    "page.orders.quantity": "{quantity}개",
+    "page.seconds": "{seconds}초",
+    "page.order": "주문 {id}",
+    "page.order.summary": "{slug} {quantity}개 · {place} · 데이터베이스의 상태: {status}",
+    "page.order.hops": "지나온 길",
+    "page.order.log": "로그",
+    "page.order.show_log": "이 주문의 로그만 보기",
+    "page.hop.requested": "주문됨",
+    "page.hop.published": "게시됨",
+    "page.hop.queued": "큐에 들어감",
+    "page.hop.placed": "공장이 받음",
+    "page.hop.not_placed": "공장에 전달하지 못함",
+    "page.hop.stage": "생산 단계",
+    "page.hop.called_back": "콜백함",
+    "page.hop.arrived": "입고됨",
+    "page.hop.stuck": "멈춤",
+    "page.hop.checkout": "구매 요청",
+    "page.hop.left_to_the_relay": "relay에 맡김",
+    "page.hop.not_published": "게시하지 못함",
+    "page.hop.received": "공장이 요청을 받음",
+    "page.hop.callback_rejected": "콜백 거절",
+    "page.hop.restock": "입고 처리",
+    "page.field.receives": "시도",
+    "page.field.reason": "이유",
+    "page.field.stage": "단계",
+    "page.field.quantity": "수량",
+    "page.field.stock": "재고",
+    "page.field.publications": "게시 횟수",
+    "page.field.status": "상태",
+    "page.log": "로그",
+    "page.log.since": "기간",
+    "page.log.since.0": "전체",
+    "page.log.since.60": "최근 1분",
+    "page.log.since.300": "최근 5분",
+    "page.log.since.900": "최근 15분",
+    "page.log.level": "수준",
+    "page.log.level.all": "모든 수준",
+    "page.log.level.warning": "경고 이상",
+    "page.log.level.error": "오류만",
+    "page.log.order": "주문 번호",
+    "page.log.clear": "지우기",
+    "page.log.count": "{shown}줄 / {all}줄",
+    "page.log.none": "이 조건에 맞는 로그가 없습니다.",
 }
 ENGLISH = {
     "expected": "Expected: {expectation}",
@@ -178,6 +452,291 @@ ENGLISH = {
         "The original has sold {sold}, and its stock fell by {fell}. {lost} donuts are lost."
     ),
     "the_original.ours": "Ours has sold {sold}, and its stock fell by {fell}. {lost} are lost.",
+    "page.title": "Donut shop console",
+    "page.skip": "Skip to the content",
+    "page.languages": "Language",
+    "page.views": "Views",
+    "page.view.shop": "Shop",
+    "page.view.api": "API",
+    "page.controls": "Controls",
+    "page.control.counter": "Counter",
+    "page.control.break": "Break it",
+    "page.control.stories": "Stories",
+    "page.connection.connecting": "connecting",
+    "page.connection.live": "live",
+    "page.connection.lost": "disconnected",
+    "page.lost": (
+        "The connection to the console is lost. The page shows {time}, and follows again once"
+        " connected."
+    ),
+    "page.not_sent": "The console does not respond.",
+    "page.failed": "This failed: {reason}",
+    "page.account.looks": (
+        "This is the environment {environment}. You can look, but neither buy nor break anything."
+    ),
+    "page.account.asks": (
+        "This is the environment {environment} on AWS. Nothing can be broken, and a purchase"
+        " asks first."
+    ),
+    "page.problem": "No report from {source}: {reason}",
+    "page.source.database": "the database",
+    "page.source.queues": "the queues",
+    "page.source.factory": "the factory",
+    "page.source.logs": "the logs",
+    "page.source.alarms": "the alarms",
+    "page.source.shop": "the shop",
+    "page.fires": "The alarm {name} fires. {description}",
+    "page.throttled": "The function {name} was throttled {count} times in the last 15 minutes.",
+    "page.busy.rush": "A rush of customers is under way.",
+    "page.busy.story": "A story is running: {title}",
+    "page.unknown": "not reported",
+    "page.close": "Close",
+    "page.cancel": "Cancel",
+    "page.confirm": "Go ahead",
+    "page.ask.title": "This is {environment}",
+    "page.ask.buy": (
+        "This buys {quantity} in the shop of {environment}. It is recorded as a real"
+        " purchase. Go ahead?"
+    ),
+    "page.ask.rush": (
+        "This lets {quantity} customers buy one each in the shop of {environment}. These are"
+        " recorded as real purchases. Go ahead?"
+    ),
+    "page.ask.redrive": (
+        "This moves the production orders in the dead-letter queue of {environment} back to"
+        " the queue. Go ahead?"
+    ),
+    "page.pipeline": "The way of an order",
+    "page.pipeline.hint": (
+        "Each dot is a production order. A dot moves only when a report says so."
+    ),
+    "page.heal_all": "Heal all",
+    "page.heal_all.done": "Everything is being healed.",
+    "page.redrive": "Redrive",
+    "page.redrive.done": (
+        "Messages moved back to the queue: {moved}. Left, because they are not production"
+        " orders: {others}"
+    ),
+    "page.relay": "Run the relay",
+    "page.relay.done": "The relay runs now.",
+    "page.station.checkout": "Checkout",
+    "page.station.outbox": "Outbox",
+    "page.station.topic": "SNS topic",
+    "page.station.queue": "SQS queue",
+    "page.station.consumer": "Consumer",
+    "page.station.factory": "Factory",
+    "page.station.callback": "Callback",
+    "page.station.arrived": "Stock",
+    "page.station.database": "Database",
+    "page.station.dead_letter": "Dead-letter queue",
+    "page.station.stuck": "Stuck orders",
+    "page.place.outbox": "in the outbox",
+    "page.place.topic": "published",
+    "page.place.queue": "in the queue",
+    "page.place.consumer": "being placed",
+    "page.place.factory": "in production",
+    "page.place.callback": "calling back",
+    "page.place.arrived": "arrived",
+    "page.place.dead_letter": "dead letter",
+    "page.place.stuck": "stuck",
+    "page.checkout.none": "none yet",
+    "page.outbox.oldest": "oldest: {seconds} s",
+    "page.queue.in_flight": "{count} in flight",
+    "page.queue.receive": "receive {receives} of {most}",
+    "page.queue.retry": "retry in {seconds} s",
+    "page.factory.stage": "stage {stage}",
+    "page.arrived.day": "{count} arrivals in a day",
+    "page.dead_letter.hint": "failed five times",
+    "page.stuck.hint": "never called back",
+    "page.database.hint": "purchases, stock, outbox",
+    "page.broken.none": "Nothing is broken.",
+    "page.broken.heals": "heals by itself in {seconds} s",
+    "page.heal": "Heal now",
+    "page.customers": "Customers: {notice}",
+    "page.dot": "Order {id}: {quantity}, {place}",
+    "page.counter.product": "Product",
+    "page.counter.price": "KRW {price}",
+    "page.counter.stock": "in stock",
+    "page.counter.requester": "Customer",
+    "page.counter.key": "Idempotency-Key",
+    "page.counter.key.hint": "empty: without a key",
+    "page.counter.new_key": "New key",
+    "page.counter.again": "Same key again",
+    "page.counter.quantity": "Quantity",
+    "page.counter.buy_one": "Buy 1",
+    "page.counter.buy": "Buy {quantity}",
+    "page.counter.stocktake": "Set the stock to {quantity}",
+    "page.counter.stocktake.done": "The stock is set to {quantity}.",
+    "page.counter.no_response": "no response",
+    "page.rush": "Rush",
+    "page.rush.buyers": "Customers",
+    "page.rush.at_once": "At once",
+    "page.rush.start": "Start",
+    "page.rush.started": "The customers are coming.",
+    "page.rush.sold": "sold",
+    "page.rush.out_of_stock": "out of stock",
+    "page.rush.failed": "failed",
+    "page.rush.p50": "median (p50)",
+    "page.rush.p99": "slowest 1 % (p99)",
+    "page.rush.lost": "units lost",
+    "page.responses": "Last responses",
+    "page.responses.none": "Nobody has bought anything yet.",
+    "page.break.hint": (
+        "Everything heals by itself after two minutes at the latest, even if this page is closed."
+    ),
+    "page.break.not_here": "Nothing can be broken on AWS.",
+    "page.break.send": "Send",
+    "page.break.sent": "Sent. Message {id}",
+    "page.alarm.none": "Alarm on AWS: none, because nothing goes wrong.",
+    "page.alarm": "Alarm on AWS: {name} {comparison} {threshold}",
+    "page.alarm.lasting": "Alarm on AWS: {name} {comparison} {threshold} for {minutes} min",
+    "page.runbook": "Runbook",
+    "page.runbook.of": "Runbook: {section}",
+    "page.breakage.factory_off": "Factory off",
+    "page.breakage.factory_off.expect": (
+        "The factory closes each connection. Messages return to the queue, later each time,"
+        " and wait in the dead-letter queue after five failures."
+    ),
+    "page.breakage.factory_off.notice": "they notice nothing, except that arrivals are late.",
+    "page.breakage.factory_slow": "Factory slow",
+    "page.breakage.factory_slow.expect": (
+        "The factory responds after 4 seconds, which the consumer counts as a failure and"
+        " repeats. The factory makes the order more than once, but it arrives once."
+    ),
+    "page.breakage.factory_slow.notice": "they notice nothing.",
+    "page.breakage.factory_fails": "Factory returns 500",
+    "page.breakage.factory_fails.expect": (
+        "The factory returns 500 for every order. After five failures the message is in the"
+        " dead-letter queue. Heal and redrive it, and it arrives."
+    ),
+    "page.breakage.factory_fails.notice": "they notice nothing, except that arrivals are late.",
+    "page.breakage.factory_silent": "Factory never calls back",
+    "page.breakage.factory_silent.expect": (
+        "The factory accepts orders and never calls back. The relay reminds it three times,"
+        " and then the order is stuck."
+    ),
+    "page.breakage.factory_silent.notice": "they notice nothing, except that arrivals are late.",
+    "page.breakage.factory_twice": "Factory calls back twice",
+    "page.breakage.factory_twice.expect": (
+        "The factory calls back twice for each order. Both calls get 200, and the stock grows once."
+    ),
+    "page.breakage.factory_twice.notice": "they notice nothing.",
+    "page.breakage.sns": "SNS rejects",
+    "page.breakage.sns.expect": (
+        "SNS rejects every call. Orders wait in the outbox, and the relay publishes them"
+        " within a minute after SNS is back."
+    ),
+    "page.breakage.sns.notice": "they notice nothing.",
+    "page.breakage.sqs": "SQS rejects",
+    "page.breakage.sqs.expect": (
+        "SQS rejects every call, but still delivers messages. Failed messages can't be"
+        " postponed, so they return after the queue's own timeout, and redriving fails."
+    ),
+    "page.breakage.sqs.notice": "they notice nothing.",
+    "page.breakage.database_killed": "Kill the database",
+    "page.breakage.database_killed.expect": (
+        "The database's process is killed. The shop returns 503 within 5 seconds, and nothing"
+        " is sold. For callbacks that fail, the relay reminds the factory."
+    ),
+    "page.breakage.database_killed.notice": (
+        "they get 503. If they repeat it with the same key, it sells exactly once."
+    ),
+    "page.breakage.database_read_only": "Database read-only",
+    "page.breakage.database_read_only.expect": (
+        "The database rejects changes, as in a failover. Products can be read, and a checkout"
+        " returns 503."
+    ),
+    "page.breakage.database_read_only.notice": "they can look, and get 503 when they buy.",
+    "page.breakage.poison_message": "Send a poison message",
+    "page.breakage.poison_message.expect": (
+        "A message that is not a production order gets into the queue. After five failures it"
+        " is in the dead-letter queue, and holds up no other order. A redrive leaves it"
+        " there."
+    ),
+    "page.breakage.poison_message.notice": "they notice nothing.",
+    "page.breakage.forged_callback": "Forge a callback",
+    "page.breakage.forged_callback.expect": (
+        "A callback with a wrong token is sent. It gets 403, and the stock stays as it is."
+    ),
+    "page.breakage.forged_callback.notice": "they notice nothing.",
+    "page.stories.hint": (
+        "A story changes the stock and breaks parts. At its end it checks that the books balance."
+    ),
+    "page.stories.none": "No stories can be run in this environment.",
+    "page.story.run": "Run",
+    "page.story.never": "not run yet",
+    "page.story.running": "running",
+    "page.story.passed": "passed in {seconds} s",
+    "page.story.failed": "failed",
+    "page.lost.original": "lost by the original",
+    "page.lost.ours": "lost by ours",
+    "page.stock": "Stock",
+    "page.stock.none": "The stock is not reported yet.",
+    "page.stock.chart": (
+        "Chart of the stock: {stock} now, between {least} and {most} in {seconds} s"
+    ),
+    "page.mark.purchase": "purchase",
+    "page.mark.out_of_stock": "out of stock",
+    "page.mark.arrival": "arrival",
+    "page.mark.broken": "broken",
+    "page.mark.healed": "healed",
+    "page.books": "Books that must balance",
+    "page.check.balance": "entries − purchases + arrivals = stock",
+    "page.check.not_negative": "the stock is never below 0",
+    "page.check.one_order": "one production order per out-of-stock checkout",
+    "page.check.arrives_once": "each order arrives once",
+    "page.check.key_sold_once": "no key is sold twice",
+    "page.check.true": "holds",
+    "page.check.false": "violated",
+    "page.check.unknown": "not checked",
+    "page.check.violations": "{count} violations",
+    "page.check.at": "checked at {time}",
+    "page.books.line": "{slug}: {entries} − {purchases} + {arrivals} = {expected}, stock {stock}",
+    "page.orders": "Production orders",
+    "page.orders.none": "There are no production orders. Buy more than the stock to get one.",
+    "page.orders.quantity": "{quantity} pcs",
+    "page.seconds": "{seconds} s",
+    "page.order": "Order {id}",
+    "page.order.summary": "{quantity} of {slug} · {place} · status in the database: {status}",
+    "page.order.hops": "Its way",
+    "page.order.log": "Its log lines",
+    "page.order.show_log": "Show its log lines only",
+    "page.hop.requested": "requested",
+    "page.hop.published": "published",
+    "page.hop.queued": "queued",
+    "page.hop.placed": "placed",
+    "page.hop.not_placed": "not placed",
+    "page.hop.stage": "stage",
+    "page.hop.called_back": "called back",
+    "page.hop.arrived": "arrived",
+    "page.hop.stuck": "stuck",
+    "page.hop.checkout": "checkout",
+    "page.hop.left_to_the_relay": "left to the relay",
+    "page.hop.not_published": "not published",
+    "page.hop.received": "received",
+    "page.hop.callback_rejected": "callback rejected",
+    "page.hop.restock": "restock",
+    "page.field.receives": "attempt",
+    "page.field.reason": "reason",
+    "page.field.stage": "stage",
+    "page.field.quantity": "quantity",
+    "page.field.stock": "stock",
+    "page.field.publications": "publications",
+    "page.field.status": "status",
+    "page.log": "Log",
+    "page.log.since": "Time",
+    "page.log.since.0": "all",
+    "page.log.since.60": "last minute",
+    "page.log.since.300": "last 5 minutes",
+    "page.log.since.900": "last 15 minutes",
+    "page.log.level": "Level",
+    "page.log.level.all": "all levels",
+    "page.log.level.warning": "warnings and errors",
+    "page.log.level.error": "errors only",
+    "page.log.order": "Order id",
+    "page.log.clear": "Clear",
+    "page.log.count": "{shown} of {all} lines",
+    "page.log.none": "No lines match.",
 }
 TEXTS: Mapping[str, Mapping[str, str]] = {"ko": KOREAN, "en": ENGLISH}
 
