@@ -42,7 +42,9 @@ def test_what_goes_wrong_is_recorded(name: str, windows: Windows) -> None:
 
 
 def test_nothing_is_recorded_if_nothing_goes_wrong(windows: Windows) -> None:
-    page = windows.open("data:text/html;charset=utf-8,<!doctype html><h1>도너츠</h1><script>1</script>")
+    page = windows.open(
+        "data:text/html;charset=utf-8,<!doctype html><h1>도너츠</h1><script>1</script>"
+    )
     assert page.locator("h1").text_content() == "도너츠"
     assert windows.problems == []
 

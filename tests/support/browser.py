@@ -58,7 +58,7 @@ class Windows:
     def __init__(self, browser: Browser) -> None:
         self.problems: list[str] = []
         """Errors on the browser's console, exceptions, failed requests and forbidden content."""
-        self._context: BrowserContext = browser.new_context(service_workers="block")
+        self._context: BrowserContext = browser.new_context(locale="en-US", service_workers="block")
         self._context.set_default_timeout(SHOWS_WITHIN * 1000)
         self._context.on("console", self._printed)
         self._context.on("weberror", lambda error: self.problems.append(str(error.error)))
