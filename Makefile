@@ -28,7 +28,7 @@ $(foreach name,$(GIVEN),$(if $(filter undefined,$(origin $(name))),,$(eval $(cal
 ACCOUNTS = dev staging prod
 ON_AN_ACCOUNT = bootstrap preflight diff deploy destroy deploy-github-roles
 BY_OPERATORS = status resume orders order trace books remind stocktake adjust
-ONE_AT_A_TIME = preflight diff smoke logs redrive $(BY_OPERATORS)
+ONE_AT_A_TIME = preflight diff smoke logs redrive console $(BY_OPERATORS)
 ON_LOCAL_DATABASE = mysql reset demo
 IN_AN_ENVIRONMENT = $(ON_AN_ACCOUNT) $(ONE_AT_A_TIME) $(ON_LOCAL_DATABASE) synth
 
@@ -200,7 +200,7 @@ STATUS = $(ON_AWS) operations.status "$$ENV" $(if $(filter local,$(ENV)),--endpo
 # The deployed function `operate` does the work, on this machine, too.
 OPERATE = $(ON_AWS) operations.operate "$$ENV"
 
-.PHONY: logs $(BY_OPERATORS) redrive mysql
+.PHONY: logs $(BY_OPERATORS) redrive mysql console
 logs: .venv/installed ## Print the functions' logs of the last 15 minutes and follow them; ORDER=... LEVEL=ERROR for some of them
 	@$(ON_AWS) operations.logs "$$ENV" --order="$$ORDER" --level="$$LEVEL"
 status: .venv/installed ## Show what runs, what is switched off, what waits, which alarms fire, and the API's URL
@@ -223,6 +223,8 @@ adjust: .venv/installed ## SLUG=donut N=-2 REASON=... make adjust: add to the st
 	@$(OPERATE) adjust --slug="$$SLUG" --n="$$N" --reason="$$REASON"
 redrive: .venv/installed ## Move production orders from the dead-letter queue back; DISCARD=1 deletes other messages, after asking
 	@PYTHONPATH=lambdas $(ON_AWS) operations.redrive "$$ENV" $(if $(filter 1,$(DISCARD)),--discard) $(if $(filter 1,$(YES)),--yes)
+console: .venv/installed node_modules/installed ## Show the shop in the browser, as `make up` does, too: break it and watch it heal; with ENV=dev on an account
+	@$(if $(filter local,$(ENV)),$(LOCAL) console,PYTHONPATH=lambdas .venv/bin/python -m console --environment="$$ENV")
 mysql: .venv/installed ## Open the MariaDB client on the shop's database
 	@$(LOCAL) mysql
 

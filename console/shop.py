@@ -1,10 +1,11 @@
 """The shop in a local cloud, as its customers, its factory and its operators see it."""
 
 import json
+import secrets
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, NamedTuple
 
 import pymysql
@@ -16,7 +17,7 @@ from local.polling import eventually
 from operations.operate import OperateFunction
 from operations.redrive import DeadLetters, redrive
 from operations.smoke import ShopApi, depth
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, Settings
 
 SETTINGS = ENVIRONMENTS["local"]
 PRODUCT = "donut"
@@ -24,6 +25,8 @@ OPERATOR = "console"
 """Who corrects the stock, in the books."""
 PATIENCE = 150.0
 """Seconds that an order may take on its way. After a failure, the relay waits for a minute."""
+QUERY_SECONDS = 30
+"""Seconds that a statement may take."""
 
 
 class Checkout(NamedTuple):
@@ -36,6 +39,43 @@ class Checkout(NamedTuple):
     @property
     def purchased(self) -> bool:
         return self.status == 200 and self.body["purchased"]
+
+
+def check_out(
+    api: ShopApi,
+    quantity: int,
+    *,
+    requester: str,
+    key: str | None = None,
+    product_id: str | None = None,
+) -> Checkout:
+    """Check out. key: the Idempotency-Key. product_id: None stands for the donut.
+
+    Raises OSError and ValueError if there is no response with a JSON object.
+    """
+    body: dict[str, object] = {"MessageAttributeProductCnt": quantity, "requester": requester}
+    if product_id:
+        body["MessageAttributeProductId"] = product_id
+    headers = {"Content-Type": "application/json"}
+    if key:
+        headers["Idempotency-Key"] = key
+    began = time.monotonic()
+    status, response = api.call("POST", "/checkout", body, headers)
+    return Checkout(status, response, time.monotonic() - began)
+
+
+def redrive_all(sqs: Any, settings: Settings) -> tuple[int, int]:
+    """Move the dead-letter queue's orders back to the queue.
+
+    Return their number, and how many other messages have stayed.
+    """
+    source, target = (
+        sqs.get_queue_url(QueueName=settings.queue_name(name))["QueueUrl"]
+        for name in ("stock_dlq", "stock_queue")
+    )
+    with DeadLetters(sqs, source) as dead_letters:
+        moved, others = redrive(dead_letters, target_url=target)
+    return moved, len(others)
 
 
 class Shop:
@@ -61,11 +101,7 @@ class Shop:
 
     def buy(self, quantity: int, *, requester: str, key: str | None = None) -> Checkout:
         """Check out. key: the Idempotency-Key."""
-        body = {"MessageAttributeProductCnt": quantity, "requester": requester}
-        began = time.monotonic()
-        headers = {"Idempotency-Key": key} if key else None
-        status, response = self._api.call("POST", "/checkout", body, headers)
-        return Checkout(status, response, time.monotonic() - began)
+        return check_out(self._api, quantity, requester=requester, key=key)
 
     def buy_until_decided(self, quantity: int, *, requester: str, key: str) -> Checkout:
         """Check out, and repeat it with the same key until the shop decides. Return its decision."""
@@ -144,6 +180,25 @@ class Shop:
         status, _ = self._api.call("POST", path, {})
         return status
 
+    def forge_callback(self) -> tuple[int, dict[str, Any]]:
+        """Call back with a wrong token for the newest order, and return what the shop responds.
+
+        If there is no order, or no database, the order is an unknown one.
+        """
+        order_id = str(uuid.uuid4())
+        with (
+            suppress(pymysql.MySQLError),
+            self.database() as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(
+                "SELECT order_id FROM production_order ORDER BY requested_at DESC LIMIT 1"
+            )
+            if row := cursor.fetchone():
+                order_id = str(row[0])
+        token = secrets.token_urlsafe(24)
+        return self._api.call("POST", f"/product/{PRODUCT}?order={order_id}&token={token}", {})
+
     # --- an operator ---
 
     def books(self) -> list[dict[str, Any]]:
@@ -151,9 +206,9 @@ class Shop:
         (table,) = self._operate.invoke("books")
         return list(table["rows"])
 
-    def count_stock(self, count: int) -> None:
+    def count_stock(self, count: int, *, reason: str = "a story") -> None:
         """Set the stock by a stocktake, which the books record."""
-        self._operate.change("stocktake", slug=PRODUCT, count=count, reason="a story")
+        self._operate.change("stocktake", slug=PRODUCT, count=count, reason=reason)
 
     def dead_letters(self) -> int:
         """Return how many messages the dead-letter queue holds."""
@@ -161,13 +216,15 @@ class Shop:
 
     def redrive(self) -> int:
         """Move the dead-letter queue's orders back to the queue. Return their number."""
-        source, target = (
-            self._sqs.get_queue_url(QueueName=SETTINGS.queue_name(name))["QueueUrl"]
-            for name in ("stock_dlq", "stock_queue")
-        )
-        with DeadLetters(self._sqs, source) as dead_letters:
-            moved, _ = redrive(dead_letters, target_url=target)
+        moved, _ = redrive_all(self._sqs, SETTINGS)
         return moved
+
+    def send_poison(self) -> str:
+        """Send a message that is not an order to the queue, and return the message's id."""
+        name = SETTINGS.queue_name("stock_queue")
+        queue = self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
+        sent = self._sqs.send_message(QueueUrl=queue, MessageBody="This is not an order.")
+        return str(sent["MessageId"])
 
     def run_relay(self) -> None:
         """Run the relay now."""
@@ -187,6 +244,7 @@ class Shop:
             charset="utf8mb4",
             autocommit=True,
             ssl_disabled=True,
+            read_timeout=QUERY_SECONDS,
         )
 
     # --- what goes wrong ---

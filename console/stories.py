@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from console.shop import PATIENCE, Shop
+from console.shop import PATIENCE, QUERY_SECONDS, Shop
 from local.polling import eventually
 
 OPENING_STOCK = 10
@@ -197,7 +197,11 @@ def the_original(shop: Shop, say: Say) -> None:
     """Sell from a table as the original did, and the same from the shop."""
     each = 10
     stock = BUYERS * each
-    sold, left = _sell_as_the_original(shop, stock=stock, purchases=each)
+
+    def count(sold: int, left: int) -> None:
+        say("counted", sold=sold, fell=stock - left, lost=sold - (stock - left))
+
+    sold, left = _sell_as_the_original(shop, stock=stock, purchases=each, counted=count)
     lost = sold - (stock - left)
     say("original", sold=sold, fell=stock - left, lost=lost)
     assert lost > 0, "the original has lost nothing this time"
@@ -222,27 +226,37 @@ GET_PRODUCT = "SELECT product_id, sku, stock FROM the_original.product WHERE sku
 SET_STOCK = "UPDATE the_original.product SET stock = %s WHERE product_id = %s"
 
 
-def _sell_as_the_original(shop: Shop, *, stock: int, purchases: int) -> tuple[int, int]:
+def _sell_as_the_original(
+    shop: Shop, *, stock: int, purchases: int, counted: Callable[[int, int], None]
+) -> tuple[int, int]:
     """Let customers buy one piece at a time, as the original did, from a table of its own.
 
-    Each of the BUYERS makes so many `purchases`. Return how many pieces were sold, and how many
-    the table says are left.
+    Each of the BUYERS makes so many `purchases`, all of them at the same moment. `counted` gets, each
+    time when nobody buys, how many pieces were sold, and how many the table says are left. These
+    numbers are also returned, in the end.
     """
-    ready = threading.Barrier(BUYERS)
-
-    def buy() -> int:
-        sold = 0
-        with shop.database() as connection, connection.cursor() as cursor:
-            ready.wait(timeout=30)
-            for _ in range(purchases):
-                cursor.execute(GET_PRODUCT)
-                product_id, _, in_stock = cursor.fetchone() or ("", "", 0)
-                if in_stock >= 1:
-                    cursor.execute(SET_STOCK, (in_stock - 1, product_id))
-                    sold += 1
-        return sold
+    sold: list[bool] = []
 
     with shop.database() as connection, connection.cursor() as cursor:
+
+        def count() -> tuple[int, int]:
+            cursor.execute(GET_PRODUCT)
+            *_, left = cursor.fetchone() or (0,)
+            return sum(sold), int(left)
+
+        # All have to be there before the next purchase, so the last one to come can count.
+        ready = threading.Barrier(BUYERS, action=lambda: counted(*count()) if sold else None)
+
+        def buy() -> None:
+            with shop.database() as connection, connection.cursor() as cursor:
+                for _ in range(purchases):
+                    ready.wait(timeout=QUERY_SECONDS)
+                    cursor.execute(GET_PRODUCT)
+                    product_id, _, in_stock = cursor.fetchone() or ("", "", 0)
+                    if in_stock >= 1:
+                        cursor.execute(SET_STOCK, (in_stock - 1, product_id))
+                    sold.append(in_stock >= 1)
+
         cursor.execute(f"CREATE OR REPLACE DATABASE {SCRATCH}")
         try:
             cursor.execute(
@@ -253,12 +267,11 @@ def _sell_as_the_original(shop: Shop, *, stock: int, purchases: int) -> tuple[in
                 f"INSERT INTO {SCRATCH}.product VALUES (UUID(), 'CP-502101', %s)", (stock,)
             )
             with ThreadPoolExecutor(BUYERS) as pool:
-                sold = sum(pool.map(lambda _: buy(), range(BUYERS)))
-            cursor.execute(GET_PRODUCT)
-            *_, left = cursor.fetchone() or (0,)
+                for buyer in [pool.submit(buy) for _ in range(BUYERS)]:
+                    buyer.result()
+            return count()
         finally:
             cursor.execute(f"DROP DATABASE {SCRATCH}")
-    return sold, int(left)
 
 
 def _assert_waiting(shop: Shop) -> None:

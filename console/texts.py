@@ -9,6 +9,10 @@ KOREAN = {
     "failed": "실패: {reason}",
     "all_passed": "이야기 {count}개가 모두 통과했고, 장부가 맞습니다.",
     "some_failed": "이야기 {count}개 가운데 실패: {names}",
+    "rejected.busy": "지금은 할 수 없습니다: {name}이(가) 끝난 뒤에 다시 하세요.",
+    "rejected.not_offered": "{environment}에서는 할 수 없습니다.",
+    "rejected.unknown": "{name}(이)라는 것은 없습니다.",
+    "rejected.range": "{name}은(는) {least}에서 {most} 사이여야 합니다.",
     "the_loop.title": "한 바퀴: 구매, 생산 주문, 입고, 다시 구매",
     "the_loop.expectation": (
         "재고보다 많이 사려는 손님은 실패 응답을 받지만, 공장이 그만큼 만들어 재고가 늘어납니다."
@@ -77,6 +81,7 @@ KOREAN = {
         "원본은 재고를 읽은 뒤 프로그램에서 뺀 값을 씁니다. 동시에 팔면 판 것보다 재고가 덜 줄어듭니다."
         " 우리 가게는 정확히 판 만큼 줄어듭니다."
     ),
+    "the_original.counted": "원본: 지금까지 {sold}개 판매, 재고는 {fell}개 감소, 잃어버린 도넛 {lost}개",
     "the_original.original": (
         "원본: {sold}개를 팔았는데 재고는 {fell}개만 줄었습니다. 잃어버린 도넛은 {lost}개입니다."
     ),
@@ -366,6 +371,10 @@ ENGLISH = {
     "failed": "Failed: {reason}",
     "all_passed": "All {count} stories passed, and the books balance.",
     "some_failed": "Of {count} stories, these failed: {names}",
+    "rejected.busy": "Not now: try again after {name}.",
+    "rejected.not_offered": "This is not possible in {environment}.",
+    "rejected.unknown": "There is no {name}.",
+    "rejected.range": "{name} must be from {least} to {most}.",
     "the_loop.title": "The loop: a purchase, a production order, its arrival, another purchase",
     "the_loop.expectation": (
         "A customer who wants more than the stock is told so. The factory makes as many, and the"
@@ -447,6 +456,9 @@ ENGLISH = {
     "the_original.expectation": (
         "The original reads the stock and writes what the program has subtracted from it. When many"
         " buy at the same time, it sells more than its stock falls by. Ours falls by what was sold."
+    ),
+    "the_original.counted": (
+        "The original so far: {sold} sold, its stock fell by {fell}, {lost} lost"
     ),
     "the_original.original": (
         "The original has sold {sold}, and its stock fell by {fell}. {lost} donuts are lost."

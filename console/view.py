@@ -20,6 +20,7 @@ Place = Literal[
     "stuck",
 ]
 """Where an order stands, by the last report of it."""
+CheckName = Literal["balance", "not_negative", "one_order", "arrives_once", "key_sold_once"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +117,9 @@ class Mark:
 class Check:
     """Something that must always hold."""
 
-    name: Literal["balance", "not_negative", "one_order", "arrives_once", "key_sold_once"]
+    name: CheckName
     holds: bool | None = None
-    """None: not checked, because the source does not report what it takes."""
+    """Whether the last check found nothing; None: the source does not report what it takes."""
     checked_at: int | None = None
     violations: Sequence[Mapping[str, Any]] = ()
     """The offending rows of all checks since the start, with the time `at` of the first sight."""
@@ -238,6 +239,8 @@ class View:
     """The newest first."""
     breakages: Sequence[Breakage] = ()
     alarms: Sequence[Alarm] = ()
+    throttled: Mapping[str, int] = field(default_factory=dict)
+    """Invocations that were throttled in the last 15 minutes, by function, if any were."""
     checkouts: Sequence[Checkout] = ()
     """The last responses, the newest first."""
     rush: Rush | None = None

@@ -28,7 +28,7 @@ def up(cloud: Cloud) -> None:
         print(f"\nThe database is MariaDB {version()}. RDS runs {ENGINE_SERIES}.")
     order = "curl -X POST -H 'Content-Type: application/json' -d"
     print(
-        f"\nThe donut shop is open at {cloud.endpoint}\n\n"
+        f"\n{open_console(cloud)}\n\nThe donut shop is open at {cloud.endpoint}\n\n"
         f"  curl {cloud.endpoint}/product/donut\n"
         f"""  {order} '{{"MessageAttributeProductCnt": 1, "requester": "me"}}' {cloud.endpoint}/checkout\n"""
         f"""  {order} '{{"MessageAttributeProductCnt": 1000, "requester": "me"}}' {cloud.endpoint}/checkout"""
@@ -50,6 +50,16 @@ def up(cloud: Cloud) -> None:
             " dead-letter queue until `make redrive`."
         )
     let_debug(cloud)
+
+
+def open_console(cloud: Cloud) -> str:
+    """Start the console or update it, and return a sentence about it. The shop works without it."""
+    try:
+        cloud.start_console()
+    except (LocalError, OSError) as error:
+        reason = str(error).partition("\n")[0].rstrip(":")
+        return f"The console did not start: {reason} (see {cloud.console.log})."
+    return f"See the shop run, break it and watch it heal, in the browser: {cloud.console_url}"
 
 
 def dev(cloud: Cloud) -> None:
@@ -113,6 +123,17 @@ def reset(cloud: Cloud) -> None:
     print("The shop has its opening stock, and no purchases, orders or messages.")
 
 
+def console(cloud: Cloud) -> None:
+    """Replace this process by the console, or say where that of `make up` is. Raises LocalError."""
+    if cloud.emulator.process is None:
+        raise LocalError(CLOSED)
+    if cloud.console.process:
+        print(f"The console is at {cloud.console_url}")
+        return
+    command = cloud.console_command()
+    os.execve(command[0], command, os.environ | cloud.console_variables)
+
+
 def mysql(cloud: Cloud, *options: str) -> None:
     """Replace this process by the MariaDB client on the shop's database. Raises LocalError."""
     if cloud.database.pid is None:
@@ -125,7 +146,9 @@ def run(cloud: Cloud, *command: str) -> None:
     os.execvpe(command[0], command, cloud.variables)
 
 
-COMMANDS = {command.__name__: command for command in (up, dev, down, clean, reset, mysql, run)}
+COMMANDS = {
+    command.__name__: command for command in (up, dev, down, clean, reset, console, mysql, run)
+}
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Break the parts of a local cloud, each for a limited time.
 
-Every breakage ends where it takes effect: in the emulator, in the stand-in factory, or in a process
+Every breakage ends where it takes effect: in the emulator, in the local factory, or in a process
 that heals the database. It therefore ends in time even if the process that started it is killed.
 """
 
@@ -83,7 +83,7 @@ class ServiceFailure:
 
 @dataclass(frozen=True)
 class FactoryFailure:
-    """The stand-in factory misbehaves. url: to which the number of seconds is sent."""
+    """The local factory misbehaves. url: to which the number of seconds is sent."""
 
     url: str
 
@@ -105,8 +105,8 @@ class FactoryFailure:
                 return float(response.read())
         except (OSError, ValueError) as error:
             raise LocalError(
-                f"The factory at {self.url} is not the stand-in ({error}), so it cannot be broken:"
-                " `make up` without FACTORY_URL starts the stand-in."
+                f"The factory at {self.url} is not the local one ({error}), so it cannot be broken:"
+                " `make up` without FACTORY_URL starts the local one."
             ) from None
 
 

@@ -1,4 +1,4 @@
-"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a stand-in factory.
+"""Start and stop a local cloud: MariaDB, the AWS emulator, the stacks and a local factory.
 
 Several clouds can run at the same time. Each has a directory with all its files, and ports that
 were free at its start.
@@ -67,6 +67,15 @@ EMULATOR_SOURCES = [
     PROJECT / "local/files.py",
 ]
 FACTORY_SOURCES = [PROJECT / "local/factory.py", PROJECT / "local/expiry.py"]
+CONSOLE_SOURCES = [
+    PROJECT / "settings.py",
+    *sorted(
+        path
+        for folder in ("console", "local", "operations", "lambdas/common", "lambdas/operate")
+        for path in (PROJECT / folder).rglob("*.py")
+    ),
+]
+"""Without its page, which it reads again for each request."""
 SYNTHESIS_SOURCES = (
     "app.py",
     "cdk.json",
@@ -93,6 +102,7 @@ PREFERRED_PORTS = {
     "emulator": 4566,
     "factory": 8081,
     "debugger": 5678,
+    "console": 8090,
 }
 """The ports of `make up`, if they are free."""
 MAX_WORKERS = max(4, 2 * (os.cpu_count() or 1))
@@ -166,7 +176,7 @@ class Cloud:
         """
         self.directory = directory.resolve()
         self.stage_seconds = stage_seconds
-        """Seconds that each of the stand-in factory's five stages takes."""
+        """Seconds that each of the local factory's five stages takes."""
         self.preferred_ports = preferred_ports or {}
         self.max_workers = max_workers
         self.database = MariaDb(
@@ -175,6 +185,7 @@ class Cloud:
         self.outage = Outage(self.database)
         self.emulator = Background(name="emulator", directory=self.directory)
         self.factory = Background(name="factory", directory=self.directory)
+        self.console = Background(name="console", directory=self.directory)
         self.cdk = Background(name="cdk", directory=self.directory)
         self._emulator_files = self.directory / "emulator"
         self._assembly = self.directory / "cdk.out"
@@ -191,8 +202,12 @@ class Cloud:
 
     @property
     def factory_url(self) -> str:
-        """Return the URL at which the stand-in factory takes production orders."""
+        """Return the URL at which the local factory takes production orders."""
         return f"http://127.0.0.1:{self._port('factory')}/api/manufactures"
+
+    @property
+    def console_url(self) -> str:
+        return f"http://127.0.0.1:{self._port('console')}/"
 
     @property
     def mysql_cnf(self) -> Path:
@@ -288,6 +303,48 @@ class Cloud:
                     run()
             write_whole(self.directory / "endpoint", self.endpoint + "\n")
 
+    def start_console(self) -> None:
+        """Start the console, unless it runs already and its sources are the same.
+
+        Raises LocalError. `start` does not do this.
+        """
+        with self._lock():
+            command = self.console_command()
+            if self.console.is_current(command, *CONSOLE_SOURCES):
+                return
+            self._stop_console()
+            self.console.start(
+                command, *CONSOLE_SOURCES, env=self.console_variables, directory=PROJECT
+            )
+            port = self._port("console")
+            self.console.wait_until(lambda: accepts_connections(port), within=START_SECONDS)
+
+    def console_command(self) -> list[str]:
+        """Claim the console's port, and return the command that serves the console there."""
+        port = self._claim_port("console", self.console)
+        return [
+            sys.executable,
+            "-m",
+            "console",
+            f"--directory={self.directory}",
+            f"--port={port}",
+        ]
+
+    @property
+    def console_variables(self) -> dict[str, str]:
+        """Return the console's variables. This machine's settings of AWS's tools do not matter."""
+        return {
+            "PATH": SEARCH_PATH,
+            "PYTHONPATH": os.pathsep.join(map(str, (PROJECT, LAMBDAS))),
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **NO_PROXY,
+        }
+
+    def _stop_console(self) -> None:
+        """Stop the console alone: its child may be the process that heals the database."""
+        self.console.stop(with_children=False)
+
     def update_functions(
         self,
         *,
@@ -331,6 +388,7 @@ class Cloud:
     def stop(self) -> None:
         """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
+            self._stop_console()
             self.outage.end()
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()

@@ -124,14 +124,14 @@ class Background:
         except OSError:
             return "(it wrote nothing)"
 
-    def stop(self, *, within: float = 15) -> None:
+    def stop(self, *, within: float = 15, with_children: bool = True) -> None:
         """End the process and its children.
 
         Kill those that have not ended after `within` seconds.
         """
         process = self.process
         if process is not None:
-            family = [process, *process.children(recursive=True)]
+            family = [process, *(process.children(recursive=True) if with_children else [])]
             with suppress(psutil.NoSuchProcess):
                 process.terminate()
             _wait_for_end([process], within=within)

@@ -3,6 +3,7 @@
 All of them share one cloud, which the first test deploys.
 """
 
+import json
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -39,6 +40,20 @@ def shop(cloud: Cloud, factory: Factory) -> DeployedShop:
     shop = DeployedShop(server=cloud.database, cloud=cloud, factory=factory)
     shop.clear(stock=10)
     return shop
+
+
+@pytest.fixture
+def two_receives(shop: DeployedShop) -> Iterator[None]:
+    """Move a message to the dead-letter queue after 2 receives instead of 5.
+
+    The story `factory_outage` waits for all five of them.
+    """
+    sqs, queue, name = shop.cloud.client("sqs"), shop.queue_url("stock_queue"), "RedrivePolicy"
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"]
+    impatient = json.dumps(json.loads(attributes[name]) | {"maxReceiveCount": 2})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={name: impatient})
+    yield
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,6 @@ test_factory_failures.py says which failure belongs to which file.
 """
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -84,21 +83,7 @@ def test_relay_publishes_an_order_that_was_never_published(shop: DeployedShop) -
     assert shop.stock() == 50
 
 
-@pytest.fixture
-def _two_receives(shop: DeployedShop) -> Iterator[None]:
-    """Move a message to the dead-letter queue after 2 receives instead of 5.
-
-    The story `factory_outage` waits for all five of them.
-    """
-    sqs, queue, name = shop.cloud.client("sqs"), shop.queue_url("stock_queue"), "RedrivePolicy"
-    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=[name])["Attributes"]
-    impatient = json.dumps(json.loads(attributes[name]) | {"maxReceiveCount": 2})
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={name: impatient})
-    yield
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
-
-
-@pytest.mark.usefixtures("_two_receives")
+@pytest.mark.usefixtures("two_receives")
 def test_unreadable_messages_reach_the_dead_letter_queue_alone(shop: DeployedShop) -> None:
     """Orders in the same batch are placed.
 

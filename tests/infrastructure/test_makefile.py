@@ -129,7 +129,10 @@ def test_local_is_rejected_as_a_second_command_too(
 
 @pytest.mark.parametrize(
     "target",
-    [*ON_AN_ACCOUNT, "smoke", "logs", "redrive", *BY_OPERATORS, "mysql", "reset", "demo", "synth"],
+    [
+        *(*ON_AN_ACCOUNT, *BY_OPERATORS, "smoke", "logs", "redrive", "console"),
+        *("mysql", "reset", "demo", "synth"),
+    ],
 )
 def test_unknown_environment_is_named(target: str, machine: dict[str, str], fresh: Path) -> None:
     for given in ("dev,production", "dev production", "production"):
@@ -139,7 +142,9 @@ def test_unknown_environment_is_named(target: str, machine: dict[str, str], fres
             assert name in line, given
 
 
-@pytest.mark.parametrize("target", ["preflight", "diff", "smoke", "logs", "redrive", *BY_OPERATORS])
+@pytest.mark.parametrize(
+    "target", ["preflight", "diff", "smoke", "logs", "redrive", "console", *BY_OPERATORS]
+)
 @pytest.mark.parametrize("given", ["dev,staging", "dev staging"])
 def test_command_for_one_environment_takes_no_list(
     given: str, target: str, machine: dict[str, str], fresh: Path
@@ -352,6 +357,7 @@ def sentence(*arguments: str, machine: dict[str, str]) -> str:
         "deploy-github-roles ENV=dev GITHUB_REPOSITORY=o/n",
         "logs ENV=dev",
         "redrive ENV=dev",
+        "console ENV=dev",
         "status ENV=dev",
         "resume ENV=dev",
         "orders ENV=dev",
@@ -394,7 +400,8 @@ IN_THE_SHOP = re.findall(
 
 
 def test_commands_in_the_shop_are_found() -> None:
-    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "reset", "down", "clean"}
+    needed = {*BY_OPERATORS, "logs", "redrive", "smoke", "mysql", "reset", "console"}
+    needed |= {"down", "clean"}
     assert needed <= set(IN_THE_SHOP)
 
 
@@ -486,6 +493,7 @@ REACHES = {
             for target in ("smoke", "status", "resume")
         ),
         ("demo", ["--directory={}"] * 2),
+        ("console", ["--directory={}"]),
     ],
     "GITHUB_REPOSITORY": [("deploy-github-roles ENV=dev", ["github_repository={}"])],
     "GITHUB_OIDC_PROVIDER_ARN": [
@@ -560,6 +568,17 @@ def test_redrive_deletes_only_when_told_to(
     arguments, environment = program
     assert arguments[-2 - len(options) :] == ["operations.redrive", "local", *options]
     assert environment["PYTHONPATH"] == "lambdas", "the consumer's parser decides"
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_console_of_an_account_does_not_use_the_local_cloud(
+    environment: str, machine: dict[str, str], recording: Path
+) -> None:
+    ((arguments, variables),) = recorded(
+        "console", f"ENV={environment}", machine=machine, recording=recording
+    )
+    assert arguments[1:] == ["-m", "console", f"--environment={environment}"]
+    assert variables["PYTHONPATH"] == "lambdas", "the consumer's parser says what is an order"
 
 
 def callers_variables() -> set[str]:

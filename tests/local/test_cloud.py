@@ -12,7 +12,9 @@ from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import requests
 
 import local.cloud
 from local.__main__ import clean, down, let_debug, main, up
@@ -139,6 +141,7 @@ def printed_by_up(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> list[str]
     """Return the lines that `make up` prints after it has started nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cloud, "start", lambda **_: None)
+        patch.setattr(cloud, "start_console", lambda: cloud.console_command())
         patch.setattr(cloud, "debug", lambda function: None)
         up(cloud)
     return capsys.readouterr().out.splitlines()
@@ -147,15 +150,17 @@ def printed_by_up(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> list[str]
 def test_taken_port_is_named_with_the_one_used_instead(
     taken: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    cloud = Cloud(tmp_path, preferred_ports={"endpoint": taken, "mariadb": taken, "factory": taken})
+    names = ("endpoint", "mariadb", "factory", "console")
+    cloud = Cloud(tmp_path, preferred_ports=dict.fromkeys(names, taken))
     other = Cloud(tmp_path / "other")
     assert not any("taken" in line for line in printed_by_up(opened(other), capsys))
     lines = printed_by_up(opened(cloud), capsys)
-    for name, user in (("endpoint", "the API"), ("mariadb", "MariaDB")):
+    users = {"endpoint": "the API", "mariadb": "MariaDB", "console": "the console"}
+    for name, user in users.items():
         port = read_port(tmp_path, name)
         assert f"Port {taken} was taken: {user} uses {port} instead." in lines
         assert port != taken
-    assert sum("taken" in line for line in lines) == 2, "no factory was started"
+    assert sum("taken" in line for line in lines) == len(users), "no factory was started"
 
 
 def opened(cloud: Cloud) -> Cloud:
@@ -214,6 +219,78 @@ def test_impossible_number_of_workers_is_rejected(
         main()
 
 
+@pytest.fixture
+def console(tmp_path: Path) -> Iterator[Cloud]:
+    """Return a cloud in which nothing runs but the console, once it is started."""
+    cloud = Cloud(tmp_path)
+    yield cloud
+    cloud.stop()
+
+
+def serves(cloud: Cloud) -> bool:
+    try:
+        return bool(requests.get(f"{cloud.console_url}texts.json", timeout=10).json())
+    except requests.ConnectionError:
+        return False
+
+
+def test_console_is_left_alone_until_its_sources_change(
+    console: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source.py"
+    source.write_text("one")
+    monkeypatch.setattr(local.cloud, "CONSOLE_SOURCES", [source])
+    pids: list[int | None] = []
+    for text in ("one", "one", "two"):
+        source.write_text(text)
+        console.start_console()
+        assert serves(console), text
+        pids.append(console.console.pid)
+    assert pids[0] == pids[1] != pids[2]
+    console.stop()
+    assert console.console.process is None
+    assert not serves(console)
+
+
+def test_console_that_is_stopped_leaves_its_children_alone(tmp_path: Path) -> None:
+    """One of them may be the process that heals the database."""
+    cloud = Cloud(tmp_path)
+    program = (
+        "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid); time.sleep(60)"
+    )
+    cloud.console.start([sys.executable, "-uc", program], env={})
+    cloud.console.wait_until(lambda: cloud.console.log.read_text().strip() != "", within=10)
+    child = psutil.Process(int(cloud.console.log.read_text()))
+    cloud.stop()
+    assert cloud.console.process is None
+    assert child.is_running()
+    child.kill()
+
+
+def test_shop_is_open_although_the_console_does_not_start(
+    console: Cloud, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "start", lambda **_: None)
+    monkeypatch.setattr(console, "debug", lambda function: None)
+    monkeypatch.setattr(console, "console_command", lambda: [sys.executable, "-c", "1 / 0"])
+    opened(console)
+    write_whole(port_file(console.directory, "console"), "9")
+    up(console)
+    printed = [line for line in capsys.readouterr().out.splitlines() if line]
+    assert printed[0] == (
+        f"The console did not start: console ended before it was ready (see {console.console.log})."
+    )
+    assert printed[1] == f"The donut shop is open at {console.endpoint}"
+    assert "ZeroDivisionError" in console.console.log.read_text()
+
+
+def test_console_is_the_first_thing_to_open(
+    console: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, *_ = [line for line in printed_by_up(opened(console), capsys) if line]
+    assert first.endswith(f" {console.console_url}")
+
+
 class Debugged:
     """Stands for a cloud, and remembers what is debugged."""
 
@@ -270,6 +347,7 @@ def imported(source: Path) -> Iterator[Path]:
     [
         ("local/emulator/__main__.py", local.cloud.EMULATOR_SOURCES),
         ("local/factory.py", local.cloud.FACTORY_SOURCES),
+        ("console/__main__.py", local.cloud.CONSOLE_SOURCES),
     ],
 )
 def test_program_restarts_when_a_file_that_it_imports_changes(
