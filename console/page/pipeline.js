@@ -1,25 +1,25 @@
 // The pipeline, from a checkout to an arrival, with a dot for each order.
 
 import {
-    act,
-    action,
-    button,
-    byNumber,
-    chosen,
-    command,
-    countDown,
-    enable,
-    find,
-    findAll,
-    grouped,
-    list,
-    make,
-    number,
-    outcomeOf,
-    setData,
-    setText,
-    short,
-    t,
+  act,
+  action,
+  button,
+  byNumber,
+  chosen,
+  command,
+  countDown,
+  enable,
+  find,
+  findAll,
+  grouped,
+  list,
+  make,
+  number,
+  outcomeOf,
+  setData,
+  setText,
+  short,
+  t,
 } from "./elements.js";
 import { openOrder, placeOf } from "./orders.js";
 
@@ -27,135 +27,129 @@ const STAGES = [1, 2, 3, 4, 5];
 const SHOWN_ARRIVALS = 8; // Dots of orders that have arrived, the newest ones.
 
 export function renderPipeline(view, may) {
-    const { requested, oldest_requested_seconds, queue, dead_letters, stuck, stages, arrived } =
-        view.pipeline;
-    const [last] = view.checkouts;
-    const outcome = last ? outcomeOf(last) : "none";
-    setText(find("#last-checkout"), last ? String(last.status || "–") : "");
-    setData(find("#last-checkout"), { outcome });
-    const message = last && (last.body.message ?? t("page.counter.no_response"));
-    setText(find("#last-checkout-note"), message || t("page.checkout.none"));
-    number("requested", requested);
-    const oldest = oldest_requested_seconds
-        ? t("page.outbox.oldest", { seconds: oldest_requested_seconds })
-        : "";
-    setText(find("#oldest"), requested ? oldest : "");
-    number("visible", queue?.visible);
-    number("in_flight", queue?.in_flight, (count) => t("page.queue.in_flight", { count }));
-    const tried = view.orders.filter(
-        (order) => order.place === "queue" || order.place === "consumer",
-    );
-    const [next] = tried.filter((order) => order.receives).sort((a, b) => b.receives - a.receives);
-    const values = { receives: next?.receives, most: next?.max_receives };
-    setText(byNumber("receives"), next ? t("page.queue.receive", values) : "");
-    countDown(find("#retry"), next?.place === "queue" ? next.retry_at : null, "page.queue.retry");
-    number("in_production", stages && stages.reduce((sum, count) => sum + count, 0));
-    for (const stage of STAGES) number(`stages_${stage}`, stages?.[stage - 1]);
-    number("stock", chosen()?.stock);
-    setText(find("#arrived-slug"), chosen()?.slug ?? "product");
-    number("arrived", arrived, (count) => t("page.arrived.day", { count: grouped.format(count) }));
-    number("dead_letters", dead_letters && dead_letters.visible + dead_letters.in_flight);
-    number("stuck", stuck);
-    setData(find('[data-place="dead_letter"]'), { filled: Boolean(dead_letters?.visible) });
-    setData(find('[data-place="stuck"]'), { filled: Boolean(stuck) });
-    renderBroken(view, may);
-    renderDots(view);
-    enable(action("heal_all"), may.breaks);
-    enable(action("relay"), may.breaks);
-    enable(action("redrive"), may.buy);
+  const { requested, oldest_requested_seconds, queue, dead_letters, stuck, stages, arrived } =
+    view.pipeline;
+  const [last] = view.checkouts;
+  const outcome = last ? outcomeOf(last) : "none";
+  setText(find("#last-checkout"), last ? String(last.status || "–") : "");
+  setData(find("#last-checkout"), { outcome });
+  const message = last && (last.body.message ?? t("page.counter.no_response"));
+  setText(find("#last-checkout-note"), message || t("page.checkout.none"));
+  number("requested", requested);
+  const oldest = oldest_requested_seconds
+    ? t("page.outbox.oldest", { seconds: oldest_requested_seconds })
+    : "";
+  setText(find("#oldest"), requested ? oldest : "");
+  number("visible", queue?.visible);
+  number("in_flight", queue?.in_flight, (count) => t("page.queue.in_flight", { count }));
+  const tried = view.orders.filter(
+    (order) => order.place === "queue" || order.place === "consumer",
+  );
+  const [next] = tried.filter((order) => order.receives).sort((a, b) => b.receives - a.receives);
+  const values = { receives: next?.receives, most: next?.max_receives };
+  setText(byNumber("receives"), next ? t("page.queue.receive", values) : "");
+  countDown(find("#retry"), next?.place === "queue" ? next.retry_at : null, "page.queue.retry");
+  number("in_production", stages && stages.reduce((sum, count) => sum + count, 0));
+  for (const stage of STAGES) number(`stages_${stage}`, stages?.[stage - 1]);
+  number("stock", chosen()?.stock);
+  setText(find("#arrived-slug"), chosen()?.slug ?? "product");
+  number("arrived", arrived, (count) => t("page.arrived.day", { count: grouped.format(count) }));
+  number("dead_letters", dead_letters && dead_letters.visible + dead_letters.in_flight);
+  number("stuck", stuck);
+  setData(find('[data-place="dead_letter"]'), { filled: Boolean(dead_letters?.visible) });
+  setData(find('[data-place="stuck"]'), { filled: Boolean(stuck) });
+  renderBroken(view, may);
+  renderDots(view);
+  for (const name of ["heal_all", "relay"]) action(name).hidden = !view.can_break;
+  enable(action("heal_all"), may.breaks);
+  enable(action("relay"), may.breaks);
+  enable(action("redrive"), may.buy);
 }
 
 function renderBroken(view, may) {
-    const broken = view.breakages.filter((breakage) => breakage.remaining > 0);
-    for (const station of findAll("[data-part]")) {
-        setData(station, {
-            broken: broken.some((breakage) => breakage.part === station.dataset.part),
-        });
-    }
-    find("#nothing-broken").hidden = broken.length > 0 || !view.can_break;
-    list(
-        find("#broken-now"),
-        broken,
-        (breakage) => breakage.name,
-        ({ name }) =>
-            make(
-                "li",
-                { data: { brokenNow: name } },
-                make("strong", {}, t(`page.breakage.${name}`)),
-                make(
-                    "span",
-                    {},
-                    t("page.customers", { notice: t(`page.breakage.${name}.notice`) }),
-                ),
-                make("span", { class: "countdown" }),
-                button(t("page.heal"), { heal: name }, (event) => {
-                    act(event.currentTarget, "pipeline", () => command(`/heal/${name}`, ""));
-                }),
-            ),
-        (row, { remaining }) => {
-            countDown(find(".countdown", row), view.at + remaining * 1000, "page.broken.heals");
-            enable(find("button", row), may.breaks);
-        },
-    );
+  const broken = view.breakages.filter((breakage) => breakage.remaining > 0);
+  for (const station of findAll("[data-part]")) {
+    setData(station, {
+      broken: broken.some((breakage) => breakage.part === station.dataset.part),
+    });
+  }
+  find("#nothing-broken").hidden = broken.length > 0 || !view.can_break;
+  list(
+    find("#broken-now"),
+    broken,
+    (breakage) => breakage.name,
+    ({ name }) =>
+      make(
+        "li",
+        { data: { brokenNow: name } },
+        make("strong", {}, t(`page.breakage.${name}`)),
+        make("span", {}, t("page.customers", { notice: t(`page.breakage.${name}.notice`) })),
+        make("span", { class: "countdown" }),
+        button(t("page.heal"), { heal: name }, (event) => {
+          act(event.currentTarget, "pipeline", () => command(`/heal/${name}`, ""));
+        }),
+      ),
+    (row, { remaining }) => {
+      countDown(find(".countdown", row), view.at + remaining * 1000, "page.broken.heals");
+      enable(find("button", row), may.breaks);
+    },
+  );
 }
 
 function area({ place, stage }) {
-    const part =
-        place === "factory" ? `[data-stage-area="${stage ?? 0}"]` : `[data-place="${place}"]`;
-    return find(`${part} .dots`);
+  const part =
+    place === "factory" ? `[data-stage-area="${stage ?? 0}"]` : `[data-place="${place}"]`;
+  return find(`${part} .dots`);
 }
 
 function renderDots(view) {
-    const arrived = view.orders
-        .filter((order) => order.place === "arrived")
-        .slice(0, SHOWN_ARRIVALS);
-    const orders = [...view.orders.filter((order) => order.place !== "arrived"), ...arrived];
-    // Always in the same order: an element that is moved within the document loses its transition.
-    orders.sort((a, b) => a.requested_at - b.requested_at || (a.order_id < b.order_id ? -1 : 1));
-    list(
-        find("#dots"),
-        orders,
-        (order) => order.order_id,
-        ({ order_id }) =>
-            make("div", { data: { dot: order_id }, on: { click: () => openOrder(order_id) } }),
-        (dot, order) => {
-            const { order_id, place, quantity, stage, retry_at } = order;
-            setData(dot, {
-                at: place,
-                stage: stage ?? "",
-                waits: place === "queue" && Boolean(retry_at),
-            });
-            dot.title = t("page.dot", { id: short(order_id), quantity, place: placeOf(order) });
-            dot.area = area(order);
-        },
-    );
-    placeDots();
+  const arrived = view.orders.filter((order) => order.place === "arrived").slice(0, SHOWN_ARRIVALS);
+  const orders = [...view.orders.filter((order) => order.place !== "arrived"), ...arrived];
+  // Always in the same order: an element that is moved within the document loses its transition.
+  orders.sort((a, b) => a.requested_at - b.requested_at || (a.order_id < b.order_id ? -1 : 1));
+  list(
+    find("#dots"),
+    orders,
+    (order) => order.order_id,
+    ({ order_id }) =>
+      make("div", { data: { dot: order_id }, on: { click: () => openOrder(order_id) } }),
+    (dot, order) => {
+      const { order_id, place, quantity, stage, retry_at } = order;
+      setData(dot, {
+        at: place,
+        stage: stage ?? "",
+        waits: place === "queue" && Boolean(retry_at),
+      });
+      dot.title = t("page.dot", { id: short(order_id), quantity, place: placeOf(order) });
+      dot.area = area(order);
+    },
+  );
+  placeDots();
 }
 
 // Put each dot into its part of the pipeline, the more of them the smaller.
 export function placeDots() {
-    const origin = find("#pipeline").getBoundingClientRect();
-    const groups = new Map();
-    for (const dot of find("#dots").children) {
-        groups.set(dot.area, [...(groups.get(dot.area) ?? []), dot]);
-    }
-    for (const [within, dots] of groups) {
-        const box = within.getBoundingClientRect();
-        if (!box.width) continue;
-        const fits = (size) =>
-            Math.max(1, Math.floor(box.width / size)) * Math.max(1, Math.floor(box.height / size));
-        const pitch = [20, 16, 12, 9, 6].find((size) => fits(size) >= dots.length) ?? 6;
-        const columns = Math.max(1, Math.floor(box.width / pitch));
-        const most = fits(pitch) - 1;
-        const width = Math.min(columns, dots.length) * pitch;
-        dots.forEach((dot, index) => {
-            const slot = Math.min(index, most);
-            const x =
-                box.left - origin.left + (box.width - width) / 2 + ((slot % columns) + 0.5) * pitch;
-            const rows = Math.ceil(Math.min(dots.length, most + 1) / columns);
-            const top = (box.height - rows * pitch) / 2;
-            const y = box.top - origin.top + top + (Math.floor(slot / columns) + 0.5) * pitch;
-            dot.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) scale(${pitch / 20})`;
-        });
-    }
+  const origin = find("#pipeline").getBoundingClientRect();
+  const groups = new Map();
+  for (const dot of find("#dots").children) {
+    groups.set(dot.area, [...(groups.get(dot.area) ?? []), dot]);
+  }
+  for (const [within, dots] of groups) {
+    const box = within.getBoundingClientRect();
+    if (!box.width) continue;
+    const fits = (size) =>
+      Math.max(1, Math.floor(box.width / size)) * Math.max(1, Math.floor(box.height / size));
+    const pitch = [22, 18, 14, 10, 7].find((size) => fits(size) >= dots.length) ?? 7;
+    const columns = Math.max(1, Math.floor(box.width / pitch));
+    const most = fits(pitch) - 1;
+    const width = Math.min(columns, dots.length) * pitch;
+    dots.forEach((dot, index) => {
+      const slot = Math.min(index, most);
+      const x = box.left - origin.left + (box.width - width) / 2 + ((slot % columns) + 0.5) * pitch;
+      const rows = Math.ceil(Math.min(dots.length, most + 1) / columns);
+      const top = (box.height - rows * pitch) / 2;
+      const y = box.top - origin.top + top + (Math.floor(slot / columns) + 0.5) * pitch;
+      dot.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) scale(${pitch / 22})`;
+    });
+  }
 }
