@@ -23,13 +23,13 @@ HTML, SCRIPT, STYLE, TEXT, JSON, YAML, EVENTS = (
         "text/event-stream",
     )
 )
+SCRIPTS = ("console", "elements", "orders", "pipeline", "runbook", "stock", "api")
 FILES: Mapping[str, tuple[Path, str]] = {
     "/": (PAGE / "index.html", HTML),
-    "/console.js": (PAGE / "console.js", SCRIPT),
+    **{f"/{name}.js": (PAGE / f"{name}.js", SCRIPT) for name in SCRIPTS},
     "/console.css": (PAGE / "console.css", STYLE),
     "/icon.svg": (PAGE / "icon.svg", "image/svg+xml"),
     "/api.html": (PAGE / "api.html", HTML),
-    "/api.js": (PAGE / "api.js", SCRIPT),
     "/openapi.yaml": (PROJECT / "docs/openapi.yaml", YAML),
     "/vendor/uplot/uPlot.iife.min.js": (UPLOT / "uPlot.iife.min.js", SCRIPT),
     "/vendor/uplot/uPlot.min.css": (UPLOT / "uPlot.min.css", STYLE),
