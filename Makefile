@@ -283,6 +283,10 @@ bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
 
+.PHONY: picture
+picture: install ## Take the README's pictures of the console, on a shop of its own
+	.venv/bin/python -m tests.support.picture
+
 .PHONY: postman
 postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml
 	.venv/bin/python -m tests.openapi_tools.postman

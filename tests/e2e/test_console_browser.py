@@ -4,10 +4,12 @@ Each window fails its test if the browser reports an error, a failed request or 
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 import requests
@@ -19,6 +21,7 @@ from local.polling import eventually
 from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
 from tests.support.console_page import ConsolePage
 from tests.support.deployed_shop import DeployedShop
+from tests.support.picture import take_pictures
 from tests.support.serving import QuietHandler, serving
 
 NARROW = 360
@@ -53,25 +56,13 @@ def open_page(browser: Browser, url: str) -> Iterator[Open]:
 
     def open_page(language: str = "ko", width: int = WIDTH, height: int = HEIGHT) -> ConsolePage:
         opened.append(Windows(browser))
-        page = opened[-1].open(f"{url}?lang={language}", width=width, height=height)
-        console = ConsolePage(page, language)
-        console.wait_until_live()
-        return console
+        return ConsolePage.open(opened[-1], url, language, width=width, height=height)
 
     yield open_page
     problems = [problem for windows in opened for problem in windows.problems]
     for windows in opened:
         windows.close()
     assert problems == []
-
-
-@pytest.fixture
-def slow_factory(shop: DeployedShop) -> Iterator[None]:
-    """Let the factory's stages take so long that they can be seen."""
-    before = shop.factory.stage_seconds
-    shop.factory.stage_seconds = STAGE_SECONDS
-    yield
-    shop.factory.stage_seconds = before
 
 
 def only_order(shop: DeployedShop) -> str:
@@ -85,8 +76,9 @@ def only_order(shop: DeployedShop) -> str:
     return eventually(order, within=SHOWS_WITHIN)
 
 
-def test_loop(open_page: Open, shop: DeployedShop, slow_factory: None) -> None:
+def test_loop(open_page: Open, shop: DeployedShop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A purchase, an order on its way, its arrival, another purchase."""
+    monkeypatch.setattr(shop.factory, "stage_seconds", STAGE_SECONDS)
     console = open_page()
     console.find("[data-action=buy_one]").click()
     console.expect_response("구매 완료! 남은 재고: 9")
@@ -327,6 +319,19 @@ def test_two_windows_show_the_same(open_page: Open, shop: DeployedShop) -> None:
     second.expect_broken("factory", False)
     for window in (first, second):
         window.expect_what_the_shop_has(shop)
+
+
+def test_picture_is_taken_while_a_story_runs(
+    open_page: Open, shop: DeployedShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `make picture` does, which waits until the story has passed."""
+    monkeypatch.setattr(shop.factory, "stage_seconds", 2 * STAGE_SECONDS)
+    picture = tmp_path / "console.png"
+    take_pictures({picture: open_page("en")})
+    # A PNG begins with its signature and the header's length and name; the size follows.
+    signature, *size = struct.unpack(">8s8xII", picture.read_bytes()[:24])
+    assert signature == b"\x89PNG\r\n\x1a\n"
+    assert size == [WIDTH, HEIGHT]
 
 
 class OtherPage(QuietHandler):

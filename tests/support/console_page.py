@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from console.texts import TEXTS
 from local.polling import eventually
 from operations.smoke import depth
-from tests.support.browser import SHOWS_WITHIN
+from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
 from tests.support.deployed_shop import SETTINGS, DeployedShop
 
 SHOWN = """() => {
@@ -36,6 +36,8 @@ PLACES = {
     "stuck": {"stuck"},
 }
 """A production order's status in the database → where the page may show it."""
+STORY_WITHIN = 90
+"""Seconds that a story may take: two ways through the pipeline, and the way to a dead letter."""
 CHECKS = ["balance", "not_negative", "one_order", "arrives_once", "key_sold_once"]
 
 
@@ -45,6 +47,16 @@ class ConsolePage:
 
     page: Page
     language: str
+
+    @classmethod
+    def open(
+        cls, windows: Windows, url: str, language: str, *, width: int = WIDTH, height: int = HEIGHT
+    ) -> "ConsolePage":
+        """Open the page in a window, and wait until it shows the shop. url: of the console."""
+        page = windows.open(f"{url}?lang={language}", width=width, height=height)
+        console = cls(page, language)
+        console.wait_until_live()
+        return console
 
     def find(self, selector: str) -> Locator:
         return self.page.locator(selector)
@@ -89,6 +101,16 @@ class ConsolePage:
     def expect_broken(self, part: str, broken: bool) -> None:
         for station in self.find(f"[data-part={part}]").all():
             expect(station).to_have_attribute("data-broken", str(broken).lower())
+
+    def run_story(self, name: str) -> None:
+        """Start a story with the button of its card."""
+        self.open_tab("stories")
+        self.find(f"[data-run={name}]").click()
+
+    def expect_story(self, name: str, state: str) -> None:
+        """Wait for the state of a story."""
+        card = self.find(f"[data-story={name}]")
+        expect(card).to_have_attribute("data-state", state, timeout=STORY_WITHIN * 1000)
 
     def expect_order(self, order_id: str, place: str) -> None:
         """Wait until the order's row and its dot are at this place."""
