@@ -5,18 +5,20 @@ This module runs before the tests' packages are installed, so it imports the sta
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from local.debian import (
-    LIBRARIES,
     PROJECT,
     NotUnpacked,
     has_tools,
     keep,
+    library_folders,
     unpacked,
     write_wrappers,
 )
@@ -28,24 +30,24 @@ PROGRAM = "chromium"
 PACKAGES = ("fonts-nanum", "fonts-dejavu-core")
 """Fonts, because few machines without a screen have one for Korean. The second has symbols."""
 PACKAGES_WITH_LIBRARIES = ("chromium-headless-shell",)
+EXECUTABLE = "usr/lib/chromium/chromium-headless-shell"
 NEEDED = (
-    "usr/lib/chromium/chromium-headless-shell",
+    EXECUTABLE,
     "usr/lib/chromium/headless_*.pak",
     "usr/lib/chromium/icudtl.dat",
     "usr/lib/chromium/v8_context_snapshot.bin",
     "usr/lib/chromium/libEGL.so",
     "usr/lib/chromium/libGLESv2.so",
-    *LIBRARIES,
-    "usr/lib/*-linux-*/lib*.so",
-    "usr/lib/*-linux-*/nss/*.so",
-    "usr/lib/*-linux-*/pulseaudio/*.so",
+    # Libraries that libnss3.so loads by itself. _libraries() finds the others.
+    "usr/lib/*-linux-*/**/libsoftokn3.so",
+    "usr/lib/*-linux-*/**/libfreebl*.so",
     "usr/share/fonts/truetype/dejavu/DejaVuSans.ttf",
     "usr/share/fonts/truetype/nanum/NanumGothic.ttf",
     "usr/share/fonts/truetype/nanum/NanumGothicBold.ttf",
     "usr/share/fonts/truetype/nanum/NanumGothicCoding*.ttf",
 )
 """Patterns for the files that are kept."""
-RUN = 'FONTCONFIG_FILE="$root/../fonts.conf" exec "$root/{path}" "$@"'
+RUN = f'FONTCONFIG_FILE="$root/../fonts.conf" exec "$root/{EXECUTABLE}" "$@"'
 FONTS = """\
 <?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "urn:fontconfig:fonts.dtd">
@@ -95,15 +97,33 @@ def install() -> None:
     if chromium() or not can_be_unpacked():
         return
     with unpacked(PACKAGES, with_libraries_of=PACKAGES_WITH_LIBRARIES) as root:
-        kept = keep(root, needed=NEEDED, under=UNPACKED)
+        kept = keep(root, needed=(*NEEDED, *_libraries(root)), under=UNPACKED)
     fonts = FONTS.format(
         fonts=escape(str(kept.resolve())), cache=escape(str(UNPACKED.resolve() / "cache"))
     )
     write_whole(UNPACKED / "fonts.conf", fonts)
-    (path,) = kept.glob("usr/lib/chromium/chromium-headless-shell")
-    write_wrappers(kept, {PROGRAM: RUN.format(path=path.relative_to(kept))})
+    write_wrappers(kept, {PROGRAM: RUN})
     if not chromium():
         raise NotUnpacked(f"The unpacked Chromium does not run: {UNPACKED}/bin/{PROGRAM}")
+
+
+def _libraries(root: Path) -> Iterator[str]:
+    """Yield the unpacked libraries that the executable is linked with.
+
+    The packages have many more: the compiler in Mesa's drivers is half as large as the browser.
+    """
+    root = root.resolve()  # as the links to libraries are below
+    folders = os.pathsep.join(map(str, library_folders(root)))
+    printed = subprocess.run(
+        ["ldd", root / EXECUTABLE],
+        env=os.environ | {"LD_LIBRARY_PATH": folders, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for found in map(Path, re.findall(r"=> (.+) \(0x", printed)):
+        if found.is_relative_to(root):
+            yield from (str(path.relative_to(root)) for path in {found, found.resolve()})
 
 
 def _runs(path: str) -> bool:

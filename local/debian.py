@@ -41,8 +41,6 @@ Container images make apt delete what it has downloaded. The lines with `#clear`
 DOWNLOAD_ONLY = ["--download-only", "--reinstall", "--yes"]
 """Options of `apt-get install`: install nothing, and also download what is installed already."""
 
-LIBRARIES = ("lib/**/*.so.*", "usr/lib/*/*.so.*")
-"""Patterns for the shared libraries of packages."""
 WRAPPER = """\
 #!/bin/sh
 root="${{0%/*}}/../root"
@@ -119,14 +117,18 @@ def keep(root: Path, *, needed: Sequence[str], under: Path) -> Path:
     return kept
 
 
+def library_folders(root: Path) -> list[Path]:
+    """Return the directories that hold shared libraries."""
+    return sorted({path.parent for path in root.rglob("lib*.so*")})
+
+
 def write_wrappers(kept: Path, commands: Mapping[str, str]) -> None:
     """Write a script for each program into the directory `bin` beside that of the kept files.
 
     The script tells the program where its libraries are. commands: the script's name → the line
     of a shell that runs the program, in which `$root` is the directory of the kept files.
     """
-    folders = sorted({path.parent.relative_to(kept) for path in kept.rglob("lib*.so*")})
-    libraries = ":".join(f"$root/{folder}" for folder in folders)
+    libraries = ":".join(f"$root/{folder.relative_to(kept)}" for folder in library_folders(kept))
     for name, run in commands.items():
         wrapper = WRAPPER.format(libraries=libraries, run=run)
         write_whole(kept.parent / "bin" / name, wrapper, mode=0o777)

@@ -11,7 +11,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from local.debian import LIBRARIES, PROJECT, NotUnpacked, has_tools, keep, unpacked, write_wrappers
+from local.debian import PROJECT, NotUnpacked, has_tools, keep, unpacked, write_wrappers
 from local.files import write_whole
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
@@ -28,7 +28,8 @@ NEEDED = (
     *(f"usr/bin/{name}" for name in (*PROGRAMS[1:], "my_print_defaults", "resolveip")),
     "usr/share/mysql/**/*",
     "usr/share/mariadb/**/*",
-    *LIBRARIES,
+    "lib/**/*.so.*",
+    "usr/lib/*/*.so.*",
 )
 """Patterns for the files that are kept."""
 HOW_TO_INSTALL = (

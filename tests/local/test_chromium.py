@@ -19,17 +19,32 @@ echo "$LD_LIBRARY_PATH"
 echo "$FONTCONFIG_FILE"
 echo "$*"
 """
+LDD = """#!/bin/sh
+echo "	linux-vdso.so.1 (0x00007ffd4a5f2000)"
+echo "	libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f0b1c000000)"
+IFS=:
+for folder in $LD_LIBRARY_PATH; do
+  for name in libnss3.so libpulse.so.0 libpulsecommon-16.1.so; do
+    test -e "$folder/$name" && echo "	$name => $folder/$name (0x00007f0b1c400000)"
+  done
+done
+exit 0
+"""
 FILES = {
     "usr/lib/chromium/chromium-headless-shell": SHOWS_ITS_START,
     "usr/lib/chromium/icudtl.dat": "",
     "usr/lib/chromium/locales/ko.pak": "",
     "usr/lib/x86_64-linux-gnu/libnss3.so": "",
+    "usr/lib/x86_64-linux-gnu/libpulse.so.0.24.2": "",
+    "usr/lib/x86_64-linux-gnu/nss/libsoftokn3.so": "",
+    "usr/lib/x86_64-linux-gnu/libLLVM-15.so.1": "",
     "usr/lib/x86_64-linux-gnu/pulseaudio/libpulsecommon-16.1.so": "",
     "usr/share/doc/chromium/changelog.gz": "",
     "usr/share/fonts/truetype/nanum/NanumGothic.ttf": "",
     "usr/share/fonts/truetype/nanum/NanumMyeongjo.ttf": "",
 }
-"""Some of the files of the packages. The last one of each folder is not needed."""
+"""Some of the files of the packages, and some that are not needed."""
+LINKS = {"usr/lib/x86_64-linux-gnu/libpulse.so.0": "libpulse.so.0.24.2"}
 Program = Callable[[str, str], Path]
 
 
@@ -66,8 +81,9 @@ def project(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def unpackable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def unpackable(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Let packages with FILES be unpacked, and return a list that will have their names."""
+    program("ldd", LDD)
     names: list[str] = []
 
     @contextmanager
@@ -79,6 +95,8 @@ def unpackable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
             path.chmod(0o755)
+        for name, target in LINKS.items():
+            (root / name).symlink_to(target)
         yield root
 
     monkeypatch.setattr(chromium, "unpacked", unpacked)
@@ -124,6 +142,7 @@ def test_browser_runs_from_unpacked_packages(project: Path, unpackable: list[str
     libraries, fonts, arguments = done.stdout.splitlines()
     assert [str(Path(folder).resolve()) for folder in libraries.split(":")] == [
         str(project / "root/usr/lib/x86_64-linux-gnu"),
+        str(project / "root/usr/lib/x86_64-linux-gnu/nss"),
         str(project / "root/usr/lib/x86_64-linux-gnu/pulseaudio"),
     ]
     assert str(project / "root") in Path(fonts).read_text()
@@ -136,6 +155,9 @@ def test_only_needed_files_are_kept(project: Path, unpackable: list[str]) -> Non
     assert {Path(name).name for name in kept} == {
         "icudtl.dat",
         "libnss3.so",
+        "libpulse.so.0",
+        "libpulse.so.0.24.2",
+        "libsoftokn3.so",
         "libpulsecommon-16.1.so",
         "NanumGothic.ttf",
     }
