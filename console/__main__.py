@@ -5,8 +5,10 @@ import os
 import sys
 from pathlib import Path
 
+from console.account import Account
 from console.actions import Actions, LocalActions
 from console.live import Live
+from console.local_source import LocalSource
 from console.server import ConsoleServer
 from console.stories import STORIES
 from local.cloud import PREFERRED_PORTS, Cloud
@@ -19,8 +21,6 @@ PREFERRED_PORT = PREFERRED_PORTS["console"]
 
 def serve_local(directory: Path, *, port: int) -> ConsoleServer:
     """Return the console of a local cloud."""
-    from console.local_source import LocalSource
-
     cloud = Cloud(directory)
     live = Live(LocalSource(cloud), stories=list(STORIES))
     return ConsoleServer(live, LocalActions(live, cloud), port=port)
@@ -31,15 +31,13 @@ def serve_account(environment: str, *, port: int) -> ConsoleServer:
 
     Raises guard.Stop, status.NotDeployed, and botocore's errors.
     """
-    from console.account import Account
-
     settings = ENVIRONMENTS[environment]
     _, claimed_by = guard.require_credentials()
     stack = status.stacks(aws.client, settings)[settings.stack_name("service")]
     url = status.api_url(stack).rstrip("/")
     source = Account(settings, client=aws.client, claimed_by=claimed_by, url=url)
     live = Live(source, stories=[])
-    actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: aws.client("sqs"))
+    actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: source.client("sqs"))
     try:
         return ConsoleServer(live, actions, port=port)
     except OSError:  # the port is taken

@@ -34,7 +34,7 @@ NEWEST_ORDERS = ORDER.format(
 ONE_ORDER = f"{ORDER.format(orders='production_order')} WHERE order_id = %s"
 BY_STATUS = f"{reads.OPEN}\nUNION ALL{reads.ARRIVED}"
 PRODUCTS = """
-SELECT slug, name, price,
+SELECT product_id, slug, name, price,
        stock + COALESCE((SELECT SUM(product_slot.stock) FROM product_slot
                          WHERE product_slot.product_id = product.product_id), 0) AS stock
 FROM product WHERE in_catalogue ORDER BY slug"""
@@ -101,6 +101,7 @@ class LocalDatabase:
             products=[
                 view.Product(
                     slug=row["slug"],
+                    product_id=row["product_id"],
                     name=row["name"],
                     price=row["price"],
                     stock=int(row["stock"]),
@@ -150,6 +151,8 @@ class LocalDatabase:
             return found
 
     def _connect(self) -> "pymysql.Connection[DictCursor]":
+        if not self._mysql_cnf.exists():  # without it, a server of the machine would be asked
+            raise Unavailable("the local database was not started yet: `make up` starts it")
         return pymysql.connect(
             read_default_file=str(self._mysql_cnf),
             database="shop",

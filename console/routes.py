@@ -23,10 +23,13 @@ HTML, SCRIPT, STYLE, TEXT, JSON, YAML, EVENTS = (
         "text/event-stream",
     )
 )
-SCRIPTS = ("console", "elements", "orders", "pipeline", "runbook", "stock", "api")
+SCRIPTS = (
+    *("console.js", "elements.js", "orders.js", "pipeline.js", "runbook.js", "stock.js"),
+    "api.js",
+)
 FILES: Mapping[str, tuple[Path, str]] = {
     "/": (PAGE / "index.html", HTML),
-    **{f"/{name}.js": (PAGE / f"{name}.js", SCRIPT) for name in SCRIPTS},
+    **{f"/{name}": (PAGE / name, SCRIPT) for name in SCRIPTS},
     "/console.css": (PAGE / "console.css", STYLE),
     "/icon.svg": (PAGE / "icon.svg", "image/svg+xml"),
     "/api.html": (PAGE / "api.html", HTML),

@@ -88,6 +88,8 @@ class Product:
     """A product of the catalogue."""
 
     slug: str
+    product_id: str | None = None
+    """A checkout of another product than the donut names it."""
     name: str | None
     price: int | None
     stock: int
@@ -176,7 +178,7 @@ class Rush:
     out_of_stock: int = 0
     failed: int = 0
     p50: float | None = None
-    """Milliseconds."""
+    """Milliseconds from a customer's first request to the shop's decision."""
     p99: float | None = None
     lost: int | None = None
     """Pieces sold to these customers that the purchases do not show; None: not known yet."""

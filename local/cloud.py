@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
@@ -52,6 +53,9 @@ from settings import ENVIRONMENTS, LAMBDAS, PROJECT, REGION, is_http_url
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """Credentials of the emulator's root user."""
+
+CREATING = threading.Lock()
+"""Held while a client is created, which only one thread may do at a time."""
 
 NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 """Both spellings, because programs differ in which one they read first."""
@@ -232,16 +236,17 @@ class Cloud:
         }
         return host | CREDENTIALS | aws | NO_PROXY
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, *, config: Config | None = None) -> Any:
         """Return a boto3 client that acts as the emulator's root user."""
-        return boto3.client(
-            service,
-            endpoint_url=self.aws_endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(proxies={}),
-        )
+        with CREATING:
+            return boto3.client(
+                service,
+                endpoint_url=self.aws_endpoint_url,
+                region_name=REGION,
+                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                config=config or Config(proxies={}),
+            )
 
     @contextmanager
     def faults(self, *faults: Fault) -> Iterator[None]:
@@ -312,7 +317,7 @@ class Cloud:
             command = self.console_command()
             if self.console.is_current(command, *CONSOLE_SOURCES):
                 return
-            self._stop_console()
+            self.stop_console()
             self.console.start(
                 command, *CONSOLE_SOURCES, env=self.console_variables, directory=PROJECT
             )
@@ -341,7 +346,7 @@ class Cloud:
             **NO_PROXY,
         }
 
-    def _stop_console(self) -> None:
+    def stop_console(self) -> None:
         """Stop the console alone: its child may be the process that heals the database."""
         self.console.stop(with_children=False)
 
@@ -388,7 +393,7 @@ class Cloud:
     def stop(self) -> None:
         """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
-            self._stop_console()
+            self.stop_console()
             self.outage.end()
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()

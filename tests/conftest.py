@@ -194,8 +194,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
 
 
 @pytest.fixture
-def aws() -> Iterator[None]:
-    """Replace AWS by moto's, in memory. All tests share one boto3 session."""
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replace AWS by moto's, in memory. All tests share one boto3 session.
+
+    Of EC2 no test needs the images, of which moto would make more than a thousand each time.
+    """
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     client.cache_clear()
     with mock_aws(), mock.patch.object(boto3, "DEFAULT_SESSION", session()):
         yield

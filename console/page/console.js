@@ -37,6 +37,7 @@ import { placeDots, renderPipeline } from "./pipeline.js";
 import { runbookButton, section } from "./runbook.js";
 import { renderStock, resizeChart, redrawChart } from "./stock.js";
 
+const DEFAULT_PRODUCT = "donut"; // What a checkout sells that names no product.
 const RECONNECT_MILLISECONDS = 1000;
 const COMPARISONS = {
   GreaterThanOrEqualToThreshold: "≥",
@@ -258,7 +259,8 @@ function renderCounter(view, may) {
   number("counter_stock", product?.stock);
   if (product) find("#quantity").max = product.max_quantity;
   nameButtons();
-  for (const name of ["buy_one", "buy"]) enable(action(name), may.buy);
+  const sold = product?.product_id || product?.slug === DEFAULT_PRODUCT;
+  for (const name of ["buy_one", "buy"]) enable(action(name), may.buy && Boolean(sold));
   enable(action("again"), may.buy && state.keyed !== null);
   enable(action("stocktake"), may.breaks);
   enable(action("rush"), may.buy && !view.busy);

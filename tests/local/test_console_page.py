@@ -8,7 +8,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from console import view
+from console import routes, view
 from console.texts import ENGLISH, KOREAN
 from local.database.outage import OUTAGES
 from local.factory import BREAKAGES, STAGES
@@ -169,7 +169,7 @@ def test_scripts_are_short_enough_to_be_read() -> None:
 
 def test_script_imports_each_script_of_the_page_and_no_other() -> None:
     imported = set(re.findall(r'from "\./([^"]+)"', SCRIPT))
-    assert imported | {"console.js", "api.js"} == SCRIPTS.keys()
+    assert imported | {"console.js", "api.js"} == SCRIPTS.keys() == set(routes.SCRIPTS)
 
 
 def test_style_loads_nothing() -> None:
