@@ -152,7 +152,7 @@ KOREAN = {
     "page.station.outbox": "아웃박스",
     "page.station.topic": "SNS 토픽",
     "page.station.queue": "SQS 큐",
-    "page.station.consumer": "소비자 함수",
+    "page.station.consumer": "consumer 함수",
     "page.station.factory": "공장",
     "page.station.callback": "콜백",
     "page.station.arrived": "재고",
@@ -174,11 +174,12 @@ KOREAN = {
     "page.queue.receive": "수신 {receives}/{most}회",
     "page.queue.retry": "{seconds}초 뒤 다시",
     "page.factory.stage": "{stage}단계",
-    "page.arrived.day": "하루 입고 {count}건",
+    "page.arrived.day": "24시간 입고 {count}건",
     "page.dead_letter.hint": "다섯 번 실패한 메시지",
     "page.stuck.hint": "콜백이 끝내 오지 않음",
     "page.database.hint": "구매, 재고, 아웃박스",
     "page.broken.none": "고장 난 곳이 없습니다.",
+    "page.broken.badge": "고장 {seconds}초",
     "page.broken.heals": "{seconds}초 뒤 저절로 고쳐집니다",
     "page.heal": "지금 고치기",
     "page.customers": "손님: {notice}",
@@ -187,7 +188,7 @@ KOREAN = {
     "page.counter.price": "{price}원",
     "page.counter.stock": "재고",
     "page.counter.requester": "손님 이름",
-    "page.counter.key": "멱등 키 (Idempotency-Key)",
+    "page.counter.key": "멱등성 키 (Idempotency-Key)",
     "page.counter.key.hint": "비워 두면 키 없이 삽니다",
     "page.counter.new_key": "새 키",
     "page.counter.again": "같은 키로 다시",
@@ -202,6 +203,9 @@ KOREAN = {
     "page.rush.at_once": "동시에",
     "page.rush.start": "시작",
     "page.rush.started": "손님이 들어옵니다.",
+    "page.rush.done": (
+        "판매 {sold}, 재고 부족 {out_of_stock}, 실패 {failed}. 잃어버린 도넛: {lost}"
+    ),
     "page.rush.sold": "판매",
     "page.rush.out_of_stock": "재고 부족",
     "page.rush.failed": "실패",
@@ -227,8 +231,8 @@ KOREAN = {
     "page.breakage.factory_off.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
     "page.breakage.factory_slow": "공장을 느리게",
     "page.breakage.factory_slow.expect": (
-        "공장이 4초 뒤에야 응답해서 소비자 함수는 실패로 보고 다시 보냅니다. 공장은 같은"
-        " 주문을 여러 번 만들지만, 입고는 한 번입니다."
+        "공장이 4초 뒤에야 응답해서 consumer는 실패로 보고 다시 보냅니다. 공장은 같은 주문을"
+        " 여러 번 만들지만, 입고는 한 번입니다."
     ),
     "page.breakage.factory_slow.notice": "아무것도 모릅니다.",
     "page.breakage.factory_fails": "공장이 500만 응답",
@@ -519,7 +523,7 @@ ENGLISH = {
         "This moves the production orders in the dead-letter queue of {environment} back to"
         " the queue. Go ahead?"
     ),
-    "page.pipeline": "The way of an order",
+    "page.pipeline": "The path of an order",
     "page.pipeline.hint": (
         "Each dot is a production order. A dot moves only when a report says so."
     ),
@@ -563,6 +567,7 @@ ENGLISH = {
     "page.stuck.hint": "never called back",
     "page.database.hint": "purchases, stock, outbox",
     "page.broken.none": "Nothing is broken.",
+    "page.broken.badge": "broken, {seconds} s",
     "page.broken.heals": "heals by itself in {seconds} s",
     "page.heal": "Heal now",
     "page.customers": "Customers: {notice}",
@@ -586,6 +591,9 @@ ENGLISH = {
     "page.rush.at_once": "At once",
     "page.rush.start": "Start",
     "page.rush.started": "The customers are coming.",
+    "page.rush.done": (
+        "{sold} sold, {out_of_stock} out of stock, {failed} failed. Units lost: {lost}"
+    ),
     "page.rush.sold": "sold",
     "page.rush.out_of_stock": "out of stock",
     "page.rush.failed": "failed",
@@ -712,7 +720,7 @@ ENGLISH = {
     "page.seconds": "{seconds} s",
     "page.order": "Order {id}",
     "page.order.summary": "{quantity} of {slug} · {place} · status in the database: {status}",
-    "page.order.hops": "Its way",
+    "page.order.hops": "Its path",
     "page.order.log": "Its log lines",
     "page.order.show_log": "Show its log lines only",
     "page.hop.requested": "requested",

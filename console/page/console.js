@@ -10,6 +10,7 @@ import {
   agrees,
   button,
   chosen,
+  DEFAULT_PRODUCT,
   clock,
   command,
   countDown,
@@ -37,7 +38,6 @@ import { placeDots, renderPipeline } from "./pipeline.js";
 import { runbookButton, section } from "./runbook.js";
 import { renderStock, resizeChart, redrawChart } from "./stock.js";
 
-const DEFAULT_PRODUCT = "donut"; // What a checkout sells that names no product.
 const RECONNECT_MILLISECONDS = 1000;
 const COMPARISONS = {
   GreaterThanOrEqualToThreshold: "≥",
@@ -264,7 +264,7 @@ function renderCounter(view, may) {
   enable(action("again"), may.buy && state.keyed !== null);
   enable(action("stocktake"), may.breaks);
   enable(action("rush"), may.buy && !view.busy);
-  renderRush(view.rush);
+  renderRush(view);
   find("#no-responses").hidden = view.checkouts.length > 0;
   list(
     find("#responses"),
@@ -282,13 +282,17 @@ function renderCounter(view, may) {
   );
 }
 
-function renderRush(rush) {
+function renderRush({ rush, busy }) {
   const progress = find("#rush-progress");
   progress.max = rush?.buyers || 1;
   progress.value = rush ? rush.sold + rush.out_of_stock + rush.failed : 0;
   for (const name of ["sold", "out_of_stock", "failed", "lost"]) number(name, rush?.[name]);
   for (const name of ["p50", "p99"])
     number(name, rush?.[name], (value) => `${Math.round(value)} ms`);
+  const lost = rush?.lost ?? "–";
+  const result = rush && busy !== "rush" ? t("page.rush.done", { ...rush, lost }) : "";
+  if (result && state.rushed !== result) setText(find('[data-result="rush"]'), result);
+  state.rushed = result;
   setData(find("#rush"), { lost: rush?.lost ? "some" : rush?.lost === 0 ? "none" : "unknown" });
 }
 
@@ -450,7 +454,7 @@ function renderChecks(view) {
           {},
           make("strong", {}, t(`page.check.${name}`)),
           make("ul", { class: "books" }),
-          make("ul", { class: "violations" }),
+          make("ul", { class: "violations", "aria-live": "polite" }),
         ),
         make("span", { class: "checked" }),
       ),

@@ -2,14 +2,17 @@
 
 export const LANGUAGE = new URLSearchParams(location.search).get("lang") === "en" ? "en" : "ko";
 const LOCALE = { ko: "ko-KR", en: "en-GB" }[LANGUAGE];
+export const DEFAULT_PRODUCT = "donut"; // What a checkout sells that names no product.
+
 export const state = {
   texts: {},
   view: null,
   render: () => {}, // Shows the view; console.js sets it.
   connection: "connecting",
   offset: 0, // This clock minus the server's, in milliseconds.
-  product: null, // The chosen slug.
+  product: DEFAULT_PRODUCT, // The slug of the chosen one.
   keyed: null, // The last purchase that had a key, to send it again.
+  rushed: "", // What was said of the last rush.
   order: null, // The order whose timeline is open.
 };
 
@@ -197,9 +200,10 @@ export function agrees(key, values = {}) {
   });
 }
 
+// Return the product that the visitor has chosen, if there is one.
 export function chosen() {
   const { products } = state.view;
-  return products.find((product) => product.slug === state.product) ?? products[0];
+  return products.find(({ slug }) => slug === state.product) ?? products[0];
 }
 
 export function outcomeOf({ status, body }) {

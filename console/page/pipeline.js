@@ -69,9 +69,11 @@ export function renderPipeline(view, may) {
 function renderBroken(view, may) {
   const broken = view.breakages.filter((breakage) => breakage.remaining > 0);
   for (const station of findAll("[data-part]")) {
-    setData(station, {
-      broken: broken.some((breakage) => breakage.part === station.dataset.part),
-    });
+    const ends = broken
+      .filter(({ part }) => part === station.dataset.part)
+      .map(({ remaining }) => view.at + remaining * 1000);
+    setData(station, { broken: ends.length > 0 });
+    countDown(find(".badge", station), ends.length ? Math.max(...ends) : null, "page.broken.badge");
   }
   find("#nothing-broken").hidden = broken.length > 0 || !view.can_break;
   list(
@@ -84,7 +86,7 @@ function renderBroken(view, may) {
         { data: { brokenNow: name } },
         make("strong", {}, t(`page.breakage.${name}`)),
         make("span", {}, t("page.customers", { notice: t(`page.breakage.${name}.notice`) })),
-        make("span", { class: "countdown" }),
+        make("span", { class: "countdown", "aria-live": "off" }),
         button(t("page.heal"), { heal: name }, (event) => {
           act(event.currentTarget, "pipeline", () => command(`/heal/${name}`, ""));
         }),
