@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from console.account import Account
 from console.actions import Actions, LocalActions
@@ -13,6 +14,7 @@ from console.server import ConsoleServer
 from console.stories import STORIES
 from local.cloud import PREFERRED_PORTS, Cloud
 from operations import aws, guard, status
+from operations.operate import PATIENT
 from operations.smoke import ShopApi
 from settings import ENVIRONMENTS
 
@@ -26,6 +28,11 @@ def serve_local(directory: Path, *, port: int) -> ConsoleServer:
     return ConsoleServer(live, LocalActions(live, cloud), port=port)
 
 
+def client(service: str) -> Any:
+    """Return a client of the account. The one of Lambda waits as long as the function may read."""
+    return aws.client(service, config=PATIENT if service == "lambda" else aws.CONFIG)
+
+
 def serve_account(environment: str, *, port: int) -> ConsoleServer:
     """Return the console of an environment on the account of the AWS credentials.
 
@@ -35,7 +42,7 @@ def serve_account(environment: str, *, port: int) -> ConsoleServer:
     _, claimed_by = guard.require_credentials()
     stack = status.stacks(aws.client, settings)[settings.stack_name("service")]
     url = status.api_url(stack).rstrip("/")
-    source = Account(settings, client=aws.client, claimed_by=claimed_by, url=url)
+    source = Account(settings, client=client, claimed_by=claimed_by, url=url)
     live = Live(source, stories=[])
     actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: source.client("sqs"))
     try:
