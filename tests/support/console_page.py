@@ -11,9 +11,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from console.texts import TEXTS
 from local.polling import eventually
-from operations.smoke import depth
 from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
-from tests.support.deployed_shop import SETTINGS, DeployedShop
+from tests.support.deployed_shop import DeployedShop
 
 SHOWN = """() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -36,6 +35,8 @@ PLACES = {
     "stuck": {"stuck"},
 }
 """A production order's status in the database → where the page may show it."""
+COUNTED = ("requested", "arrived", "stuck")
+"""Statuses whose orders the page counts."""
 STORY_WITHIN = 90
 """Seconds that a story may take: two ways through the pipeline, and the way to a dead letter."""
 CHECKS = ["balance", "not_negative", "one_order", "arrives_once", "key_sold_once"]
@@ -137,18 +138,19 @@ class ConsolePage:
         """
 
         def equal() -> None:
-            has, shown = self._of_the_shop(shop), self.page.evaluate(SHOWN)
-            numbers = {name: _number(shown["numbers"][name]) for name in has["numbers"]}
-            assert numbers == has["numbers"]
-            assert shown["books"] == has["books"]
-            assert shown["orders"].keys() == has["statuses"].keys()
-            for order_id, status in has["statuses"].items():
-                assert shown["orders"][order_id] in PLACES[status], order_id
-            for order_id, place in shown["dots"].items():
-                assert place == shown["orders"][order_id], order_id
-            assert shown["checks"] == dict.fromkeys(CHECKS, "true")
-            assert shown["violations"] == []
-            assert shown["broken"] == []
+            has, page = self._of_the_shop(shop), self.page.evaluate(SHOWN)
+            statuses, places = has.pop("statuses"), page["orders"]
+            shown = {
+                "numbers": {name: _number(page["numbers"][name]) for name in has["numbers"]},
+                **{name: page[name] for name in ("books", "checks", "violations", "broken")},
+            }
+            assert shown == has, f"the page shows {shown}, and the shop has {has}"
+            assert places.keys() == statuses.keys(), f"{places} are shown of {statuses}"
+            for order_id, status in statuses.items():
+                place = places[order_id]
+                assert place in PLACES[status], f"{order_id} is {status}, and shown in {place}"
+                dot = page["dots"].get(order_id, place)
+                assert dot == place, f"the dot of {order_id} is at {dot}, its row at {place}"
 
         eventually(equal, within=SHOWS_WITHIN)
         shop.assert_balanced()
@@ -156,19 +158,31 @@ class ConsolePage:
     def _of_the_shop(self, shop: DeployedShop) -> dict[str, Any]:
         """Return what the page should show."""
         statuses = {order_id: status for order_id, status, _ in shop.orders()}
-        counts = [(status, list(statuses.values()).count(status)) for status in PLACES]
-        sqs, line = shop.cloud.client("sqs"), TEXTS[self.language]["page.books.line"]
+        queues = {name: messages(shop, name) for name in ("stock_queue", "stock_dlq")}
+        line = TEXTS[self.language]["page.books.line"]
         return {
-            "numbers": {name: count for name, count in counts if name != "published"}
-            | {
-                "stock": shop.stock(),
-                "counter_stock": shop.stock(),
-                "visible": depth(sqs, SETTINGS.queue_name("stock_queue")),
-                "dead_letters": depth(sqs, SETTINGS.queue_name("stock_dlq")),
+            "statuses": statuses,
+            "numbers": {
+                **{name: list(statuses.values()).count(name) for name in COUNTED},
+                **dict.fromkeys(("stock", "counter_stock"), shop.stock()),
+                **dict(zip(("visible", "in_flight"), queues["stock_queue"], strict=True)),
+                "dead_letters": sum(queues["stock_dlq"]),
             },
             "books": {book["slug"]: line.format(**book) for book in shop.lines()},
-            "statuses": statuses,
+            "checks": dict.fromkeys(CHECKS, "true"),
+            "violations": [],
+            "broken": [],
         }
+
+
+def messages(shop: DeployedShop, queue: str) -> tuple[int, int]:
+    """Return how many messages of a queue are visible, and how many are in flight."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    attributes = shop.cloud.client("sqs").get_queue_attributes(
+        QueueUrl=shop.queue_url(queue), AttributeNames=list(names)
+    )["Attributes"]
+    visible, in_flight = (int(attributes[name]) for name in names)
+    return visible, in_flight
 
 
 def _number(text: str) -> int | None:

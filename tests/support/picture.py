@@ -43,7 +43,7 @@ def take_pictures(pages: Mapping[Path, ConsolePage]) -> None:
         page.expect_broken("factory", True)
         expect(page.find("[data-dot][data-at=queue][data-waits=true]")).to_have_count(1)
     for path, page in pages.items():
-        path.write_bytes(page.page.screenshot())
+        path.write_bytes(page.page.screenshot(animations="disabled"))
 
 
 def main() -> None:
