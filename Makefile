@@ -88,6 +88,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 SYNTHESIS = .venv/installed .venv/cdk/installed node_modules/installed .venv/wheels/installed
 RUNTIME = .venv/mariadb/installed .venv/python/installed $(SYNTHESIS) .venv/emulator/installed
 TOOLS = .venv/tools/installed
+BROWSER = .venv/chromium/installed
 
 # The parts are installed in the order of the lists, so that the check comes first.
 .NOTPARALLEL:
@@ -136,6 +137,10 @@ node_modules/installed: .venv/installed package-lock.json
 		$(PIP) download --require-hashes --only-binary=:all: --platform=any \
 		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
 
+# Without a package for this system, nothing is installed, and the tests say so.
+.venv/chromium/installed: | .venv/checked
+	$(STEP) --fills=.venv/chromium "a browser for the tests" $(PYTHON) -m local.chromium
+
 .venv/mutation/installed: .venv/python/installed tests/mutation/requirements.txt
 	@rm -rf .venv/mutation
 	$(STEP) --fills=.venv/mutation "the mutation tests' packages" \
@@ -167,7 +172,7 @@ $(LAMBDA_VENV)/installed: .venv/python/installed requirements-dev.txt
 	@touch $@
 
 .PHONY: install
-install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
+install: .venv/total $(TOOLS) $(BROWSER) ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 
@@ -278,6 +283,10 @@ bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
+
+.PHONY: picture
+picture: install ## Take the README's pictures of the console, on a shop of its own
+	.venv/bin/python -m tests.support.picture
 
 .PHONY: postman
 postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml

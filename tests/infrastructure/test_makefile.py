@@ -316,7 +316,19 @@ def test_up_installs_nothing_for_the_tests(machine: dict[str, str], fresh: Path)
     steps = [call for call in calls if call.startswith("-m local.step install")]
     assert len(steps) == 7, steps
     assert not [call for call in steps if "requirements-dev" in call]
+    assert not [call for call in steps if "local.chromium" in call]
     assert calls[-1].startswith("-m local.step total")
+
+
+@pytest.mark.parametrize("goal", ["install", "e2e", "test"])
+def test_browser_is_installed_for_the_tests(
+    goal: str, machine: dict[str, str], fresh: Path
+) -> None:
+    others = [argument for argument in INSTALLED if "chromium" not in argument]
+    done = make(*others, "--dry-run", goal, machine=machine, directory=fresh)
+    assert "-m local.chromium" in done.stdout, done.stdout + done.stderr
+    done = make(*INSTALLED, "--dry-run", goal, machine=machine, directory=fresh)
+    assert "-m local.chromium" not in done.stdout, done.stdout + done.stderr
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:

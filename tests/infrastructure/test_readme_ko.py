@@ -133,9 +133,9 @@ def names(piece: Piece) -> Counter[str]:
 
 
 def links(piece: Piece) -> Counter[str]:
-    """Return the targets of links and images, with the anchors of README.ko.md."""
+    """Return the targets of links and images, as README.ko.md has them."""
     found = [] if piece.code else LINK.findall(piece.text)
-    return Counter(f"{mark}[…]({ANCHORS.get(target, target)})" for mark, _, target in found)
+    return Counter(f"{mark}[…]({TARGETS.get(target, target)})" for mark, _, target in found)
 
 
 def numbers(piece: Piece) -> Counter[str]:
@@ -165,10 +165,11 @@ def is_left_in_english(piece: Piece) -> bool:
 
 ENGLISH = split("README.md")
 KOREAN = split("README.ko.md")
-ANCHORS = {
+TARGETS = {"docs/console.png": "docs/console.ko.png"} | {
     f"#{anchor(title(english))}": f"#{anchor(title(korean))}"
     for english, korean in zip(ENGLISH, KOREAN, strict=False)
 }
+"""Targets of links and images in README.md → those in README.ko.md."""
 LEVELS, KOREAN_LEVELS = ([section[0].kind for section in each] for each in (ENGLISH, KOREAN))
 EACH_SECTION = pytest.mark.parametrize(
     "count", [pytest.param(count, id=title(section)) for count, section in enumerate(ENGLISH)]
