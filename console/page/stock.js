@@ -75,7 +75,7 @@ function makeChart() {
       height: place.clientHeight,
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
-      padding: [18, 12, 0, 0],
+      padding: [18, 28, 0, 0],
       scales: {
         x: { range: (u, least, most) => [most - SHOWN_SECONDS, most] },
         y: { range: (u, least, most) => [Math.min(0, least), Math.max(5, most * 1.1)] },
