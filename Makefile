@@ -286,7 +286,7 @@ snapshots: install ## Update the templates' snapshots after an intended change
 
 .PHONY: picture
 picture: install ## Take the README's pictures of the console, on a shop of its own
-	.venv/bin/python -m tests.support.picture
+	@PYTHONPATH=lambdas .venv/bin/python -m tests.support.picture
 
 .PHONY: postman
 postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml

@@ -71,16 +71,17 @@ def chromium() -> str | None:
 
     It is the one that the variable CHROMIUM names, one that is installed, or the unpacked one.
     """
-    if named := os.environ.get("CHROMIUM"):
-        return named
-    found = (*map(shutil.which, NAMES), shutil.which(str(UNPACKED / "bin" / PROGRAM)))
-    return next((path for path in found if path and _runs(path)), None)
+    named = os.environ.get("CHROMIUM")
+    names = (named,) if named else (*NAMES, str(UNPACKED / "bin" / PROGRAM))
+    return next((path for path in map(shutil.which, names) if path and _runs(path)), None)
 
 
 def problem() -> str | None:
     """Return why there is no browser, and how to get one, or None."""
     if chromium():
         return None
+    if named := os.environ.get("CHROMIUM"):
+        return f"CHROMIUM names a browser that does not run: {named}"
     how = "Install Chromium or Chrome, or name one: CHROMIUM=/path/to/it"
     if can_be_unpacked():
         how = f"Delete {UNPACKED}/installed and run `make install`"
@@ -94,7 +95,7 @@ def can_be_unpacked() -> bool:
 
 def install() -> None:
     """Unpack Chromium if there is none, where that is possible. Raises NotUnpacked."""
-    if chromium() or not can_be_unpacked():
+    if chromium() or os.environ.get("CHROMIUM") or not can_be_unpacked():
         return
     with unpacked(PACKAGES, with_libraries_of=PACKAGES_WITH_LIBRARIES) as root:
         kept = keep(root, needed=(*NEEDED, *_libraries(root)), under=UNPACKED)

@@ -392,6 +392,11 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     )
 
 
+def test_picture_needs_a_browser(machine: dict[str, str]) -> None:
+    line = sentence("picture", machine=machine | {"CHROMIUM": "/nowhere/chrome"})
+    assert line == "CHROMIUM names a browser that does not run: /nowhere/chrome"
+
+
 OPENS = {"up", "dev"}
 """The commands of the local cloud that do not need an open shop."""
 IN_THE_SHOP = re.findall(

@@ -113,9 +113,18 @@ def test_installed_browser_is_used(name: str, program: Program) -> None:
 
 def test_variable_names_a_browser(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     program("chromium", "#!/bin/sh\n")
-    monkeypatch.setenv("CHROMIUM", "/opt/another/chrome")
+    path = program("another", "#!/bin/sh\n")
+    monkeypatch.setenv("CHROMIUM", str(path))
     chromium.install()
-    assert chromium.chromium() == "/opt/another/chrome"
+    assert chromium.chromium() == str(path)
+
+
+def test_variable_may_name_nothing_else(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program("chromium", "#!/bin/sh\n")
+    monkeypatch.setenv("CHROMIUM", "/nowhere/chrome")
+    chromium.install()
+    assert chromium.chromium() is None
+    assert chromium.problem() == "CHROMIUM names a browser that does not run: /nowhere/chrome"
 
 
 def test_program_that_does_not_run_is_no_browser(program: Program) -> None:
