@@ -35,8 +35,6 @@ PLACES = {
     "stuck": {"stuck"},
 }
 """A production order's status in the database → where the page may show it."""
-COUNTED = ("requested", "arrived", "stuck")
-"""Statuses whose orders the page counts."""
 STORY_WITHIN = 90
 """Seconds that a story may take: two ways through the pipeline, and the way to a dead letter."""
 CHECKS = ["balance", "not_negative", "one_order", "arrives_once", "key_sold_once"]
@@ -141,7 +139,7 @@ class ConsolePage:
             has, page = self._of_the_shop(shop), self.page.evaluate(SHOWN)
             statuses, places = has.pop("statuses"), page["orders"]
             shown = {
-                "numbers": {name: _number(page["numbers"][name]) for name in has["numbers"]},
+                "numbers": {name: page["numbers"][name] for name in has["numbers"]},
                 **{name: page[name] for name in ("books", "checks", "violations", "broken")},
             }
             assert shown == has, f"the page shows {shown}, and the shop has {has}"
@@ -158,17 +156,22 @@ class ConsolePage:
     def _of_the_shop(self, shop: DeployedShop) -> dict[str, Any]:
         """Return what the page should show."""
         statuses = {order_id: status for order_id, status, _ in shop.orders()}
-        queues = {name: messages(shop, name) for name in ("stock_queue", "stock_dlq")}
-        line = TEXTS[self.language]["page.books.line"]
+        count = list(statuses.values()).count
+        visible, in_flight = messages(shop, "stock_queue")
+        texts = TEXTS[self.language]
         return {
             "statuses": statuses,
             "numbers": {
-                **{name: list(statuses.values()).count(name) for name in COUNTED},
-                **dict.fromkeys(("stock", "counter_stock"), shop.stock()),
-                **dict(zip(("visible", "in_flight"), queues["stock_queue"], strict=True)),
-                "dead_letters": sum(queues["stock_dlq"]),
+                **{name: str(count(name)) for name in ("requested", "stuck")},
+                "arrived": texts["page.arrived.day"].format(count=count("arrived")),
+                **dict.fromkeys(("stock", "counter_stock"), str(shop.stock())),
+                "visible": str(visible),
+                "in_flight": texts["page.queue.in_flight"].format(count=in_flight),
+                "dead_letters": str(sum(messages(shop, "stock_dlq"))),
             },
-            "books": {book["slug"]: line.format(**book) for book in shop.lines()},
+            "books": {
+                book["slug"]: texts["page.books.line"].format(**book) for book in shop.lines()
+            },
             "checks": dict.fromkeys(CHECKS, "true"),
             "violations": [],
             "broken": [],
