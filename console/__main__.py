@@ -4,13 +4,17 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from console.account import Account
 from console.actions import Actions, LocalActions
 from console.live import Live
+from console.local_source import LocalSource
 from console.server import ConsoleServer
 from console.stories import STORIES
 from local.cloud import PREFERRED_PORTS, Cloud
 from operations import aws, guard, status
+from operations.operate import PATIENT
 from operations.smoke import ShopApi
 from settings import ENVIRONMENTS
 
@@ -19,11 +23,14 @@ PREFERRED_PORT = PREFERRED_PORTS["console"]
 
 def serve_local(directory: Path, *, port: int) -> ConsoleServer:
     """Return the console of a local cloud."""
-    from console.local_source import LocalSource
-
     cloud = Cloud(directory)
     live = Live(LocalSource(cloud), stories=list(STORIES))
     return ConsoleServer(live, LocalActions(live, cloud), port=port)
+
+
+def client(service: str) -> Any:
+    """Return a client of the account. The one of Lambda waits as long as the function may read."""
+    return aws.client(service, config=PATIENT if service == "lambda" else aws.CONFIG)
 
 
 def serve_account(environment: str, *, port: int) -> ConsoleServer:
@@ -31,15 +38,13 @@ def serve_account(environment: str, *, port: int) -> ConsoleServer:
 
     Raises guard.Stop, status.NotDeployed, and botocore's errors.
     """
-    from console.account import Account
-
     settings = ENVIRONMENTS[environment]
     _, claimed_by = guard.require_credentials()
     stack = status.stacks(aws.client, settings)[settings.stack_name("service")]
     url = status.api_url(stack).rstrip("/")
-    source = Account(settings, client=aws.client, claimed_by=claimed_by, url=url)
+    source = Account(settings, client=client, claimed_by=claimed_by, url=url)
     live = Live(source, stories=[])
-    actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: aws.client("sqs"))
+    actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: source.client("sqs"))
     try:
         return ConsoleServer(live, actions, port=port)
     except OSError:  # the port is taken

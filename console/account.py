@@ -76,7 +76,7 @@ class Account:
     def parts(self) -> Mapping[str, Part]:
         return {
             "orders": Part(problem="database", seconds=5, read=self.orders),
-            "books": Part(problem="database", seconds=5, read=self.books),
+            "books": Part(problem="database", seconds=5, rest=10, read=self.books),
             "queues": Part(problem="queues", seconds=5, read=self.queues),
             "log": Part(problem="logs", seconds=2, read=self.log),
             "alarms": Part(problem="alarms", seconds=60, read=self.alarms),

@@ -43,7 +43,7 @@ def described(
 ) -> Sequence[view.Breakage]:
     """Return each breakage with its remaining seconds and its alarm.
 
-    One that can't be broken now is left out: the factory's if it is not the stand-in. alarms: by id.
+    One that can't be broken now is left out: the factory's if it is not the local one. alarms: by id.
     """
 
     def shown(name: str, kind: Kind, *, remaining: float, lasts: bool) -> view.Breakage:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from console import orders, view
 from console.books import Checks, forget_first
@@ -47,6 +48,8 @@ class History:
         self.lines: deque[LogLine] = deque(maxlen=LINES)
         self.checks = Checks()
         self._marks: deque[view.Mark] = deque(maxlen=MARKS)
+        self._last_marks: dict[str, view.Mark] = {}
+        """By the breakage's name."""
         self._rows: dict[str, OrderRow] = {}
         self._lines: dict[str, deque[LogLine]] = {}
         self._sent: dict[str, set[int]] = {}
@@ -75,35 +78,19 @@ class History:
             case Alarms():
                 changed, self.alarms = self.alarms != report.alarms, report.alarms
             case Breakages():
-                changed = self.breakages != report.breakages
+                changed, self.breakages = self.breakages != report.breakages, report.breakages
                 self._mark_changes(report.breakages, began=began, at=at)
-                self.breakages = report.breakages
             case Throttled():
                 changed, self.throttled = self.throttled != report.counts, report.counts
         return changed
 
-    def failed(self, part: str) -> None:
-        """Forget what a part has reported that would be wrong by now."""
-        match part:
-            case "orders":
-                self.orders_report = None
-            case "books":
-                self.checks.unavailable()
-            case "queues":
-                self.queues = None
-            case "factory":
-                self.factory = None
-            case "breakages":
-                self.breakages = ()
-
     def mark(self, mark: view.Mark) -> None:
         """Add a mark, unless it says what the last mark of the same breakage has said."""
         lasting = {each.name for each in self.breakages if each.lasts}
-        if mark.kind in ("broken", "healed") and mark.name in lasting:
-            last = self._last_mark(mark.name)
-            if (last.kind if last else "healed") == mark.kind:
-                return
+        if mark.name in lasting and (mark.kind == "broken") == self._is_marked_broken(mark.name):
+            return
         self._marks.append(mark)
+        self._last_marks[mark.name] = mark
 
     @property
     def marks(self) -> Sequence[view.Mark]:
@@ -210,19 +197,16 @@ class History:
         return None
 
     def _mark_changes(self, breakages: Sequence[view.Breakage], *, began: int, at: int) -> None:
-        """Mark what is broken or healed since the last report, also by somebody else.
+        """Mark what is broken or healed since the last mark, also by somebody else.
 
         A report that began before a mark of the same breakage may be out of date.
         """
-        before = {each.name: each.remaining > 0 for each in self.breakages}
         for each in breakages:
-            last = self._last_mark(each.name)
-            is_broken = each.remaining > 0
-            if before.get(each.name, False) != is_broken and not (last and last.at >= began):
-                self.mark(
-                    view.Mark(at=at, kind="broken" if is_broken else "healed", name=each.name)
-                )
+            last, is_broken = self._last_marks.get(each.name), each.remaining > 0
+            if each.lasts and not (last and last.at >= began):
+                kind: Literal["broken", "healed"] = "broken" if is_broken else "healed"
+                self.mark(view.Mark(at=at, kind=kind, name=each.name))
 
-    def _last_mark(self, name: str) -> view.Mark | None:
-        found = (mark for mark in reversed(self._marks) if mark.name == name)
-        return next(found, None)
+    def _is_marked_broken(self, name: str) -> bool:
+        last = self._last_marks.get(name)
+        return last is not None and last.kind == "broken"

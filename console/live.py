@@ -1,6 +1,7 @@
 """What the page shows, kept up to date while somebody looks at it."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,9 +9,8 @@ from dataclasses import dataclass, field
 
 from console import view
 from console.history import History
+from console.showing import entry, pipeline
 from console.source import Part, Source, Unavailable, now
-from local.factory import STAGES
-from operations.logs import LogLine, as_word
 
 CHECKOUTS = 20
 """How many of the console's own checkouts are shown."""
@@ -146,8 +146,10 @@ class Live:
                 poller.wake.clear()
                 if stopped.is_set():
                     return
+                began = time.monotonic()
                 self._read(poller)
-                poller.wake.wait(poller.part.seconds)
+                rest = (time.monotonic() - began) * poller.part.rest
+                poller.wake.wait(max(poller.part.seconds, rest))
 
     def _read(self, poller: Poller) -> None:
         """Read a part once, and keep what it reports, or why it does not."""
@@ -167,7 +169,8 @@ class Live:
 
     def _failed(self, name: str, reason: str) -> None:
         with self._changed:
-            self._history.failed(name)
+            if name == "books":
+                self._history.checks.unavailable()
             if self._problems.get(name) != reason:
                 self._problems[name] = reason
                 self._version += 1
@@ -189,9 +192,9 @@ class Live:
             checks=history.checks.all(),
             samples={slug: list(samples) for slug, samples in history.samples.items()},
             marks=history.marks,
-            pipeline=pipeline(history),
+            pipeline=pipeline(history, failing=self._problems.keys()),
             orders=history.shown_orders(),
-            breakages=history.breakages,
+            breakages=() if "breakages" in self._problems else history.breakages,
             alarms=history.alarms,
             throttled=history.throttled,
             checkouts=list(self._checkouts),
@@ -207,40 +210,3 @@ class Live:
             if reason := self._problems.get(poller.name):
                 found.setdefault(poller.part.problem, reason)
         return found
-
-
-def pipeline(history: History) -> view.Pipeline:
-    """Return the numbers between a checkout and an arrival, None where nothing was reported."""
-    counted, queues = history.orders_report, history.queues
-    return view.Pipeline(
-        requested=counted.requested if counted else None,
-        oldest_requested_seconds=counted.oldest_requested_seconds if counted else None,
-        queue=queues.queue if queues else None,
-        dead_letters=queues.dead_letters if queues else None,
-        stuck=counted.stuck if counted else None,
-        stages=stages(history),
-        arrived=counted.arrived if counted else None,
-    )
-
-
-def stages(history: History) -> Sequence[int] | None:
-    """Return how many orders are in each stage of the factory, if it says so."""
-    if history.factory is None:
-        return None
-    working = [made.stage for made in history.factory.made if made.called_back_at is None]
-    return [working.count(stage) for stage in range(1, STAGES + 1)]
-
-
-def entry(line: LogLine) -> view.LogEntry:
-    """Return a log line as the page shows it."""
-    order_id = line.fields.get("order_id")
-    words = [f"{name}={as_word(value)}" for name, value in line.fields.items()]
-    stack = [text.rstrip() for text in map(str, line.stack)]
-    return view.LogEntry(
-        at=line.at,
-        source=line.source,
-        level=line.level,
-        message=line.message,
-        order_id=order_id if isinstance(order_id, str) else None,
-        text="\n".join(["  ".join(words), *stack]),
-    )

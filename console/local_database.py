@@ -1,5 +1,6 @@
 """The queries of the local database, all of a report in one snapshot. The server's owner reads."""
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -151,17 +152,33 @@ class LocalDatabase:
             return found
 
     def _connect(self) -> "pymysql.Connection[DictCursor]":
-        return pymysql.connect(
+        if not self._mysql_cnf.exists():  # without it, a server of the machine would be asked
+            raise Unavailable("the local database was not started yet: `make up` starts it")
+        connection = pymysql.connect(
             read_default_file=str(self._mysql_cnf),
             database="shop",
             charset="utf8mb4",
             cursorclass=DictCursor,
             ssl_disabled=True,
-            connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
             write_timeout=READ_SECONDS,
             init_command=f"SET lock_wait_timeout = 1, max_statement_time = {READ_SECONDS}",
+            defer_connect=True,
         )
+        connection.connect(opened(str(connection.unix_socket)))
+        return connection
+
+
+def opened(path: str) -> socket.socket:
+    """Return a socket that is connected to the server's. PyMySQL's own stays open if that fails."""
+    opened = socket.socket(socket.AF_UNIX)
+    opened.settimeout(CONNECT_SECONDS)
+    try:
+        opened.connect(path)
+    except OSError:
+        opened.close()
+        raise
+    return opened
 
 
 @contextmanager

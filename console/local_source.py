@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 from botocore.config import Config
 
 from console import breaking, view
@@ -26,10 +25,10 @@ from console.source import (
     Unavailable,
 )
 from local.breakage import Breakage, breakages, deployed_factory_url
-from local.cloud import CREDENTIALS, Cloud
+from local.cloud import Cloud
 from local.factory import DIRECTLY
 from local.processes import LocalError
-from settings import ENVIRONMENTS, REGION
+from settings import ENVIRONMENTS
 
 SETTINGS = ENVIRONMENTS["local"]
 OPERATOR = "console"
@@ -77,7 +76,7 @@ class LocalSource(Account):
     def parts(self) -> Mapping[str, Part]:
         return {
             "orders": Part(problem="database", seconds=0.4, read=self.orders),
-            "books": Part(problem="database", seconds=1, read=self.books),
+            "books": Part(problem="database", seconds=1, rest=4, read=self.books),
             "queues": Part(problem="queues", seconds=0.3, read=self.queues),
             "factory": Part(problem="factory", seconds=0.3, read=self.factory),
             "log": Part(problem="logs", seconds=0.4, read=self.log),
@@ -123,7 +122,7 @@ class LocalSource(Account):
         )
 
     def factory(self) -> Factory:
-        """Ask the stand-in factory which orders it has received. Raises Unavailable."""
+        """Ask the local factory which orders it has received. Raises Unavailable."""
         url = f"{self._deployed().factory}/?newest={NEWEST}"
         try:
             with DIRECTLY.open(url, timeout=5) as response:
@@ -152,19 +151,17 @@ class LocalSource(Account):
             raise Unavailable(str(error)) from error
 
     def _connect(self, service: str) -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self._emulator,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=AT_ONCE,
-        )
+        return self._cloud.client(service, config=AT_ONCE)
 
     def _deployed(self) -> Deployed:
         """Return what is deployed, which is looked up once for each emulator. Raises Unavailable."""
         emulator, found = self._emulator_url(), self._found
         if found is None or found.emulator != emulator:
+            consumer = self.settings.function_name("consumer")
+            with (
+                unavailable()
+            ):  # fails at once if the emulator is away, as the cloud's own does not
+                self.client("lambda").get_function_configuration(FunctionName=consumer)
             with unavailable(), self._creating:
                 found = Deployed(
                     emulator=emulator,

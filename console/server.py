@@ -1,9 +1,9 @@
 """Serve the console's page, its events and its actions to browsers on this machine.
 
-No other web page that a browser on this machine shows can use the console. Such a page cannot send
-the header `X-Console`, and the browser names the page in `Origin` or `Sec-Fetch-Site`. A host name
-that leads here is not in the list of hosts. A connection is for one request, and each request has a
-time limit within which it must arrive.
+Other web pages that such a browser shows can't use the console: they can't send the header
+`X-Console`, and the browser names them in `Origin` or says in `Sec-Fetch-Site` that they are others.
+A host name of theirs that leads here is not among the console's. A connection is for one request,
+and each request has a time limit within which it must arrive.
 """
 
 import io
@@ -55,7 +55,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Connection": "close",
 }
 
@@ -191,7 +190,10 @@ class _Handler(BaseHTTPRequestHandler):
         if found is None:
             raise Problem(HTTPStatus.NOT_FOUND, "Not Found")
         if content is None:
-            raise Problem(HTTPStatus.BAD_REQUEST, f"the body has more than {MAX_BODY} bytes")
+            raise Problem(
+                HTTPStatus.BAD_REQUEST,
+                f"the body has more than {MAX_BODY} bytes, or not as many as its length says",
+            )
         action, name = found
         body = _object(content)
         if wrong := action.wrong_fields(body):
@@ -201,13 +203,14 @@ class _Handler(BaseHTTPRequestHandler):
         return Response(action.status, _json({} if result is None else result), JSON)
 
     def _read_body(self) -> bytes | None:
-        """Return the body; None if it is too long, or has no length. Raises TimeoutError."""
+        """Return the body; None if its length is wrong, or too much. Raises TimeoutError."""
         length = self.headers.get("Content-Length", "0")
         if not re.fullmatch("[0-9]{1,12}", length) or "Transfer-Encoding" in self.headers:
             return None
         left = int(length)
         if left <= MAX_BODY:
-            return self.rfile.read(left)
+            body = self.rfile.read(left)
+            return body if len(body) == left else None
         while left > 0 and (read := self.rfile.read(min(left, 65536))):
             left -= len(read)
         return None
@@ -216,6 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the view as often as it changes, until the client has gone away."""
         self._begin(HTTPStatus.OK, EVENTS)
         self.end_headers()
+        self.wfile.write(b"retry: 1000\n\n")  # milliseconds, after which a browser tries again
         seen, sent_at = -1, 0.0
         with self.server.live.watch():
             while not self._is_gone():
@@ -283,7 +287,8 @@ class _LimitedReader(io.RawIOBase):
 def _json(value: Any) -> bytes:
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode(errors="backslashreplace")  # half a surrogate pair is escaped as in JSON
 
 
 def _message(status: HTTPStatus, message: str) -> Response:
@@ -302,9 +307,3 @@ def _object(content: bytes) -> dict[str, Any]:
 def _reject_constant(name: str) -> None:
     """Reject NaN and the infinities, which JSON does not have."""
     raise ValueError(name)
-
-
-def serve(live: Live, actions: Actions, *, port: int) -> None:
-    """Serve the console until the process ends."""
-    with ConsoleServer(live, actions, port=port) as server:
-        server.serve_forever()

@@ -167,6 +167,8 @@ class Part:
     """The key in `problems` of the view, if the part can't be reported."""
     seconds: float
     """How often it is worth asking."""
+    rest: float = 0
+    """The pause is at least so many times as long as the read took: a database can be large."""
     read: Read
 
 

@@ -178,7 +178,7 @@ class Rush:
     out_of_stock: int = 0
     failed: int = 0
     p50: float | None = None
-    """Milliseconds."""
+    """Milliseconds from a customer's first request to the shop's decision."""
     p99: float | None = None
     lost: int | None = None
     """Pieces sold to these customers that the purchases do not show; None: not known yet."""

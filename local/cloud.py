@@ -9,9 +9,11 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -47,11 +49,14 @@ from local.processes import (
     stop_orphans,
 )
 from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
-from settings import ENVIRONMENTS, LAMBDAS, PROJECT, REGION, is_http_url
+from settings import ENVIRONMENTS, LAMBDAS, NOT_SOURCES, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 """Credentials of the emulator's root user."""
+
+CREATING = threading.Lock()
+"""Held while a client is created, which only one thread may do at a time."""
 
 NO_PROXY = dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost")
 """Both spellings, because programs differ in which one they read first."""
@@ -140,7 +145,13 @@ def failed_resources(log: str) -> list[str]:
 def synthesis_sources() -> list[Path]:
     """Return the files that the stacks are made of."""
     found = {path for pattern in SYNTHESIS_SOURCES for path in PROJECT.glob(pattern)}
-    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.is_file() and is_source(path))
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a file of the project is not what Python or an editor leaves there."""
+    names = path.relative_to(PROJECT).parts
+    return not any(fnmatch(name, pattern) for name in names for pattern in NOT_SOURCES)
 
 
 def synthesis_inputs(settings: Sequence[str]) -> Inputs:
@@ -232,16 +243,17 @@ class Cloud:
         }
         return host | CREDENTIALS | aws | NO_PROXY
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, *, config: Config | None = None) -> Any:
         """Return a boto3 client that acts as the emulator's root user."""
-        return boto3.client(
-            service,
-            endpoint_url=self.aws_endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            config=Config(proxies={}),
-        )
+        with CREATING:
+            return boto3.client(
+                service,
+                endpoint_url=self.aws_endpoint_url,
+                region_name=REGION,
+                aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+                config=config or Config(proxies={}),
+            )
 
     @contextmanager
     def faults(self, *faults: Fault) -> Iterator[None]:
@@ -312,7 +324,7 @@ class Cloud:
             command = self.console_command()
             if self.console.is_current(command, *CONSOLE_SOURCES):
                 return
-            self._stop_console()
+            self.stop_console()
             self.console.start(
                 command, *CONSOLE_SOURCES, env=self.console_variables, directory=PROJECT
             )
@@ -341,7 +353,7 @@ class Cloud:
             **NO_PROXY,
         }
 
-    def _stop_console(self) -> None:
+    def stop_console(self) -> None:
         """Stop the console alone: its child may be the process that heals the database."""
         self.console.stop(with_children=False)
 
@@ -388,7 +400,7 @@ class Cloud:
     def stop(self) -> None:
         """Stop every process. Keep the database's data, its login and the logs."""
         with self._lock():
-            self._stop_console()
+            self.stop_console()
             self.outage.end()
             for background in (self.cdk, self.factory, self.emulator):
                 background.stop()

@@ -8,9 +8,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from local.files import write_whole
 
 PROJECT = Path(__file__).resolve().parents[1]
 MACHINES_LISTS = Path("/var/lib/apt/lists")
@@ -38,6 +40,13 @@ Container images make apt delete what it has downloaded. The lines with `#clear`
 
 DOWNLOAD_ONLY = ["--download-only", "--reinstall", "--yes"]
 """Options of `apt-get install`: install nothing, and also download what is installed already."""
+
+WRAPPER = """\
+#!/bin/sh
+root="${{0%/*}}/../root"
+export LD_LIBRARY_PATH="{libraries}"
+{run}
+"""
 
 
 class NotUnpacked(Exception):
@@ -91,6 +100,38 @@ def unpacked(packages: Sequence[str], *, with_libraries_of: Sequence[str] = ()) 
         for archive in archives.glob("*.deb"):
             subprocess.run(["dpkg-deb", "--extract", archive, directory / "root"], check=True)
         yield directory / "root"
+
+
+def keep(root: Path, *, needed: Sequence[str], under: Path) -> Path:
+    """Move the needed files of unpacked packages to `under`/root, and return that directory.
+
+    needed: patterns for the files. What was kept before, and its scripts, are deleted.
+    """
+    kept = under / "root"
+    for replaced in (under / "bin", kept):
+        shutil.rmtree(replaced, ignore_errors=True)
+    for file in {path for pattern in needed for path in root.glob(pattern) if not path.is_dir()}:
+        target = kept / file.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.rename(target)
+    return kept
+
+
+def library_folders(root: Path) -> list[Path]:
+    """Return the directories that hold shared libraries."""
+    return sorted({path.parent for path in root.rglob("lib*.so*")})
+
+
+def write_wrappers(kept: Path, commands: Mapping[str, str]) -> None:
+    """Write a script for each program into the directory `bin` beside that of the kept files.
+
+    The script tells the program where its libraries are. commands: the script's name → the line
+    of a shell that runs the program, in which `$root` is the directory of the kept files.
+    """
+    libraries = ":".join(f"$root/{folder.relative_to(kept)}" for folder in library_folders(kept))
+    for name, run in commands.items():
+        wrapper = WRAPPER.format(libraries=libraries, run=run)
+        write_whole(kept.parent / "bin" / name, wrapper, mode=0o777)
 
 
 def _created(directory: Path) -> Path:

@@ -29,12 +29,15 @@ import pytest
 from moto import mock_aws
 
 from common.aws import client
+from local import chromium
 from local.polling import eventually
 from settings import ENVIRONMENTS
 from tests.support.environments import MANAGED
 from tests.support.pipe import Pipe, session
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.support.assembly import Assembly
 
 TESTS = Path(__file__).parent
@@ -44,6 +47,8 @@ EXIT_WITHIN = 30
 """Seconds that the process may take to end after the last test."""
 THREADS_END_WITHIN = 20
 """Seconds after a test: longer than a request may take, to the shop or to the factory."""
+
+NO_BROWSER = "no browser"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,6 +89,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, folder in folders.items():
         item.add_marker(pytest.mark.xdist_group(folder))
     items.sort(key=lambda item: LONGEST_FIRST.index(folders[item]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in the last lines that tests were skipped because there is no browser, and why."""
+    skipped = [
+        report
+        for report in terminalreporter.stats.get("skipped", [])
+        if NO_BROWSER in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section(f"{len(skipped)} tests in a browser were skipped", yellow=True)
+        terminalreporter.write_line(str(chromium.problem()), yellow=True)
 
 
 def pytest_unconfigure() -> None:
@@ -161,9 +178,28 @@ def input_seed(pytestconfig: pytest.Config) -> int:
     return 0 if pytestconfig.getoption("inputs") is None else random.randrange(2**32)
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
+    """Return a headless Chromium, for the tests of one module.
+
+    Without one, skip the test, except where the installation should have unpacked one.
+    """
+    if problem := chromium.problem():
+        assert not chromium.can_be_unpacked(), problem
+        pytest.skip(f"{NO_BROWSER}: {problem}")
+    from tests.support.browser import running_browser  # takes a third of a second
+
+    with running_browser(tmp_path_factory.mktemp("home")) as browser:
+        yield browser
+
+
 @pytest.fixture
-def aws() -> Iterator[None]:
-    """Replace AWS by moto's, in memory. All tests share one boto3 session."""
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Replace AWS by moto's, in memory. All tests share one boto3 session.
+
+    Of EC2 no test needs the images, of which moto would make more than a thousand each time.
+    """
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     client.cache_clear()
     with mock_aws(), mock.patch.object(boto3, "DEFAULT_SESSION", session()):
         yield

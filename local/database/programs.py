@@ -11,7 +11,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from local.debian import PROJECT, NotUnpacked, has_tools, unpacked
+from local.debian import PROJECT, NotUnpacked, has_tools, keep, unpacked, write_wrappers
 from local.files import write_whole
 
 PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
@@ -36,12 +36,7 @@ HOW_TO_INSTALL = (
     "Install MariaDB's server and its client, version 10.11 if there is a choice."
     " Fedora: sudo dnf install mariadb-server. macOS: brew install mariadb"
 )
-WRAPPER = """\
-#!/bin/sh
-root="${{0%/*}}/../root"
-export LD_LIBRARY_PATH="{libraries}"
-{run}
-"""
+RUN_PROGRAM = 'exec "$root/{path}" "$@"'
 RUN = {
     "mariadbd": 'exec "$root/{path}" "$@" --basedir="$root/usr"',
     # This script does not support spaces in its own path.
@@ -107,22 +102,13 @@ def _missing() -> str | None:
 
 
 def _keep(root: Path) -> None:
-    """Move the needed files to `UNPACKED`, and write a wrapper of the same name for each program.
-
-    The wrapper tells the program where its files and its libraries are.
-    """
-    kept = UNPACKED / "root"
-    shutil.rmtree(kept, ignore_errors=True)
-    for file in [path for pattern in NEEDED for path in root.glob(pattern) if not path.is_dir()]:
-        target = kept / file.relative_to(root)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(target)
-    folders = sorted({path.parent.relative_to(kept) for path in kept.rglob("lib*.so.*")})
-    libraries = ":".join(f"$root/{folder}" for folder in folders)
-    for path in (*kept.glob("usr/bin/mariadb*"), *kept.glob("usr/sbin/mariadb*")):
-        run = RUN.get(path.name, 'exec "$root/{path}" "$@"').format(path=path.relative_to(kept))
-        wrapper = WRAPPER.format(libraries=libraries, run=run)
-        write_whole(UNPACKED / "bin" / path.name, wrapper, mode=0o777)
+    """Move the needed files to `UNPACKED`, and write a wrapper of the same name for each program."""
+    kept = keep(root, needed=NEEDED, under=UNPACKED)
+    commands = {
+        path.name: RUN.get(path.name, RUN_PROGRAM).format(path=path.relative_to(kept))
+        for path in (*kept.glob("usr/bin/mariadb*"), *kept.glob("usr/sbin/mariadb*"))
+    }
+    write_wrappers(kept, commands)
 
 
 if __name__ == "__main__":

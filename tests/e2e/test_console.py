@@ -1,22 +1,31 @@
 """console/: what its actions do to the deployed shop, and what its page is told of it."""
 
+import re
+import signal
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 import requests
 
+from console.__main__ import serve_account
 from console.shop import PATIENCE, PRODUCT
 from local.breakage import breakages
 from local.factory import accept
 from local.polling import eventually
+from operations import status
 from operations.smoke import depth
+from settings import PROJECT
 from tests.support.console_client import ConsoleClient, View
 from tests.support.deployed_shop import SETTINGS, UNAVAILABLE, DeployedShop
 from tests.support.misbehaving import reject
+from tests.support.serving import serving
 
 EVERYTHING = ("sns", "sqs", "factory_off", "database_killed")
 """Of the factory's and of the database's breakages, one is in effect at a time."""
@@ -294,3 +303,72 @@ def test_unknown_names_are_not_found(console: ConsoleClient) -> None:
 )
 def test_rush_has_limits(body: dict[str, int], console: ConsoleClient) -> None:
     assert console.post("/rush", **body).json()["key"] == "rejected.range"
+
+
+def test_console_works_after_a_reset(console: ConsoleClient, shop: DeployedShop) -> None:
+    console.act("/buy", quantity=3, requester="a")
+    shop.cloud.reset()
+    assert console.act("/buy", quantity=1, requester="a")["body"] == shop_says(9)
+    view = console.shown(lambda view: stock(view) == 9)
+    assert view["checkouts"][0]["body"] == shop_says(9)
+
+
+# --- make console ---
+
+
+def command(shop: DeployedShop) -> list[str]:
+    """Return the command of `make console`."""
+    return [sys.executable, "-m", "local", f"--directory={shop.cloud.directory}", "console"]
+
+
+def test_command_says_where_the_running_console_is(
+    console: ConsoleClient, shop: DeployedShop
+) -> None:
+    done = subprocess.run(
+        command(shop), cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"The console is at {console.url}/\n"
+
+
+def test_command_serves_the_console_until_it_is_interrupted(shop: DeployedShop) -> None:
+    shop.cloud.stop_console()
+    with subprocess.Popen(command(shop), cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        assert found
+        client = ConsoleClient(int(found[1]))
+        assert client.act("/buy", quantity=1, requester="a")["status"] == 200
+        client.act("/story/sns_outage")
+        client.shown(lambda view: view["busy"] == "sns_outage")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 0, "a story that runs does not keep it from ending"
+    for each in breakages(shop.cloud).values():
+        each.end()
+
+
+# --- an account ---
+
+
+@pytest.fixture
+def account(shop: DeployedShop, monkeypatch: pytest.MonkeyPatch) -> Iterator[ConsoleClient]:
+    """Return the console of the shop as if it were in an account."""
+    for name, value in shop.cloud.variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    # The URL in the stack's outputs needs AWS's domain name service.
+    monkeypatch.setattr(status, "api_url", lambda stack: f"{shop.cloud.endpoint}/")
+    server = serve_account("local", port=0)
+    with serving(server):
+        yield ConsoleClient(server.server_port)
+
+
+def test_account_can_be_looked_at_bought_from_and_redriven(
+    account: ConsoleClient, shop: DeployedShop
+) -> None:
+    shop.cloud.client("sqs").purge_queue(QueueUrl=shop.queue_url("stock_dlq"))
+    assert account.act("/buy", quantity=1, requester="a")["body"] == shop_says(9)
+    assert account.act("/redrive") == {"moved": 0, "others": 0}
+    view = account.shown(lambda view: stock(view) == 9 and view["pipeline"]["queue"])
+    assert (view["can_break"], view["breakages"], view["stories"]) == (False, [], [])
+    assert account.post("/break/sns").json()["key"] == "rejected.not_offered"

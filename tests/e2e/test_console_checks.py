@@ -23,6 +23,7 @@ def check(live: Live, name: str, *, holds: bool) -> view.Check:
     """Wait for a check's result."""
 
     def found() -> view.Check:
+        live.soon()
         _, shown = live.wait(0, 0)
         (check,) = [each for each in shown.checks if each.name == name]
         assert check.holds is holds, shown.checks

@@ -13,9 +13,11 @@ import pytest
 
 from console import view
 from console.account import Account
+from console.breaking import LASTING, ONCE
 from console.live import Live
 from console.local_source import LocalSource
 from console.source import Part
+from local.breakage import breakages, broken
 from local.cloud import Cloud
 from local.emulator.faults import Fault
 from local.factory import STAGES, FactoryResponse, Order, accept
@@ -70,6 +72,7 @@ class Console:
         for live, expected in ((self.local, place), (self.account, account)):
             seen, times = 0, set[int | None]()
             while len(times) < 3:  # as often the books were checked, and everything else was read
+                live.soon()
                 seen, shown = live.wait(seen, PATIENCE)
                 times.add(shown.checks[0].checked_at)
                 places = [each.place for each in shown.orders if each.order_id == order_id]
@@ -308,8 +311,43 @@ def test_marks_and_samples_follow_the_stock(shop: DeployedShop, console: Console
     samples = [sample.stock for sample in shown.samples["donut"]]
     changes = [now for before, now in pairwise(samples) if now != before]
     assert changes[-3:] == [10, 7, 47]
-    marks = [(mark.kind, mark.quantity) for mark in shown.marks]
-    assert marks[-3:] == [("purchase", 3), ("out_of_stock", 40), ("arrival", 40)]
+
+    def marked() -> None:
+        _, shown = console.local.wait(0, 0)
+        marks = [(mark.kind, mark.quantity) for mark in shown.marks]
+        assert marks[-3:] == [("purchase", 3), ("out_of_stock", 40), ("arrival", 40)]
+
+    eventually(marked, within=PATIENCE)
+
+
+def test_breakages_have_the_alarms_of_the_template(shop: DeployedShop, console: Console) -> None:
+    """In the end the marks say that SNS was broken and healed, although no action told them."""
+
+    def alarms_are_known() -> view.View:
+        console.local.soon()
+        _, shown = console.local.wait(0, 0)
+        found = {each.name: each.alarm and each.alarm.name for each in shown.breakages}
+        assert found == {name: kind.alarm for name, kind in [*LASTING.items(), *ONCE.items()]}
+        return shown
+
+    shown = eventually(alarms_are_known, within=PATIENCE)
+    (factory_off,) = [each for each in shown.breakages if each.name == "factory_off"]
+    alarm = factory_off.alarm
+    assert alarm
+    assert (alarm.threshold, alarm.periods, alarm.period_seconds) == (1, 1, 60)
+    assert alarm.comparison == "GreaterThanOrEqualToThreshold"
+    assert "could not be placed" in alarm.description
+
+    def is_broken(expected: bool) -> None:
+        _, shown = console.local.wait(0, 0)
+        (sns,) = [each for each in shown.breakages if each.name == "sns"]
+        assert (sns.remaining > 0) == expected
+        kinds = [mark.kind for mark in shown.marks if mark.name == "sns"]
+        assert kinds == (["broken"] if expected else ["broken", "healed"])
+
+    with broken(breakages(shop.cloud)["sns"]):
+        eventually(lambda: is_broken(True), within=PATIENCE)
+    eventually(lambda: is_broken(False), within=PATIENCE)
 
 
 def test_database_that_is_away_hides_neither_queues_nor_log(

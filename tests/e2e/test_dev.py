@@ -17,7 +17,10 @@ from settings import PROJECT
 from tests.support import documentation
 from tests.support.books import owner
 
-SOURCES = ("app.py", "cdk.json", "settings.py", "stacks", "lambdas", "local", "operations")
+SOURCES = (
+    *("app.py", "cdk.json", "settings.py"),
+    *("console", "lambdas", "local", "operations", "stacks"),
+)
 INSTALLED = (".venv", "node_modules", "package-lock.json", "requirements.txt")
 HANDLER, COMMON = "lambdas/sales/handler.py", "lambdas/common/http_api.py"
 PROCEDURE = "lambdas/migrate/procedures/mark_published.sql"

@@ -54,10 +54,10 @@ class Broken:
 
 
 def test_breakage_that_cannot_be_asked_is_left_out() -> None:
-    """Another factory than the stand-in can't be broken, and everything else can."""
+    """Another factory than the local one can't be broken, and everything else can."""
     known: dict[str, Breakage] = {name: Broken(0) for name in LASTING}
     known["sns"] = Broken(12.34)
-    known["factory_off"] = Broken(LocalError("it is not the stand-in"))
+    known["factory_off"] = Broken(LocalError("it is not the local one"))
     found = {each.name: each for each in described(known, {})}
     assert found.keys() == {*LASTING, *ONCE} - {"factory_off"}
     assert found["sns"].remaining == 12.3

@@ -27,6 +27,7 @@ from stacks.function import RUNTIME
 from stacks.messaging_stack import MAX_RECEIVES
 from tests.support.assembly import Assembly
 from tests.support.documentation import (
+    anchor,
     blocks,
     make_targets,
     makefile_targets,
@@ -183,17 +184,17 @@ LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([\w-]+))?\)")
 @pytest.mark.parametrize("document", MARKDOWN, ids=str)
 def test_links_have_an_existing_target(document: Path) -> None:
     text = (PROJECT / document).read_text()
-    for path, anchor in LINK.findall(text):
+    for path, name in LINK.findall(text):
         target = (PROJECT / document).parent / path if path else PROJECT / document
         assert target.exists(), f"{document} links to {path}"
-        if anchor:
-            assert anchor in anchors(target.read_text()), f"{document} links to {path}#{anchor}"
+        if name:
+            assert name in anchors(target.read_text()), f"{document} links to {path}#{name}"
 
 
 def anchors(text: str) -> set[str]:
     """Return the anchors that GitHub gives a document's headings."""
     headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+    return {anchor(heading) for heading in headings}
 
 
 @pytest.mark.parametrize(
@@ -228,7 +229,7 @@ def test_architecture_names_every_function(assembly: Assembly) -> None:
 def test_architecture_says_what_makes_a_deployment_migrate() -> None:
     """The migration runs again if one of the folders in its function's asset changes."""
     source = (PROJECT / "stacks" / "function.py").read_text()
-    (patterns,) = re.findall(r'exclude=\["/\*", (.*?), "__pycache__"\]', source)
+    (patterns,) = re.findall(r'exclude=\["/\*", (.*?), \*NOT_SOURCES\]', source)
     assert patterns == 'f"!/{folder}", "!/common"', "docs/architecture.md names these folders"
     assert "each deployment that changes its folder or `lambdas/common/`" in ARCHITECTURE
 

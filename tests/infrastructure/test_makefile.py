@@ -316,7 +316,19 @@ def test_up_installs_nothing_for_the_tests(machine: dict[str, str], fresh: Path)
     steps = [call for call in calls if call.startswith("-m local.step install")]
     assert len(steps) == 7, steps
     assert not [call for call in steps if "requirements-dev" in call]
+    assert not [call for call in steps if "local.chromium" in call]
     assert calls[-1].startswith("-m local.step total")
+
+
+@pytest.mark.parametrize("goal", ["install", "e2e", "test"])
+def test_browser_is_installed_for_the_tests(
+    goal: str, machine: dict[str, str], fresh: Path
+) -> None:
+    others = [argument for argument in INSTALLED if "chromium" not in argument]
+    done = make(*others, "--dry-run", goal, machine=machine, directory=fresh)
+    assert "-m local.chromium" in done.stdout, done.stdout + done.stderr
+    done = make(*INSTALLED, "--dry-run", goal, machine=machine, directory=fresh)
+    assert "-m local.chromium" not in done.stdout, done.stdout + done.stderr
 
 
 def sentence(*arguments: str, machine: dict[str, str]) -> str:
@@ -378,6 +390,11 @@ def test_prod_is_not_deployed_without_an_alarm_address(
     assert "no AWS credentials" in sentence(
         *command.split(), machine=machine | {"ALARM_EMAIL": "ops@shop.test"}
     )
+
+
+def test_picture_needs_a_browser(machine: dict[str, str]) -> None:
+    line = sentence("picture", machine=machine | {"CHROMIUM": "/nowhere/chrome"})
+    assert line == "CHROMIUM names a browser that does not run: /nowhere/chrome"
 
 
 OPENS = {"up", "dev"}
@@ -702,3 +719,22 @@ def test_nothing_is_written_to_the_home_directory(
     assert done.returncode == 0, done.stderr
     assert home.exists() == (kind != "missing")
     assert kind != "empty" or not list(home.iterdir())
+
+
+def test_no_command_splits_a_project_path_with_a_space(
+    tmp_path: Path, machine: dict[str, str]
+) -> None:
+    """A shell would take the parts of the path for names of their own, and `rm` delete them."""
+    project = tmp_path / "my projects" / "shop"
+    project.mkdir(parents=True)
+    for path in PROJECT.iterdir():
+        if path.name not in (".venv", "node_modules", ".local"):
+            (project / path.name).symlink_to(path)
+    targets = ("install", "up", "synth", "postman", "test", "bench", "mutate")
+    done = make("--dry-run", *targets, machine=machine, directory=project)
+    lines = [line for line in done.stdout.splitlines() if str(tmp_path) in line]
+    assert lines, done.stderr
+    for line in lines:
+        words = re.findall(r"(?:\"[^\"]*\"|'[^']*'|\S)+", line)
+        split = [word for word in words if word.endswith(f"{tmp_path}/my")]
+        assert not split, line

@@ -263,7 +263,7 @@ def test_console_that_is_stopped_leaves_its_children_alone(tmp_path: Path) -> No
     child = psutil.Process(int(cloud.console.log.read_text()))
     cloud.stop()
     assert cloud.console.process is None
-    assert child.is_running()
+    assert child.status() == psutil.STATUS_SLEEPING
     child.kill()
 
 
@@ -423,6 +423,22 @@ def test_synthesis_reads_no_other_file_of_the_project(tmp_path: Path) -> None:
 )
 def test_synthesis_is_repeated_after_a_change(file: str) -> None:
     assert PROJECT / file in local.cloud.synthesis_sources()
+
+
+@pytest.mark.parametrize(
+    ("file", "is_source"),
+    [
+        ("lambdas/sales/handler.py", True),
+        ("lambdas/migrate/migrations/SHA256SUMS", True),
+        ("lambdas/sales/.handler.py.swp", False),
+        ("lambdas/sales/handler.py~", False),
+        ("lambdas/sales/#handler.py#", False),
+        ("lambdas/sales/4913", False),
+        ("lambdas/sales/__pycache__/handler.cpython-311.pyc", False),
+    ],
+)
+def test_what_an_editor_leaves_is_not_deployed(file: str, is_source: bool) -> None:
+    assert local.cloud.is_source(PROJECT / file) is is_source
 
 
 @pytest.fixture

@@ -8,10 +8,14 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from common import deadline
 from console import view
+from console.__main__ import client
 from console.account import Account
 from console.source import Unavailable
+from operations import aws as aws_clients
 from operations.logs import BACK_SECONDS
+from operations.operate import PATIENT
 from settings import ENVIRONMENTS, FUNCTIONS, REGION
 from tests.support.fakes import fake_client
 from tests.support.reports import ORDER, at, row
@@ -339,6 +343,14 @@ def test_each_client_is_created_once(account: Account, cloud: Aws) -> None:
         account.books()
         account.log()
     assert sorted(cloud.created) == ["lambda", "logs"]
+
+
+@pytest.mark.usefixtures("aws")
+def test_function_may_read_for_as_long_as_by_the_operators_commands() -> None:
+    """Botocore would otherwise repeat a long read of the books, and each would go on."""
+    seconds = {name: client(name).meta.config.read_timeout for name in ("lambda", "sqs")}
+    assert seconds == {"lambda": PATIENT.read_timeout, "sqs": aws_clients.CONFIG.read_timeout}
+    assert seconds["lambda"] > deadline.OPERATOR_READ
 
 
 def test_account_is_asked_seldom_and_not_for_what_only_a_local_cloud_tells(

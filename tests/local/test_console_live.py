@@ -1,12 +1,14 @@
 """console/live.py: polls while somebody looks, and shows what was reported, or why nothing was."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from console import view
+from console.history import History
 from console.live import Live
 from console.source import (
     Books,
@@ -152,15 +154,17 @@ def test_view_has_what_the_parts_report(live: Live) -> None:
 
 def test_nothing_is_polled_unless_somebody_looks(source: FakeSource) -> None:
     live = Live(source, stories=[])
+    version, _ = live.wait(0, 0)
     live.soon()
-    live.wait(0, 0.05)
+    assert live.wait(version, 0.1)[0] == version
     assert set(source.reads.values()) == {0}
     with live.watch(), live.watch():
         shown(live, lambda view: view.books)
     eventually(no_pollers, within=WITHIN)
     reads = dict(source.reads)
+    version, _ = live.wait(0, 0)
     live.soon()
-    live.wait(10**9, 0.05)
+    assert live.wait(version, 0.1)[0] == version
     assert source.reads == reads, "polled although nobody looks"
 
 
@@ -215,6 +219,36 @@ def test_soon_reads_at_once() -> None:
         live.soon()
         shown(live, lambda view: view.pipeline.queue == NONE)
     eventually(no_pollers, within=WITHIN)
+
+
+def test_part_that_takes_long_is_read_less_often() -> None:
+    """The books add up all purchases that were ever made."""
+
+    class LargeSource(FakeSource):
+        def parts(self) -> Mapping[str, Part]:
+            parts = dict(super().parts())
+            return parts | {"books": replace(parts["books"], read=self._slowly, rest=1000)}
+
+        def _slowly(self) -> Report:
+            time.sleep(0.05)
+            return self._read("books")()
+
+    large = LargeSource()
+    live = Live(large, stories=[])
+
+    def others_were_read() -> None:
+        assert large.reads["orders"] > 20
+
+    with live.watch():
+        eventually(others_were_read, within=WITHIN)
+        assert large.reads["books"] == 1
+        live.soon()
+        eventually(lambda: read_again(large), within=WITHIN)
+    eventually(no_pollers, within=WITHIN)
+
+
+def read_again(source: FakeSource) -> None:
+    assert source.reads["books"] == 2
 
 
 FAILURES: dict[str, tuple[str, Callable[[view.View], object]]] = {
@@ -311,6 +345,17 @@ def test_order_that_was_seen_in_the_queue_is_not_back_at_the_topic(
     shown(live, lambda view: view.orders and view.orders[0].place == "queue")
     source.reports["queues"] = queues()
     shown(live, lambda view: view.orders[0].place == "consumer")
+
+
+def test_order_stays_while_the_queues_and_the_factory_cannot_be_seen(
+    live: Live, source: FakeSource
+) -> None:
+    source.reports["orders"] = replace(ORDERS, rows=[row()])
+    source.reports["queues"] = queues(message())
+    shown(live, lambda view: view.orders and view.orders[0].place == "queue")
+    source.reports["queues"] = source.reports["factory"] = Unavailable("it is away")
+    found = shown(live, lambda view: view.problems.keys() == {"queues", "factory"})
+    assert [order.place for order in found.orders] == ["queue"]
 
 
 @pytest.mark.parametrize(
@@ -460,6 +505,29 @@ def test_breakage_is_marked_once_whoever_breaks_and_heals(live: Live, source: Fa
     for _ in range(2):
         live.mark(view.Mark(at=now(), kind="broken", name="forged_callback"))
     assert kinds(live.wait(0, 0)[1])[2:] == [("broken", "forged_callback")] * 2
+
+
+def test_report_that_began_before_the_breakage_marks_nothing() -> None:
+    history = History()
+    history.take(broken(0), began=1, at=2)
+    history.mark(view.Mark(at=4, kind="broken", name="sns"))
+    history.take(broken(9), began=3, at=5)
+    history.take(broken(0), began=4, at=6)
+    assert [mark.kind for mark in history.marks] == ["broken"]
+    history.take(broken(9), began=7, at=8)
+    history.take(broken(0), began=9, at=10)
+    assert [(mark.at, mark.kind) for mark in history.marks] == [(4, "broken"), (10, "healed")]
+
+
+def test_breakage_is_marked_once_however_much_is_marked_meanwhile() -> None:
+    history = History()
+    history.take(broken(9), began=1, at=2)
+    for at_ in range(3, 1000):
+        history.mark(view.Mark(at=at_, kind="purchase", quantity=1))
+    history.take(broken(8), began=1001, at=1002)
+    assert {mark.kind for mark in history.marks} == {"purchase"}
+    history.take(broken(0), began=1003, at=1004)
+    assert history.marks[-1].kind == "healed"
 
 
 def test_what_the_actions_report_is_shown(source: FakeSource) -> None:

@@ -132,6 +132,19 @@ CASES: dict[str, tuple[dict[str, Any], Standing]] = {
         },
         Standing(place="queue", receives=0),
     ),
+    "received after a reminder, and its result is not known": (
+        {
+            "row": row(published_at=at(35), publications=2),
+            "seen": [at(0.04), at(35)],
+            "made": [made(0.5)],
+            **PEEKED,
+        },
+        Standing(place="consumer"),
+    ),
+    "discarded from the dead-letter queue": (
+        {"row": row(), "lines": [result(9, "not placed", receives=5)], **PEEKED},
+        Standing(place="consumer", receives=5),
+    ),
     "called back": (
         {"row": row(), "lines": [PLACED], "made": [made(0.5, called_back=6)], **PEEKED},
         Standing(place="callback"),

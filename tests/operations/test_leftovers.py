@@ -1,13 +1,12 @@
 """What `make destroy` lists at its end."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from operations.leftovers import Client, leftovers
 from settings import ENVIRONMENTS, REGION
@@ -16,11 +15,7 @@ DEV = ENVIRONMENTS["dev"]
 TAGS = [{"Key": "app", "Value": "donut-shop"}, {"Key": "environment", "Value": "dev"}]
 OTHER = [{"Key": "app", "Value": "donut-shop"}, {"Key": "environment", "Value": "staging"}]
 
-
-@pytest.fixture(autouse=True)
-def _account() -> Iterator[None]:
-    with mock_aws():
-        yield
+pytestmark = pytest.mark.usefixtures("aws")
 
 
 def account(*stacks: Mapping[str, object]) -> Client:

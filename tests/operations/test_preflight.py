@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,6 @@ from botocore.exceptions import (
     UnknownServiceError,
 )
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from operations.guard import Stop, require_alarm_address
 from operations.preflight import (
@@ -214,9 +213,8 @@ def offer(*zones: str, **others: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def account() -> Iterator[Account]:
-    with mock_aws():
-        yield Account()
+def account(aws: None) -> Account:
+    return Account()
 
 
 def problems(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -16,6 +16,11 @@ def sections(document: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def anchor(heading: str) -> str:
+    """Return the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
 def blocks(text: str, language: str) -> list[str]:
     """Return the contents of the fenced code blocks in this language."""
     return [body for _, name, body in BLOCK.findall(text) if name == language]

@@ -26,6 +26,7 @@ SUMS = "lambdas/migrate/migrations/SHA256SUMS"
 NEXT = f"{1 + len(list((PROJECT / SUMS).parent.glob('*.sql'))):04}"
 """The number of the next migration file."""
 SETTINGS_TESTS = "tests/unit/test_settings.py"
+README_KO = "tests/infrastructure/test_readme_ko.py"
 UPGRADE = "tests/integration/test_upgrade.py"
 REPLACEMENTS_ACCEPTED = f"pytest {REPLACEMENTS} --accept-replacements"
 
@@ -189,6 +190,13 @@ def handler(event: object, context: object) -> None:
             edit=replace("README.md", "prod 119 ", "prod 120 "),
             test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[prod]",
             says="README.md names the cost of an idle month: prod 120",
+        ),
+        Step(
+            line=5,
+            name="its alarms' cost in the Korean README",
+            edit=replace("README.ko.md", "prod 119 ", "prod 120 "),
+            test=f"{README_KO}::test_pieces_have_the_same_parts[numbers-Deploy it to AWS]",
+            says="write 120, delete 119, as in README.md",
         ),
         Step(
             line=5,
@@ -827,6 +835,20 @@ ATTRIBUTE = Kind(
             says="README.md: add colour to the JSON of the product",
         ),
         Step(
+            line=4,
+            name="the product's entry in the Korean README",
+            edit=insert("README.ko.md", 'colour = "brown"\n', before="price = 2500"),
+            test=f"{README_KO}::test_code_blocks_are_the_same[Add a product, change a price]",
+            says='+colour = "brown"',
+        ),
+        Step(
+            line=4,
+            name="the product's response in the Korean README",
+            edit=insert("README.ko.md", '"colour": "brown", ', before='"price": 19900'),
+            test=f"{README_KO}::test_code_blocks_are_the_same[Donut shop]",
+            says="change the code block to that of README.md",
+        ),
+        Step(
             line=5,
             name="openapi.yaml",
             edit=insert(
@@ -962,6 +984,13 @@ ENVIRONMENT = Kind(
             edit=insert("README.md", "qa 3, ", before="prod 119 USD"),
             test="tests/operations/test_cost.py::test_readme_names_the_cost_of_an_idle_month[qa]",
             says="README.md names the cost of an idle month",
+        ),
+        Step(
+            line=4,
+            name="its cost in the Korean README",
+            edit=insert("README.ko.md", "qa 3, ", before="prod 119 USD"),
+            test=f"{README_KO}::test_pieces_have_the_same_parts[numbers-Deploy it to AWS]",
+            says="write 3, as in README.md",
         ),
         Step(
             line=5,

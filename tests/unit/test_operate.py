@@ -257,6 +257,15 @@ def test_arrival_is_part_of_the_timeline(operate: ModuleType, store: FakeOperate
     assert {"at": "2026-11-30T01:02:05.000Z", "what": "arrived"} in timeline["rows"]
 
 
+def test_relay_publishes_a_requested_order_next(
+    operate: ModuleType, store: FakeOperateStore
+) -> None:
+    store.results = [[{**ORDER, "status": "requested", "published_at": None}]]
+    _, timeline = invoke(operate, "order")["tables"]
+    *_, last = timeline["rows"]
+    assert last == {"at": "2026-11-30T01:17:04.000Z", "what": "next: the relay publishes it"}
+
+
 @pytest.mark.parametrize(("found", "shown", "cut"), [(1000, 1000, False), (1001, 1000, True)])
 def test_table_is_cut_at_1000_rows(
     operate: ModuleType, store: FakeOperateStore, found: int, shown: int, cut: bool
