@@ -34,7 +34,7 @@ import {
   tick,
 } from "./elements.js";
 import { filterLog, orderButton, renderLog, renderOpenOrder, renderOrders } from "./orders.js";
-import { placeDots, renderPipeline } from "./pipeline.js";
+import { placeDotsAgain, renderPipeline } from "./pipeline.js";
 import { runbookButton, section, withCode } from "./runbook.js";
 import { renderStock, resizeChart, redrawChart } from "./stock.js";
 
@@ -129,7 +129,7 @@ function listen() {
     find("#log-order").focus();
   });
   for (const tabs of findAll('[role="tablist"]')) listenToTabs(tabs);
-  new ResizeObserver(placeDots).observe(find("#pipeline"));
+  new ResizeObserver(placeDotsAgain).observe(find("#pipeline"));
   new ResizeObserver(resizeChart).observe(find("#chart"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawChart);
 }

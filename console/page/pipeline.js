@@ -24,6 +24,7 @@ import {
 import { openOrder, placeOf } from "./orders.js";
 
 const STAGES = [1, 2, 3, 4, 5];
+const PITCHES = [22, 18, 14, 10, 7]; // Pixels from one dot to the next.
 const SHOWN_ARRIVALS = 8; // Dots of orders that have arrived, the newest ones.
 
 export function renderPipeline(view, may) {
@@ -129,29 +130,38 @@ function renderDots(view) {
   placeDots();
 }
 
-// Put each dot into its part of the pipeline, the more of them the smaller.
-export function placeDots() {
-  const origin = find("#pipeline").getBoundingClientRect();
+// Put each dot into its part of the pipeline. It travels there, except to its first place.
+function placeDots() {
+  const layer = find("#dots");
   const groups = new Map();
-  for (const dot of find("#dots").children) {
-    groups.set(dot.area, [...(groups.get(dot.area) ?? []), dot]);
-  }
-  for (const [within, dots] of groups) {
-    const box = within.getBoundingClientRect();
-    if (!box.width) continue;
-    const fits = (size) =>
-      Math.max(1, Math.floor(box.width / size)) * Math.max(1, Math.floor(box.height / size));
-    const pitch = [22, 18, 14, 10, 7].find((size) => fits(size) >= dots.length) ?? 7;
-    const columns = Math.max(1, Math.floor(box.width / pitch));
-    const most = fits(pitch) - 1;
-    const width = Math.min(columns, dots.length) * pitch;
-    dots.forEach((dot, index) => {
-      const slot = Math.min(index, most);
-      const x = box.left - origin.left + (box.width - width) / 2 + ((slot % columns) + 0.5) * pitch;
-      const rows = Math.ceil(Math.min(dots.length, most + 1) / columns);
-      const top = (box.height - rows * pitch) / 2;
-      const y = box.top - origin.top + top + (Math.floor(slot / columns) + 0.5) * pitch;
-      dot.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) scale(${pitch / 22})`;
-    });
-  }
+  for (const dot of layer.children) groups.set(dot.area, [...(groups.get(dot.area) ?? []), dot]);
+  for (const [within, dots] of groups) spread(dots, within.getBoundingClientRect());
+  layer.getBoundingClientRect(); // The browser takes note of the first places.
+  for (const dot of layer.children) if (dot.style.transform) setData(dot, { placed: true });
+}
+
+// Put the dots to where their parts are now. Nothing travels, because nothing was reported.
+export function placeDotsAgain() {
+  for (const dot of find("#dots").children) delete dot.dataset.placed;
+  placeDots();
+}
+
+// Spread dots over a box: the more of them, the smaller. Those that do not fit lie on the last one.
+function spread(dots, box) {
+  if (!box.width) return; // It is hidden.
+  const origin = find("#pipeline").getBoundingClientRect();
+  const across = (size) => Math.max(1, Math.floor(box.width / size));
+  const fitting = (size) => across(size) * Math.max(1, Math.floor(box.height / size));
+  const pitch = PITCHES.find((size) => fitting(size) >= dots.length) ?? PITCHES.at(-1);
+  const columns = Math.min(across(pitch), dots.length);
+  const shown = Math.min(fitting(pitch), dots.length);
+  const left = box.left - origin.left + (box.width - columns * pitch) / 2;
+  const top = box.top - origin.top + (box.height - Math.ceil(shown / columns) * pitch) / 2;
+  dots.forEach((dot, index) => {
+    const slot = Math.min(index, shown - 1);
+    const x = left + ((slot % columns) + 0.5) * pitch;
+    const y = top + (Math.floor(slot / columns) + 0.5) * pitch;
+    const scale = pitch / PITCHES[0];
+    dot.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px) scale(${scale})`;
+  });
 }
