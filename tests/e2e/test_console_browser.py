@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from console.texts import TEXTS
 from local.breakage import breakages
 from local.polling import eventually
+from tests.support.accidents import make_due, run_relay
 from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
 from tests.support.console_page import ConsolePage
 from tests.support.deployed_shop import DeployedShop
@@ -168,6 +169,9 @@ def test_rush(open_page: Open, shop: DeployedShop) -> None:
 
     eventually(all_have_bought, within=SHOWS_WITHIN)
     assert (console.number("p50") or 0) <= (console.number("p99") or 0)
+    if any(shop.status(order_id) == "requested" for order_id, _, _ in shop.orders()):
+        make_due(shop)  # on a slow machine, some are left to the relay
+        run_relay(shop)
     for order_id, _, _ in shop.orders():
         shop.wait_for(order_id)
     console.expect_what_the_shop_has(shop)
