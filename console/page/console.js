@@ -219,7 +219,7 @@ function renderNotices(view) {
     add(`problem-${name}`, "warn", t("page.problem", { source, reason }));
   }
   for (const { name, description, state: now } of view.alarms) {
-    const text = t("page.fires", { name, description });
+    const text = t("page.fires", { name, description: described({ description }) });
     if (now === "ALARM") add(`alarm-${name}`, "bad", text, section(name));
   }
   for (const [name, count] of Object.entries(view.throttled ?? {})) {
@@ -299,6 +299,9 @@ function renderRush({ rush, busy }) {
 
 // --- breaking ---
 
+// What follows in an alarm's description names the runbook's section, to which there is a button.
+const described = ({ description }) => description.split(" Run: ")[0];
+
 function alarmText(alarm) {
   if (!alarm) return t("page.alarm.none");
   const { name, threshold, periods, period_seconds } = alarm;
@@ -343,8 +346,7 @@ function makeBreakage({ name, lasts, alarm }) {
   const toggle = button(lasts ? "" : t("page.break.send"), { toggle: name }, click);
   toggle.setAttribute("aria-label", title);
   if (lasts) toggle.setAttribute("role", "switch");
-  // What follows names the runbook's section, to which there is a button.
-  const description = alarm?.description.split(" Run: ")[0] ?? "";
+  const description = alarm ? described(alarm) : "";
   return make(
     "li",
     { data: { breakage: name } },
