@@ -60,15 +60,16 @@ help: ## List the commands
 
 # --- caches are inside the project, because the home directory may be read-only or missing ---
 
-CACHE = $(CURDIR)/.venv/cache
-export CDK_HOME ?= $(CACHE)/cdk
-export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CACHE)/jsii
-export UV_CACHE_DIR ?= $(CACHE)/uv
-export npm_config_cache ?= $(CACHE)/npm
+# Recipes use it as it is, because the project's own path may contain spaces.
+CACHE = .venv/cache
+export CDK_HOME ?= $(CURDIR)/$(CACHE)/cdk
+export JSII_RUNTIME_PACKAGE_CACHE_ROOT ?= $(CURDIR)/$(CACHE)/jsii
+export UV_CACHE_DIR ?= $(CURDIR)/$(CACHE)/uv
+export npm_config_cache ?= $(CURDIR)/$(CACHE)/npm
 # The CDK's cache of fingerprints has no setting of its own: it is always in the home directory.
 # If HOME is a missing directory below /proc, Node.js tries forever to create it. pip needs no cache.
 ifeq ($(shell test -d "$$HOME" && echo exists),)
-export HOME := $(CACHE)/home
+export HOME := $(CURDIR)/$(CACHE)/home
 endif
 
 # --- installation: a stamp file is older than the list of packages when they must be installed again ---
@@ -121,8 +122,8 @@ NEED_DATABASE = $(filter install up infrastructure snapshots local integration e
 		'$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt && rm -f .venv/lib/python3*/site-packages/playwright/driver/node'
 
 node_modules/installed: .venv/installed package-lock.json
-	$(STEP) --fills=node_modules "the CDK's command" env $(NODE) $(NPM_CI)
-	@rm -rf $(CACHE)/npm
+	$(STEP) --fills=node_modules "the CDK's command, the console's scripts" env $(NODE) $(NPM_CI)
+	@rm -rf $(CACHE)/npm node_modules/swagger-ui-dist/*.map node_modules/swagger-ui-dist/*-es-bundle*
 
 .venv/emulator/installed: .venv/python/installed local/emulator/requirements.txt
 	@$(PYTHON) -m venv --without-pip .venv/emulator

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 PROJECT = Path(__file__).resolve().parent
 LAMBDAS = PROJECT / "lambdas"
+NOT_SOURCES = ("__pycache__", ".*", "*~", "#*#", "4913")
+"""Patterns for names in LAMBDAS of what Python and editors leave there, which nothing deploys."""
 FUNCTIONS = tuple(sorted(path.parent.name for path in LAMBDAS.glob("*/handler.py")))
 """The folders of all functions."""
 LAYER = Path("/opt")

@@ -715,7 +715,7 @@ ENGLISH = {
     "page.books.line": "{slug}: {entries} − {purchases} + {arrivals} = {expected}, stock {stock}",
     "page.orders": "Production orders",
     "page.orders.none": "There are no production orders. Buy more than the stock to get one.",
-    "page.orders.quantity": "{quantity} pcs",
+    "page.orders.quantity": "×{quantity}",
     "page.phase.failure": "failure",
     "page.seconds": "{seconds} s",
     "page.order": "Order {id}",

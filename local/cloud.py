@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
+from fnmatch import fnmatch
 from hashlib import sha256
 from itertools import takewhile
 from pathlib import Path
@@ -48,7 +49,7 @@ from local.processes import (
     stop_orphans,
 )
 from operations.smoke import CLOSED, Failed, ShopApi, wait_until_awake
-from settings import ENVIRONMENTS, LAMBDAS, PROJECT, REGION, is_http_url
+from settings import ENVIRONMENTS, LAMBDAS, NOT_SOURCES, PROJECT, REGION, is_http_url
 
 ACCOUNT = "000000000000"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
@@ -144,7 +145,13 @@ def failed_resources(log: str) -> list[str]:
 def synthesis_sources() -> list[Path]:
     """Return the files that the stacks are made of."""
     found = {path for pattern in SYNTHESIS_SOURCES for path in PROJECT.glob(pattern)}
-    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+    return sorted(path for path in found if path.is_file() and is_source(path))
+
+
+def is_source(path: Path) -> bool:
+    """Return whether a file of the project is not what Python or an editor leaves there."""
+    names = path.relative_to(PROJECT).parts
+    return not any(fnmatch(name, pattern) for name in names for pattern in NOT_SOURCES)
 
 
 def synthesis_inputs(settings: Sequence[str]) -> Inputs:

@@ -68,7 +68,7 @@ class Watcher:
         def print_live(errors: Mapping[str, str | None]) -> None:
             for name, error in errors.items():
                 if error:
-                    print(f"{name} cannot start: {error}", flush=True)
+                    print(f"{name} is deployed, and cannot start: {error}", flush=True)
             if live := [name for name, error in errors.items() if not error]:
                 print(f"{', '.join(live)}: live after {time.time() - saved:.1f} s", flush=True)
 

@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from settings import LAMBDAS, Settings, pascal_case
+from settings import LAMBDAS, NOT_SOURCES, Settings, pascal_case
 from stacks.acknowledgments import acknowledge
 from stacks.log_group import LogGroup
 
@@ -153,7 +153,7 @@ class Function(lambda_.Function):
             handler=f"{folder}.handler.handler",
             code=lambda_.Code.from_asset(
                 str(LAMBDAS),
-                exclude=["/*", f"!/{folder}", "!/common", "__pycache__"],
+                exclude=["/*", f"!/{folder}", "!/common", *NOT_SOURCES],
                 ignore_mode=cdk.IgnoreMode.GIT,
             ),
             layers=[layer],

@@ -35,7 +35,7 @@ import {
 } from "./elements.js";
 import { filterLog, orderButton, renderLog, renderOpenOrder, renderOrders } from "./orders.js";
 import { placeDots, renderPipeline } from "./pipeline.js";
-import { runbookButton, section } from "./runbook.js";
+import { runbookButton, section, withCode } from "./runbook.js";
 import { renderStock, resizeChart, redrawChart } from "./stock.js";
 
 const RECONNECT_MILLISECONDS = 1000;
@@ -56,9 +56,10 @@ function responseText({ status, milliseconds, body }) {
 }
 
 async function send(purchase) {
-  if (!(await agrees("page.ask.buy", { quantity: purchase.quantity }))) return "";
+  if (!(await agrees("page.ask.buy", { quantity: purchase.quantity }))) return { text: "" };
   if (purchase.key) state.keyed = purchase;
-  return responseText(await post("/buy", purchase));
+  const checkout = await post("/buy", purchase);
+  return { text: responseText(checkout), failed: outcomeOf(checkout) === "failed" };
 }
 
 function buy(quantity) {
@@ -72,14 +73,14 @@ function buy(quantity) {
 
 async function rush() {
   const [buyers, at_once] = ["#buyers", "#at_once"].map((field) => find(field).valueAsNumber);
-  if (!(await agrees("page.ask.rush", { quantity: buyers }))) return "";
+  if (!(await agrees("page.ask.rush", { quantity: buyers }))) return { text: "" };
   await post("/rush", { buyers, at_once });
-  return t("page.rush.started");
+  return { text: t("page.rush.started") };
 }
 
 async function redrive() {
-  if (!(await agrees("page.ask.redrive"))) return "";
-  return t("page.redrive.done", await post("/redrive"));
+  if (!(await agrees("page.ask.redrive"))) return { text: "" };
+  return { text: t("page.redrive.done", await post("/redrive")) };
 }
 
 function onSubmit(form, name, part, work) {
@@ -367,8 +368,8 @@ function makeBreakage({ name, lasts, alarm }) {
 
 // Return the shop's response to what happens once, such as a forged callback.
 function happened({ status, body, message_id }) {
-  if (status) return `${status} · ${body?.message ?? ""}`;
-  return message_id ? t("page.break.sent", { id: message_id }) : "";
+  if (status) return { text: `${status} · ${body?.message ?? ""}` };
+  return { text: message_id ? t("page.break.sent", { id: message_id }) : "" };
 }
 
 // --- stories ---
@@ -423,7 +424,7 @@ function makeStory({ name }) {
     "li",
     { data: { story: name } },
     make("div", { class: "head" }, make("h3", {}, title), make("span", { class: "state" }), run),
-    make("p", {}, t(`${name}.expectation`)),
+    make("p", {}, ...withCode(t(`${name}.expectation`))),
     ...losses,
     make("ol", { "aria-live": "polite" }),
     make("p", { class: "reason" }),
@@ -514,12 +515,13 @@ function connect() {
   events.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
     state.connection = "live";
-    state.offset = Date.now() - view.at;
+    state.offset = Math.min(state.offset, Date.now() - view.at);
     renderConnection();
     render(view);
   });
   events.addEventListener("error", () => {
     state.connection = "lost";
+    state.offset = Infinity;
     renderConnection();
     render(state.view);
     if (events.readyState !== EventSource.CLOSED) return; // The browser itself connects again.

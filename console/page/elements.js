@@ -9,7 +9,7 @@ export const state = {
   view: null,
   render: () => {}, // Shows the view; console.js sets it.
   connection: "connecting",
-  offset: 0, // This clock minus the server's, in milliseconds.
+  offset: Infinity, // This clock minus the server's in milliseconds, by the fastest event.
   product: DEFAULT_PRODUCT, // The slug of the chosen one.
   keyed: null, // The last purchase that had a key, to send it again.
   rushed: "", // What was said of the last rush.
@@ -161,17 +161,20 @@ export async function post(path, body = {}) {
   return text ? JSON.parse(text) : {};
 }
 
-// Do something while its button is disabled, and show what it returns, or why it failed.
+// Do something while its button is disabled. Show the text of what it returns, or why it failed.
+// What was said of earlier actions disappears, except of a rush, whose numbers are still shown.
 export async function act(element, part, work) {
   if (pending.has(element)) return;
   const result = find(`[data-result="${part}"]`);
   const focused = document.activeElement === element;
+  for (const each of findAll('[data-result]:not([data-result="rush"])')) each.textContent = "";
   pending.add(element);
   element.disabled = true;
   element.setAttribute("aria-busy", "true");
   try {
-    result.textContent = await work();
-    setData(result, { failed: false });
+    const { text, failed } = await work();
+    result.textContent = text;
+    setData(result, { failed: Boolean(failed) });
   } catch (error) {
     setData(result, { failed: true });
     result.textContent = t("page.failed", { reason: error.message });
@@ -214,5 +217,5 @@ export function outcomeOf({ status, body }) {
 // Send a command, and return the text for it, if there is one.
 export async function command(path, key, body = {}, values = {}) {
   await post(path, body);
-  return key ? t(key, values) : "";
+  return { text: key ? t(key, values) : "" };
 }

@@ -238,7 +238,7 @@ function renderLines(element, lines) {
         order_id
           ? button(short(order_id), { filter: order_id }, () => filterLog(order_id, "0", ""))
           : "",
-        make("span", { class: "text" }, text),
+        make("span", { class: "text" }, text.replace(`order_id=${order_id}`, "").trim()),
       ),
   );
 }

@@ -43,6 +43,6 @@ function rows(lines) {
     );
 }
 
-function withCode(text) {
+export function withCode(text) {
   return text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
 }

@@ -2,6 +2,8 @@
 
 import { chosen, clock, find, grouped, list, make, setData, setText, t } from "./elements.js";
 
+const SHOWN_SECONDS = 180;
+
 let chart = null;
 let marks = [];
 const colour = (name) =>
@@ -73,9 +75,9 @@ function makeChart() {
       height: place.clientHeight,
       legend: { show: false },
       cursor: { y: false, drag: { x: false, y: false } },
-      padding: [18, 12, 0, 0],
+      padding: [18, 28, 0, 0],
       scales: {
-        x: { range: (u, least, most) => [Math.min(least, most - 60), most] },
+        x: { range: (u, least, most) => [most - SHOWN_SECONDS, most] },
         y: { range: (u, least, most) => [Math.min(0, least), Math.max(5, most * 1.1)] },
       },
       axes: [

@@ -229,7 +229,7 @@ def test_architecture_names_every_function(assembly: Assembly) -> None:
 def test_architecture_says_what_makes_a_deployment_migrate() -> None:
     """The migration runs again if one of the folders in its function's asset changes."""
     source = (PROJECT / "stacks" / "function.py").read_text()
-    (patterns,) = re.findall(r'exclude=\["/\*", (.*?), "__pycache__"\]', source)
+    (patterns,) = re.findall(r'exclude=\["/\*", (.*?), \*NOT_SOURCES\]', source)
     assert patterns == 'f"!/{folder}", "!/common"', "docs/architecture.md names these folders"
     assert "each deployment that changes its folder or `lambdas/common/`" in ARCHITECTURE
 

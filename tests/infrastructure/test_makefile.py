@@ -719,3 +719,22 @@ def test_nothing_is_written_to_the_home_directory(
     assert done.returncode == 0, done.stderr
     assert home.exists() == (kind != "missing")
     assert kind != "empty" or not list(home.iterdir())
+
+
+def test_no_command_splits_a_project_path_with_a_space(
+    tmp_path: Path, machine: dict[str, str]
+) -> None:
+    """A shell would take the parts of the path for names of their own, and `rm` delete them."""
+    project = tmp_path / "my projects" / "shop"
+    project.mkdir(parents=True)
+    for path in PROJECT.iterdir():
+        if path.name not in (".venv", "node_modules", ".local"):
+            (project / path.name).symlink_to(path)
+    targets = ("install", "up", "synth", "postman", "test", "bench", "mutate")
+    done = make("--dry-run", *targets, machine=machine, directory=project)
+    lines = [line for line in done.stdout.splitlines() if str(tmp_path) in line]
+    assert lines, done.stderr
+    for line in lines:
+        words = re.findall(r"(?:\"[^\"]*\"|'[^']*'|\S)+", line)
+        split = [word for word in words if word.endswith(f"{tmp_path}/my")]
+        assert not split, line

@@ -200,15 +200,15 @@ def excerpt(piece: Piece) -> str:
     return " ".join(piece.text.split())[:EXCERPT]
 
 
+def outline(piece: Piece) -> str:
+    """Return what a piece and its translation have in common."""
+    return " ".join([piece.kind, *names(piece)])
+
+
 def changes(korean: str, english: str) -> str:
     """Return how to change the text of README.ko.md, line by line."""
     lines = unified_diff(korean.splitlines(), english.splitlines(), n=0, lineterm="")
     return "\n".join(line for line in lines if not line.startswith(("---", "+++", "@@")))
-
-
-def side_by_side(english: list[Piece], korean: list[Piece]) -> str:
-    lines = zip_longest(map(excerpt, english), map(excerpt, korean), fillvalue="nothing")
-    return "\n".join(f"{left:{EXCERPT}} | {right}" for left, right in lines)
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.ko.md"])
@@ -218,10 +218,10 @@ def test_every_line_is_compared(document: str) -> None:
 
 
 def test_headings_are_the_same() -> None:
-    english, korean = ([section[0] for section in each] for each in (ENGLISH, KOREAN))
+    lines = zip_longest(ENGLISH, KOREAN, fillvalue=[Piece("", "nothing")])
+    side_by_side = "\n".join(f"{english[0].text} | {korean[0].text}" for english, korean in lines)
     assert LEVELS == KOREAN_LEVELS, (
-        "README.md and README.ko.md must have the same headings in the same order:\n"
-        + side_by_side(english, korean)
+        f"README.md and README.ko.md must have the same headings in the same order:\n{side_by_side}"
     )
 
 
@@ -232,7 +232,8 @@ def test_sections_have_the_same_pieces(count: int) -> None:
     english, korean = ENGLISH[count], KOREAN[count]
     assert kinds(english) == kinds(korean), (
         f"README.ko.md, {title(korean)}: write the same paragraphs, items, rows and code blocks as"
-        f" in README.md, {title(english)}:\n{side_by_side(english, korean)}"
+        f" in README.md, {title(english)}:\n"
+        + changes("\n".join(map(outline, korean)), "\n".join(map(outline, english)))
     )
 
 

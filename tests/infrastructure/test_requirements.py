@@ -9,6 +9,7 @@ from settings import PROJECT
 EMULATOR = PROJECT / "local/emulator"
 RUN = [
     PROJECT / "app.py",
+    *PROJECT.glob("console/*.py"),
     *PROJECT.glob("stacks/**/*.py"),
     *PROJECT.glob("operations/*.py"),
     *(path for path in PROJECT.glob("local/**/*.py") if path.parent != EMULATOR),

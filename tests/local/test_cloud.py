@@ -425,6 +425,22 @@ def test_synthesis_is_repeated_after_a_change(file: str) -> None:
     assert PROJECT / file in local.cloud.synthesis_sources()
 
 
+@pytest.mark.parametrize(
+    ("file", "is_source"),
+    [
+        ("lambdas/sales/handler.py", True),
+        ("lambdas/migrate/migrations/SHA256SUMS", True),
+        ("lambdas/sales/.handler.py.swp", False),
+        ("lambdas/sales/handler.py~", False),
+        ("lambdas/sales/#handler.py#", False),
+        ("lambdas/sales/4913", False),
+        ("lambdas/sales/__pycache__/handler.cpython-311.pyc", False),
+    ],
+)
+def test_what_an_editor_leaves_is_not_deployed(file: str, is_source: bool) -> None:
+    assert local.cloud.is_source(PROJECT / file) is is_source
+
+
 @pytest.fixture
 def synthesized(cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Let `cdk deploy` do nothing, and return whether each of its runs has synthesized the app.

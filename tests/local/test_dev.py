@@ -152,7 +152,10 @@ def test_code_that_cannot_start_is_shown(
     cloud.error = "Runtime.ImportModuleError: no module"
     (project / HANDLER).write_text("import nothing")
     watcher.look()
-    assert capsys.readouterr().out == "sales cannot start: Runtime.ImportModuleError: no module\n"
+    assert (
+        capsys.readouterr().out
+        == "sales is deployed, and cannot start: Runtime.ImportModuleError: no module\n"
+    )
 
 
 def test_failed_deployment_is_shown_once(

@@ -839,7 +839,7 @@ ATTRIBUTE = Kind(
             name="the product's entry in the Korean README",
             edit=insert("README.ko.md", 'colour = "brown"\n', before="price = 2500"),
             test=f"{README_KO}::test_code_blocks_are_the_same[Add a product, change a price]",
-            says="change the code block to that of README.md: +colour",
+            says='+colour = "brown"',
         ),
         Step(
             line=4,
