@@ -116,9 +116,10 @@ NEED_DATABASE = $(filter install up infrastructure snapshots local integration e
 	$(STEP) --fills=.venv/lib --fills=$(CACHE)/jsii "the CDK's library" \
 		env $(NODE) .venv/bin/python -c 'from aws_cdk import Stack'
 
+# Without playwright's Node.js: the one that is installed already drives the browser.
 .venv/tools/installed: .venv/installed requirements-dev.txt
-	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" \
-		$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt
+	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" bash -c \
+		'$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt && rm -f .venv/lib/python3*/site-packages/playwright/driver/node'
 
 node_modules/installed: .venv/installed package-lock.json
 	$(STEP) --fills=node_modules "the CDK's command, the console's scripts" env $(NODE) $(NPM_CI)
