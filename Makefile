@@ -116,9 +116,10 @@ NEED_DATABASE = $(filter install up infrastructure snapshots local integration e
 	$(STEP) --fills=.venv/lib --fills=$(CACHE)/jsii "the CDK's library" \
 		env $(NODE) .venv/bin/python -c 'from aws_cdk import Stack'
 
+# Without playwright's Node.js: the one that is installed already drives the browser.
 .venv/tools/installed: .venv/installed requirements-dev.txt
-	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" \
-		$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt
+	$(STEP) --fills=.venv/lib --fills=.venv/bin "the tests' packages" bash -c \
+		'$(call PIP_INSTALL,.venv) --requirement=requirements-dev.txt && rm -f .venv/lib/python3*/site-packages/playwright/driver/node'
 
 node_modules/installed: .venv/installed package-lock.json
 	$(STEP) --fills=node_modules "the CDK's command, the console's scripts" env $(NODE) $(NPM_CI)
@@ -254,7 +255,7 @@ integration: install $(RIVALS) ## Test the SQL and its races on a MariaDB server
 e2e: install $(OPENAPI_TOOLS) ## Test a shop that is deployed to a local cloud of its own
 	.venv/bin/pytest tests/e2e
 test: install $(RIVALS) $(OPENAPI_TOOLS) lint types ## Install all dependencies and run all checks and tests
-	.venv/bin/pytest --numprocesses=2 --dist=loadgroup
+	.venv/bin/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
 	@$(MAKE) --no-print-directory unit-on-lambda-python
 unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
 	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\

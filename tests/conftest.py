@@ -20,13 +20,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import boto3
 import pytest
 from moto import mock_aws
+from xdist.scheduler import LoadScopeScheduling
 
 from common.aws import client
 from local import chromium
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from tests.support.assembly import Assembly
 
-TESTS = Path(__file__).parent
 LONGEST_FIRST = ("e2e", "integration", "infrastructure", "local", "operations", "unit")
 """The folders of tests, by how long they take."""
 EXIT_WITHIN = 30
@@ -78,29 +77,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("chaos_seed", _seeds(metafunc.config, "chaos_seeds"))
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders that take longest, and keep each of them in one process.
+    """Begin with the folders that take longest."""
+    items.sort(key=lambda item: LONGEST_FIRST.index(folder_of(item.nodeid)))
 
-    `make test` runs the tests in two processes. What a folder's tests share, such as a deployed
-    shop, is then made once.
+
+class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Runs the tests of a folder in one process.
+
+    What they share, such as a deployed shop, is then made once.
     """
-    folders = {item: item.path.relative_to(TESTS).parts[0] for item in items}
-    for item, folder in folders.items():
-        item.add_marker(pytest.mark.xdist_group(folder))
-    items.sort(key=lambda item: LONGEST_FIRST.index(folders[item]))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return folder_of(nodeid)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say in the last lines that tests were skipped because there is no browser, and why."""
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if NO_BROWSER in str(report.longrepr)
-    ]
-    if skipped:
-        terminalreporter.section(f"{len(skipped)} tests in a browser were skipped", yellow=True)
-        terminalreporter.write_line(str(chromium.problem()), yellow=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
+    """Return the scheduler for `make test`, which runs the tests in two processes."""
+    return FolderScheduling(config, log)
+
+
+def folder_of(nodeid: str) -> str:
+    """Return the folder in tests/ of the test with this id."""
+    return nodeid.split("/")[1]
 
 
 def pytest_unconfigure() -> None:

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from console.texts import TEXTS
 from local.breakage import breakages
 from local.polling import eventually
+from tests.support.accidents import run_relay
 from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
 from tests.support.console_page import ConsolePage
 from tests.support.deployed_shop import DeployedShop
@@ -77,6 +78,13 @@ def only_order(shop: DeployedShop) -> str:
     return eventually(order, within=SHOWS_WITHIN)
 
 
+def publish_now(shop: DeployedShop) -> None:
+    """Make the orders of the outbox due, as if the time until the relay's attempt had passed."""
+    shop.sql(
+        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) WHERE status = 'requested'"
+    )
+
+
 def test_loop(open_page: Open, shop: DeployedShop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A purchase, an order on its way, its arrival, another purchase."""
     monkeypatch.setattr(shop.factory, "stage_seconds", STAGE_SECONDS)
@@ -129,7 +137,7 @@ def test_order_waits_in_the_outbox(open_page: Open, shop: DeployedShop) -> None:
     console.expect_order(order_id, "outbox")
     assert console.number("requested") == 1
     console.heal("sns", part="topic")
-    shop.sql("UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6)")
+    publish_now(shop)
     console.find("[data-action=relay]").click()
     console.expect_order(order_id, "arrived")
     console.expect_what_the_shop_has(shop)
@@ -163,12 +171,16 @@ def test_rush(open_page: Open, shop: DeployedShop) -> None:
 
     def all_have_bought() -> None:
         counts = [console.number(name) for name in ("sold", "out_of_stock", "failed", "lost")]
-        assert counts == [len(shop.purchases()), len(shop.orders()), 0, 0]
-        assert len(shop.purchases()) + len(shop.orders()) == 40, counts
+        recorded = [len(shop.purchases()), len(shop.orders())]
+        assert counts == [*recorded, 0, 0], f"{counts} are shown, and {recorded} are recorded"
+        assert sum(recorded) == 40, recorded
 
     eventually(all_have_bought, within=SHOWS_WITHIN)
     assert (console.number("p50") or 0) <= (console.number("p99") or 0)
-    for order_id, _, _ in shop.orders():
+    for order_id, status, _ in shop.orders():
+        if status == "requested":  # A busy function leaves it to the relay.
+            publish_now(shop)
+            run_relay(shop)
         shop.wait_for(order_id)
     console.expect_what_the_shop_has(shop)
 

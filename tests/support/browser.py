@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from playwright.sync_api import (
     Browser,
@@ -19,6 +20,7 @@ from playwright.sync_api import (
 )
 
 from local.chromium import chromium
+from local.cloud import NODE
 
 WIDTH, HEIGHT = 1280, 900
 """Pixels of a window."""
@@ -33,7 +35,11 @@ def running_browser(home: Path) -> Iterator[Browser]:
     Until the end of the block, this thread has a running event loop.
     """
     expect.set_options(timeout=SHOWS_WITHIN * 1000)
-    with sync_playwright() as playwright:
+    # The Node.js that playwright brings is deleted: it needs a library that small systems lack.
+    with (
+        mock.patch.dict(os.environ, {"PLAYWRIGHT_NODEJS_PATH": str(NODE)}),
+        sync_playwright() as playwright,
+    ):
 
         def launch(*, sandbox: bool) -> Browser:
             return playwright.chromium.launch(

@@ -20,10 +20,12 @@ PICTURES = {"en": PROJECT / "docs/console.png", "ko": PROJECT / "docs/console.ko
 """A language of the page → the file with its picture."""
 HEIGHT = 1000
 """Pixels: down to the books."""
-BEFORE, STORY = "the_loop", "factory_outage"
+BEFORE, STORY = "sns_outage", "factory_outage"
 """Stories: the first one gives the curve something to show. The pictures are of the second one."""
-QUANTITIES = (40, 25)
-"""Of the orders on which the factory works meanwhile."""
+QUANTITIES = (6, 4, 90, 70)
+"""What customers buy between the stories. Two of them want more than the stock."""
+ORDERS = 2
+"""In production while the pictures are taken."""
 STAGE_SECONDS = 4.0
 
 
@@ -34,7 +36,7 @@ def take_pictures(pages: Mapping[Path, ConsolePage]) -> None:
     console.expect_story(BEFORE, "passed")
     for quantity in QUANTITIES:
         console.buy(quantity)
-    expect(console.find("[data-dot][data-at=factory]")).to_have_count(len(QUANTITIES))
+    expect(console.find("[data-dot][data-at=factory]")).to_have_count(ORDERS)
     console.run_story(STORY)
     for page in pages.values():
         page.open_tab("stories")
