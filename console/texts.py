@@ -152,7 +152,7 @@ KOREAN = {
     "page.station.outbox": "아웃박스",
     "page.station.topic": "SNS 토픽",
     "page.station.queue": "SQS 큐",
-    "page.station.consumer": "consumer 함수",
+    "page.station.consumer": "컨슈머",
     "page.station.factory": "공장",
     "page.station.callback": "콜백",
     "page.station.arrived": "재고",
