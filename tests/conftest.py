@@ -93,7 +93,7 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdi
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:
-    """Return the scheduler for `make test`, which runs the tests in two processes."""
+    """Return the scheduler for `--numprocesses=2 --dist=loadscope`."""
     return FolderScheduling(config, log)
 
 

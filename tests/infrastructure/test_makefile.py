@@ -213,10 +213,7 @@ def test_make_test_runs_all_checks_and_all_folders(machine: dict[str, str]) -> N
     commands = done.stdout.splitlines()
     assert parts.stdout.splitlines(), parts.stderr
     assert set(parts.stdout.splitlines()) <= set(commands)
-    whole = [line for line in commands if line.startswith(".venv/bin/pytest")]
-    assert whole == [".venv/bin/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder"], (
-        "without a folder, pytest runs all of tests/"
-    )
+    assert ".venv/bin/pytest" in commands, "without a folder, pytest runs all of tests/"
 
 
 def test_unit_tests_are_for_the_python_of_the_functions(machine: dict[str, str]) -> None:
