@@ -36,8 +36,9 @@ def test_container_needs_neither_root_nor_docker() -> None:
     assert re.fullmatch(r"[\w./]+/python:3\.\d+-bookworm", CONTAINER["image"])
 
 
-def test_container_forwards_the_port_of_the_shop() -> None:
-    assert CONTAINER["forwardPorts"] == [PREFERRED_PORTS["endpoint"]]
+def test_container_forwards_the_ports_of_the_shop_and_its_console() -> None:
+    pages = [PREFERRED_PORTS["endpoint"], PREFERRED_PORTS["console"]]
+    assert CONTAINER["forwardPorts"] == pages
 
 
 def test_paths_of_the_editor_exist() -> None:
