@@ -456,7 +456,7 @@ def test_closed_shop_is_closed_whatever_was_before(
     directory = tmp_path / "cloud"
     before(directory)
     capsys.readouterr()
-    for name in ("execv", "execvpe"):  # would end the tests
+    for name in ("execv", "execve", "execvpe"):  # would end the tests
         monkeypatch.setattr(os, name, mock.Mock(side_effect=AssertionError))
     arguments = [command, "true"] if command == "run" else [command]
     monkeypatch.setattr(sys, "argv", ["local", f"--directory={directory}", *arguments])
