@@ -1,17 +1,22 @@
 """Fixtures for tests of the deployed shop.
 
-All of them share one cloud, which the first test deploys.
+All of them share one cloud, which the first test deploys. Those that change the project's files,
+or type commands in its root, share a copy of the project, with a cloud of its own.
 """
 
 import json
+import socket
 from collections.abc import Generator, Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 
-from local.cloud import Cloud
+from local.cloud import PREFERRED_PORTS, Cloud
 from local.factory import Factory, accept
+from tests.support.clone import Clone
 from tests.support.deployed_shop import DeployedShop
+from tests.touch_lists.__main__ import copy_of_the_tree
 
 LOG_LINES = 25
 
@@ -54,6 +59,22 @@ def two_receives(shop: DeployedShop) -> Iterator[None]:
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={name: impatient})
     yield
     sqs.set_queue_attributes(QueueUrl=queue, Attributes=attributes)
+
+
+@pytest.fixture(scope="session")
+def clone() -> Iterator[Clone]:
+    """Return a copy of the project in which `make up` has run, although port 8080 was taken."""
+    port = PREFERRED_PORTS["endpoint"]
+    with copy_of_the_tree() as directory, ExitStack() as taken:
+        with suppress(OSError):  # somebody else has it
+            taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        clone = Clone(directory=directory)
+        try:
+            assert f"Port {port} was taken: the API uses " in clone.printed("make up")
+            taken.close()
+            yield clone
+        finally:
+            clone.printed("make down")
 
 
 @pytest.hookimpl(wrapper=True)

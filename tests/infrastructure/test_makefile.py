@@ -11,13 +11,15 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from local.__main__ import clean
+from local.__main__ import COMMANDS, clean, main
 from local.cloud import Cloud
 from local.files import write_whole
 from local.processes import port_file
+from operations.smoke import CLOSED
 from settings import ENVIRONMENTS, PROJECT
 from stacks.function import RUNTIME, WHEEL_OPTIONS, WHEELS
 from tests.support.documentation import shell_variables
@@ -395,6 +397,7 @@ def test_picture_needs_a_browser(machine: dict[str, str]) -> None:
 
 
 OPENS = {"up", "dev"}
+CLOSES = {"down", "clean"}
 """The commands of the local cloud that do not need an open shop."""
 IN_THE_SHOP = re.findall(
     r"^([a-z-]+):.*\n\t.*\$\((?:LOCAL|ON_AWS|OPERATE|STATUS)\)", MAKEFILE, re.MULTILINE
@@ -424,21 +427,45 @@ def cleaned(directory: Path) -> None:
     assert not directory.exists()
 
 
-@pytest.mark.parametrize("before", [never_opened, closed, cleaned])
 @pytest.mark.parametrize("target", [target for target in IN_THE_SHOP if target not in OPENS])
 def test_command_says_that_the_shop_is_closed(
-    target: str, before: Callable[[Path], None], machine: dict[str, str], tmp_path: Path
+    target: str, machine: dict[str, str], tmp_path: Path
 ) -> None:
     directory = tmp_path / "cloud"
-    before(directory)
+    closed(directory)
     done = make(*INSTALLED, target, machine=machine | {"CLOUD_DIRECTORY": str(directory)})
     printed = [
         line
         for line in (done.stdout + done.stderr).splitlines()
         if not line.startswith("make: ***")
     ]
-    assert printed == ["The shop is closed: `make up` opens it."]
-    assert (done.returncode == 0) == (target in ("down", "clean"))
+    assert printed == [CLOSED]
+    assert (done.returncode == 0) == (target in CLOSES)
+
+
+@pytest.mark.parametrize("before", [never_opened, closed, cleaned])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command not in OPENS])
+def test_closed_shop_is_closed_whatever_was_before(
+    command: str,
+    before: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The Makefile's targets run these commands; to start one takes a second."""
+    directory = tmp_path / "cloud"
+    before(directory)
+    capsys.readouterr()
+    for name in ("execv", "execve", "execvpe"):  # would end the tests
+        monkeypatch.setattr(os, name, mock.Mock(side_effect=AssertionError))
+    arguments = [command, "true"] if command == "run" else [command]
+    monkeypatch.setattr(sys, "argv", ["local", f"--directory={directory}", *arguments])
+    if command in CLOSES:
+        main()
+        assert capsys.readouterr().out == f"{CLOSED}\n"
+    else:
+        with pytest.raises(SystemExit, match=f"^{re.escape(CLOSED)}$"):
+            main()
 
 
 HOSTILE = "o'n\"; touch ran; $(touch ran) $(shell touch ran) `touch ran` ${HOME} $$ # a, b"
@@ -700,21 +727,15 @@ def test_destroy_lists_what_is_left_and_keeps_the_status_of_the_cdk(
     assert (done.returncode == 0) == (status == 0), done.stderr
 
 
-@pytest.mark.parametrize("kind", ["empty", "missing", "not a directory"])
+@pytest.mark.parametrize("kind", ["empty", "missing"])
 def test_nothing_is_written_to_the_home_directory(
     kind: str, machine: dict[str, str], tmp_path: Path
 ) -> None:
     """It may be read-only or missing. Node.js would try forever to create one below /proc."""
     home = Path(machine["HOME"]) if kind == "empty" else tmp_path / "elsewhere"
-    if kind == "not a directory":
-        home.touch()
-    probe = tmp_path / "probe.mk"
-    probe.write_text(PROBE)
-    done = make(
-        "--file=Makefile", f"--file={probe}", "probe", machine=machine | {"HOME": str(home)}
-    )
+    done = make_with(PROBE, "probe", machine=machine | {"HOME": str(home)}, directory=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert home.exists() == (kind != "missing")
+    assert home.exists() == (kind == "empty")
     assert kind != "empty" or not list(home.iterdir())
 
 
@@ -735,3 +756,29 @@ def test_no_command_splits_a_project_path_with_a_space(
         words = re.findall(r"(?:\"[^\"]*\"|'[^']*'|\S)+", line)
         split = [word for word in words if word.endswith(f"{tmp_path}/my")]
         assert not split, line
+
+
+def test_home_that_is_not_a_directory_counts_as_missing(
+    machine: dict[str, str], tmp_path: Path
+) -> None:
+    missing, file = tmp_path / "elsewhere", tmp_path / "file"
+    file.touch()
+    used = {
+        make_with(
+            'home:\n\t@echo "$$HOME"',
+            "home",
+            machine=machine | {"HOME": str(home)},
+            directory=tmp_path,
+        ).stdout
+        for home in (missing, file)
+    }
+    assert used == {f"{PROJECT}/.venv/cache/home\n"}
+
+
+def make_with(
+    rule: str, goal: str, *, machine: dict[str, str], directory: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run make with one more rule, which is written to the directory."""
+    file = directory / "more.mk"
+    file.write_text(rule)
+    return make("--file=Makefile", f"--file={file}", goal, machine=machine)

@@ -7,12 +7,13 @@ import pytest
 from local.database.mariadb import MariaDb
 from tests.support.books import sql
 from tests.support.database_shop import DatabaseShop, create_database, shop_on
+from tests.support.mariadb import UNSYNCED
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDb]:
     """Start a MariaDB whose master user is like that of RDS."""
-    server = MariaDb(tmp_path_factory.mktemp("mariadb"))
+    server = MariaDb(tmp_path_factory.mktemp("mariadb"), options=UNSYNCED)
     server.start()
     create_database(server)
     yield server
@@ -57,12 +58,3 @@ def rds_defaults(server: MariaDb) -> Iterator[None]:
     sql(server, settings, ("latin1", "latin1_swedish_ci", "REPEATABLE-READ"))
     yield
     sql(server, settings, ours)
-
-
-@pytest.fixture
-def undurable(server: MariaDb) -> Iterator[None]:
-    """Let the server not wait for the disk, for tests in which it does not crash."""
-    settings = "SET GLOBAL innodb_flush_log_at_trx_commit = %s, sync_binlog = %s"
-    sql(server, settings, (0, 0))
-    yield
-    sql(server, settings, (1, 1))

@@ -98,7 +98,6 @@ def functions(
     return functions
 
 
-@pytest.mark.usefixtures("undurable")
 def test_bad_input_changes_nothing_and_reveals_nothing(
     shop: DatabaseShop,
     functions: Functions,

@@ -20,9 +20,12 @@ PARTS = [part for part in SECONDS if part != "up"]
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_part_writes_its_figures_to_the_report(part: str, tmp_path: Path) -> None:
+def test_part_writes_its_figures_to_the_report(
+    part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if part == "rivals" and not has_rivals():
         pytest.skip("`make integration` and `make test` install the rivals")
+    monkeypatch.setenv("CDK_VALIDATION", "false")  # slow, and a test of its own
     run(part, SMALLEST, tmp_path)
     figures = json.loads((tmp_path / "results.json").read_text())["parts"][part]["figures"]
     report = (tmp_path / "results.md").read_text()

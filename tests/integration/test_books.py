@@ -66,7 +66,7 @@ def test_product_without_trade_has_a_line(shop: DatabaseShop) -> None:
     shop.assert_balanced()
 
 
-def test_books_of_a_busy_shop_balance(shop: DatabaseShop, undurable: None) -> None:
+def test_books_of_a_busy_shop_balance(shop: DatabaseShop) -> None:
     """They are read in one snapshot: no purchase is in one table and missing in another."""
     ended = Event()
 

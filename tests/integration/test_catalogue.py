@@ -234,7 +234,7 @@ def test_unchanged_catalogue_waits_for_no_lock(
 
 
 def test_each_purchase_has_a_price_that_was_declared(
-    shop: DatabaseShop, declare: Declare, donut: Product, undurable: None
+    shop: DatabaseShop, declare: Declare, donut: Product
 ) -> None:
     """Customers buy while the price changes."""
     shop.set_stock(1_000_000)
@@ -505,7 +505,7 @@ def test_unchanged_number_of_slots_moves_no_stock(
 
 
 def test_catalogue_changes_while_customers_buy(
-    shop: DatabaseShop, declare: Declare, donut: Product, bagel: Product, undurable: None
+    shop: DatabaseShop, declare: Declare, donut: Product, bagel: Product
 ) -> None:
     """A product is added, re-priced, re-slotted, removed and returned. The books balance."""
     ended = Event()

@@ -25,6 +25,7 @@ from settings import PROJECT
 from tests.support.books import LOCK_STOCK, NAME
 from tests.support.database_shop import SECRETS, DatabaseShop, buy
 from tests.support.faketime import SteppedClock, require_library
+from tests.support.mariadb import UNSYNCED
 from tests.support.processes import suspend
 from tests.support.proxy import proxy_to
 
@@ -47,7 +48,8 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> SteppedClock:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, clock: SteppedClock) -> Iterator[MariaDb]:
-    server = MariaDb(tmp_path_factory.mktemp("mariadb"), variables=clock.variables)
+    directory = tmp_path_factory.mktemp("mariadb")
+    server = MariaDb(directory, options=UNSYNCED, variables=clock.variables)
     server.start()
     create_master(
         mysql_cnf=server.mysql_cnf,

@@ -33,6 +33,8 @@ from tests.support.processes import suspend
 
 PATIENCE = 5
 """Seconds that a request may take, by the contract."""
+ONE_ROW = pytest.mark.parametrize("slots", [1], ids=["one row"])
+"""For time limits and logins: they do not depend on the number of rows, and take seconds to test."""
 
 
 @contextmanager
@@ -91,6 +93,7 @@ def test_store_keeps_one_connection(shop: DatabaseShop) -> None:
     assert set(shop.connections()) <= open_before
 
 
+@ONE_ROW
 @pytest.mark.parametrize("warm", [True, False])
 def test_request_ends_in_time_when_the_server_hangs(
     shop: DatabaseShop, killable: psutil.Process, warm: bool
@@ -106,6 +109,7 @@ def test_request_ends_in_time_when_the_server_hangs(
     assert shop.purchases() == [(3, "unknown")]
 
 
+@ONE_ROW
 def test_checkout_behind_a_503_is_not_executed_later(
     shop: DatabaseShop, killable: psutil.Process
 ) -> None:
@@ -148,6 +152,7 @@ def server_clock_lead(shop: DatabaseShop) -> float:
     return float(server_clock) - time.monotonic()
 
 
+@ONE_ROW
 def test_refused_connection_is_unavailable(shop: DatabaseShop) -> None:
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
@@ -156,6 +161,7 @@ def test_refused_connection_is_unavailable(shop: DatabaseShop) -> None:
             Store(dataclasses.replace(shop.database, database_port=port)).product("donut")
 
 
+@ONE_ROW
 def test_wrong_password_is_unavailable_until_the_secret_is_right(
     shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,6 +297,7 @@ def test_half_a_transaction_never_reaches_the_next_request(shop: DatabaseShop) -
     assert shop.stock() == 35
 
 
+@ONE_ROW
 def test_certificate_of_another_authority_is_unavailable(
     shop: DatabaseShop, tmp_path: Path
 ) -> None:
@@ -300,6 +307,7 @@ def test_certificate_of_another_authority_is_unavailable(
         Store(dataclasses.replace(shop.database, database_ca_file=str(other))).product("donut")
 
 
+@ONE_ROW
 def test_certificate_of_another_host_is_unavailable(shop: DatabaseShop) -> None:
     same_address_but_another_name = "127.1"
     with unavailable(because="certificate verify failed"):
@@ -307,6 +315,7 @@ def test_certificate_of_another_host_is_unavailable(shop: DatabaseShop) -> None:
         Store(config).product("donut")
 
 
+@ONE_ROW
 def test_server_without_tls_is_unavailable(shop: DatabaseShop, tmp_path: Path) -> None:
     server = MariaDb(tmp_path, options=("--skip-ssl", "--require-secure-transport=0"))
     server.start()
@@ -334,6 +343,7 @@ def test_checkout_sells_nothing_while_the_server_is_read_only(shop: DatabaseShop
     assert shop.purchases() == [(3, "unknown")]
 
 
+@ONE_ROW
 def test_server_with_too_many_connections_is_unavailable(shop: DatabaseShop) -> None:
     ((before,),) = shop.sql("SELECT @@global.max_connections")
     shop.sql("SET GLOBAL max_connections = 10")

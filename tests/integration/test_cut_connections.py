@@ -30,7 +30,7 @@ from tests.support.database_shop import (
 )
 from tests.support.proxy import Proxy, Side, proxy_to
 
-pytestmark = pytest.mark.usefixtures("undurable", "many_connections")
+pytestmark = pytest.mark.usefixtures("many_connections")
 
 Cut = Literal["client", "server", "kill"]
 """How a connection is cut: the proxy resets this side of it, or the server is told to kill it."""

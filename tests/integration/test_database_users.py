@@ -13,6 +13,12 @@ from tests.support.documentation import blocks
 from tests.support.grants import GRANTED_TO_NOBODY, GRANTS, columns_of, readable
 
 
+@pytest.fixture
+def slots() -> int:
+    """Return one number of slots, because grants do not depend on it."""
+    return 1
+
+
 def all_grants(shop: DatabaseShop, *, suffix: str = "_password") -> dict[str, list[str]]:
     """Return the grants of each function's user, in the form of GRANTS."""
     lines = {user: shop.sql("SHOW GRANTS FOR %s", (user + suffix,)) for user in GRANTS}

@@ -165,7 +165,7 @@ def test_each_method_and_procedure_is_among_the_requests() -> None:
     assert not left_out, f"{left_out} may read a whole table: add requests to REQUESTS"
 
 
-@pytest.mark.usefixtures("counting", "undurable")
+@pytest.mark.usefixtures("counting")
 def test_request_reads_a_few_rows_of_a_million(shop: DatabaseShop) -> None:
     fill(shop, ROWS)
     for procedure in ("blank_purchases", "blank_orders"):

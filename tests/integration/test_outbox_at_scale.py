@@ -15,8 +15,6 @@ from tests.support.database_shop import DatabaseShop, buy, claim_orders, order_m
 from tests.support.fakes import FakeTopic
 from tests.support.variables import set_variables
 
-pytestmark = pytest.mark.usefixtures("undurable")
-
 SECONDS = 3
 """Seconds for publishing in a run that would otherwise use all of the function's 40 seconds."""
 

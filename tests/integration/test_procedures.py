@@ -11,6 +11,12 @@ from tests.support.database_shop import DatabaseShop
 LONG_AGO = "2001-01-01 00:00:00"
 
 
+@pytest.fixture
+def slots() -> int:
+    """Return one number of slots, because the procedures are the same for each."""
+    return 1
+
+
 def edited(old: str, new: str) -> list[str]:
     """Return the statement of the file restock.sql with another text and the right definer."""
     text = (migrate.PROCEDURES / "restock.sql").read_text()

@@ -386,7 +386,6 @@ def functions(shop: DatabaseShop, monkeypatch: pytest.MonkeyPatch) -> dict[str, 
     return functions
 
 
-@pytest.mark.usefixtures("undurable")
 def test_nothing_is_lost_and_nothing_is_sold_twice(
     shop: DatabaseShop,
     functions: dict[str, ModuleType],

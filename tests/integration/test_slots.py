@@ -23,8 +23,6 @@ from tests.support.database_shop import (
     order_more,
 )
 
-pytestmark = pytest.mark.usefixtures("undurable")
-
 SLOTS = 16
 CLIENTS = 16
 DONUT = "e3957c48-2e06-4d5e-8404-4ff32e8b8f9f"

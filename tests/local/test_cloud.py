@@ -114,6 +114,19 @@ def test_cdk_writes_nothing_to_the_home_directory(
         assert Path(path).is_relative_to(cloud.directory), path
 
 
+def test_cdk_does_not_validate(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes twice as long as a synthesis, whatever the variables of the caller say."""
+    script = tmp_path / "script.py"
+    script.write_text("import os; print(os.environ['CDK_VALIDATION'])")
+    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+    monkeypatch.setattr(local.cloud, "CDK", script)
+    monkeypatch.setenv("CDK_VALIDATION", "true")
+    cloud._run_cdk("deploy")
+    assert cloud.cdk.log.read_text() == "false\n"
+
+
 @pytest.mark.parametrize(
     "url", ["nonsense", "127.0.0.1:9000/api", "http://127.0.0.1:PORT/api", "ftp://127.0.0.1/api"]
 )

@@ -19,6 +19,7 @@ import coverage
 import pytest
 
 from tests.mutation.changes import Change
+from tests.support.mariadb import UNSYNCED
 
 FORK = multiprocessing.get_context("fork")
 OPTIONS = ("-x", "--tb=short", "--assert=plain", "-pno:cacheprovider")
@@ -216,10 +217,8 @@ def _keep_database(directory: Path) -> None:
     (directory / UNCLEAN).touch()
 
     def __init__(self: MariaDb, given: Path, **options: Any) -> None:
-        if options:  # a server that a test needs for itself
-            create(self, given, **options)
-        else:
-            create(self, kept, options=("--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0"))
+        # One with other options is a server that a test needs for itself.
+        create(self, kept if options == {"options": UNSYNCED} else given, **options)
 
     def stop_own(self: MariaDb) -> None:
         if self.directory != kept.resolve():
