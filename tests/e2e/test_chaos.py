@@ -124,8 +124,11 @@ class Chaos:
     Each kind has its turn, in an order that depends on the seed.
     """
 
-    def __init__(self, shop: DeployedShop, *, seed: str, over: threading.Event) -> None:
+    def __init__(
+        self, shop: DeployedShop, *, seed: str, seconds: float, over: threading.Event
+    ) -> None:
         self.shop = shop
+        self.seconds = seconds
         self.random = random.Random(seed)
         self.over = over
         self.kinds = [
@@ -142,11 +145,13 @@ class Chaos:
         self.factory_responses = [FactoryResponse()]
 
     def run(self) -> None:
-        """Cause failures until it is over."""
+        """Cause failures for that many seconds, and each kind at least once."""
         self.shop.factory.respond = self.respond_to_order
-        for cause in self.causes():
+        end = time.monotonic() + self.seconds
+        for turns, cause in enumerate(self.causes(), start=1):
             cause()
-            if self.over.wait(self.random.uniform(0, 0.3)):
+            over = self.over.wait(self.random.uniform(0, 0.3))
+            if over or (turns >= len(self.kinds) and time.monotonic() >= end):
                 break
 
     def causes(self) -> Iterator[Callable[[], None]]:
@@ -282,11 +287,10 @@ def test_chaos_loses_no_order_and_sells_nothing_twice(
     shop.set_stock(STOCK)
     over = threading.Event()
     clients = [Client(shop, seed=f"{chaos_seed}/{number}", over=over) for number in range(CLIENTS)]
-    chaos = Chaos(shop, seed=f"{chaos_seed}", over=over)
-    timer = threading.Timer(chaos_seconds, over.set)
+    chaos = Chaos(shop, seed=f"{chaos_seed}", seconds=chaos_seconds, over=over)
 
     def until_over(act: Callable[[], None]) -> Callable[[], None]:
-        """Return a function that acts, and ends the run for all when it fails."""
+        """Return a function that acts, and ends the run for all when it returns or fails."""
 
         def run() -> None:
             try:
@@ -296,11 +300,9 @@ def test_chaos_loses_no_order_and_sells_nothing_twice(
 
         return run
 
-    timer.start()
     try:
         at_once(*map(until_over, [chaos.run, *(client.buy for client in clients)]))
     finally:
-        timer.cancel()
         shop.cloud.set_faults()
     monkeypatch.undo()
     recover(shop)
