@@ -7,8 +7,9 @@ the Makefile, the workflows, the documentation. `integration` runs the functions
 a real MariaDB, and the consumer's HTTP client against a real server; the benchmark's test is there
 too, because the benchmark starts a MariaDB. `local` tests the local cloud: the emulator, its
 processes and the stand-in for the factory, and the console without a shop. `e2e` deploys the shop
-to the local cloud, and uses it as clients, the factory and operators do. A test that fits two
-folders belongs to the first of them in this order.
+to the local cloud, and uses it as clients, the factory and operators do; `e2e/commands` types what
+the documents say, and `e2e/console` uses the console's page. A test that fits two folders belongs
+to the first of them in this order.
 
 What several modules need is in tests/support. Nothing is imported from a conftest.py or from a
 test module.
@@ -89,7 +90,7 @@ class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdi
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return folder_of(nodeid)
+        return nodeid.split("::")[0].rpartition("/")[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FolderScheduling:

@@ -343,7 +343,7 @@ def test_product_of_the_readme_can_be_added_to_the_catalogue(tmp_path: Path) -> 
 
 
 def test_readme_has_every_field_of_a_product() -> None:
-    """tests/e2e/test_readme.py compares the values."""
+    """tests/e2e/commands/test_readme.py compares the values."""
     product = json.loads(re.findall(r"^{.*}$", README, re.MULTILINE)[0])
     for name in SCHEMAS["Product"]["properties"]:
         assert name in product, f"README.md: add {name} to the JSON of the product at its beginning"

@@ -162,7 +162,7 @@ def test_exercise_has_its_parts_in_order(heading: str) -> None:
 
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_commands_of_an_exercise_exist(command: str) -> None:
-    """tests/e2e/test_exercises.py runs those that can be run on the tests' own cloud."""
+    """tests/e2e/commands/test_exercises.py runs those that can be run on the tests' own cloud."""
     parts = COMMAND.fullmatch(command)
     assert parts, "the test cannot read this command"
     given, program, rest = parts.groups()
