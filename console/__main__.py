@@ -41,10 +41,10 @@ def serve_account(environment: str, *, port: int) -> ConsoleServer:
     settings = ENVIRONMENTS[environment]
     _, claimed_by = guard.require_credentials()
     stack = status.stacks(aws.client, settings)[settings.stack_name("service")]
-    url = status.api_url(stack).rstrip("/")
-    source = Account(settings, client=client, claimed_by=claimed_by, url=url)
+    api = ShopApi(status.api_url(stack).rstrip("/"))
+    source = Account(settings, client=client, claimed_by=claimed_by, api=api)
     live = Live(source, stories=[])
-    actions = Actions(live, settings, api=lambda: ShopApi(url), sqs=lambda: source.client("sqs"))
+    actions = Actions(live, settings, api=lambda: api, sqs=lambda: source.client("sqs"))
     try:
         return ConsoleServer(live, actions, port=port)
     except OSError:  # the port is taken

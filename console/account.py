@@ -6,8 +6,9 @@ A local cloud can be looked at in the same way.
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,17 +35,21 @@ from console.source import (
 from operations import aws, status, trace
 from operations.logs import BACK_SECONDS, LATE_SECONDS, PAUSE_SECONDS, LogLine, Tail, log_groups
 from operations.operate import Failed, OperateFunction, Rejected, Table
+from operations.smoke import ShopApi
 from settings import Settings
 
 OWN_VERBS = ("orders", "order", "books")
 """What the console asks the function `operate`, whose log lines it leaves out."""
+DESCRIPTION = ("product_id", "name", "price")
+"""What the function `operate` does not tell of a product."""
 
 
 class Account:
     """The source of an environment on an account.
 
     client: returns the client of an AWS service, as operations.aws.client does. claimed_by: the
-    caller's ARN, which the function `operate` logs.
+    caller's ARN, which the function `operate` logs. api: the shop's, which describes its products;
+    None: the database does.
     """
 
     can_break = False
@@ -57,7 +62,7 @@ class Account:
         *,
         client: Callable[[str], Any],
         claimed_by: str,
-        url: str | None,
+        api: ShopApi | None,
     ) -> None:
         self.settings = settings
         self._new_client = client
@@ -65,13 +70,14 @@ class Account:
         self._creating = threading.Lock()
         self._operating = threading.Lock()
         self._claimed_by = claimed_by
-        self._url = url
+        self._api = api
+        self._descriptions: dict[str, Mapping[str, Any]] = {}
         self._tail: Tail | None = None
         self._tail_read_at = 0.0
 
     @property
     def url(self) -> str | None:
-        return self._url
+        return self._api.url if self._api else None
 
     def parts(self) -> Mapping[str, Part]:
         return {
@@ -123,14 +129,22 @@ class Account:
             products=[
                 view.Product(
                     slug=row["slug"],
-                    name=None,
-                    price=None,
                     stock=row["stock"],
                     max_quantity=self.settings.max_quantity,
+                    **self._description(row["slug"]),
                 )
                 for row in rows
             ],
         )
+
+    def _description(self, slug: str) -> Mapping[str, Any]:
+        """Return what customers see of a product, which is requested until it has been returned."""
+        if self._api and slug not in self._descriptions:
+            with suppress(OSError, ValueError):
+                status_code, product = self._api.call("GET", f"/product/{quote(slug)}")
+                if status_code == 200:
+                    self._descriptions[slug] = {name: product.get(name) for name in DESCRIPTION}
+        return self._descriptions.get(slug, dict.fromkeys(DESCRIPTION))
 
     def queues(self) -> Queues:
         """Ask SQS how many messages there are. Raises Unavailable."""

@@ -58,7 +58,7 @@ class LocalSource(Account):
     pause = 0.0
 
     def __init__(self, cloud: Cloud) -> None:
-        super().__init__(SETTINGS, client=self._connect, claimed_by=OPERATOR, url=None)
+        super().__init__(SETTINGS, client=self._connect, claimed_by=OPERATOR, api=None)
         self._cloud = cloud
         self._database = LocalDatabase(cloud.mysql_cnf)
         self._max_receives: int | None = None

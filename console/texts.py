@@ -562,7 +562,7 @@ ENGLISH = {
     "page.queue.receive": "receive {receives} of {most}",
     "page.queue.retry": "retry in {seconds} s",
     "page.factory.stage": "stage {stage}",
-    "page.arrived.day": "{count} arrivals in a day",
+    "page.arrived.day": "{count} arrived in a day",
     "page.dead_letter.hint": "failed five times",
     "page.stuck.hint": "never called back",
     "page.database.hint": "purchases, stock, outbox",

@@ -2,6 +2,9 @@
 
 import io
 import json
+import urllib.request
+import urllib.response
+from email.message import Message
 from typing import Any
 
 import boto3
@@ -16,6 +19,7 @@ from console.source import Unavailable
 from operations import aws as aws_clients
 from operations.logs import BACK_SECONDS
 from operations.operate import PATIENT
+from operations.smoke import ShopApi
 from settings import ENVIRONMENTS, FUNCTIONS, REGION
 from tests.support.fakes import fake_client
 from tests.support.reports import ORDER, at, row
@@ -47,6 +51,11 @@ def by_status(status: str, orders: int, oldest: int | None) -> dict[str, Any]:
     return {"status": status, "orders": orders, "quantity": 1, "oldest_seconds": oldest}
 
 
+DONUT, BAGEL = (f"https://shop.example/product/{slug}" for slug in ("donut", "bagel"))
+PRODUCTS: dict[str, dict[str, Any]] = {
+    DONUT: {"product_id": "e3957c48-2e06-4d5e-8404-4ff32e8b8f9f", "name": "도너츠", "price": 19900},
+    BAGEL: {"product_id": "5b8f9ed2-0e4c-4b4f-8a0a-6f9b4dbd6a0e", "name": "베이글", "price": 9900},
+}
 BOOK = {"slug": "donut", "stock": 10, "difference": 0}
 TABLES: dict[str, list[dict[str, Any]]] = {
     "orders": [
@@ -80,6 +89,7 @@ class Aws:
 
     tables: what the function `operate` returns for each verb, or its whole response. events: what
     it was invoked with. logged: log group → the time in milliseconds and the line of each event.
+    products: URL → what the API returns; None: the response does not arrive. requested: the URLs.
     """
 
     def __init__(self) -> None:
@@ -88,6 +98,9 @@ class Aws:
         self.logged: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self.queries: list[dict[str, Any]] = []
         self.created: list[str] = []
+        self.products: dict[str, dict[str, Any] | None] = dict(PRODUCTS)
+        self.requested: list[str] = []
+        self.api = ShopApi("https://shop.example", open=self.open)
         self.clients = {
             "lambda": fake_client("lambda", Invoke=self.invoke),
             "logs": fake_client(
@@ -101,6 +114,16 @@ class Aws:
     def client(self, service: str) -> Any:
         self.created.append(service)
         return self.clients.get(service) or boto3.client(service, region_name=REGION)
+
+    def open(self, request: urllib.request.Request, *, timeout: float) -> Any:
+        self.requested.append(request.full_url)
+        product = self.products[request.full_url]
+        if product is None:
+            raise OSError("refused")
+        response = urllib.response.addinfourl(
+            io.BytesIO(json.dumps(product).encode()), Message(), request.full_url, 200
+        )
+        return response
 
     def invoke(self, **event: Any) -> dict[str, Any]:
         self.events.append(event)
@@ -147,7 +170,7 @@ def cloud(aws: None, monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 @pytest.fixture
 def account(cloud: Aws) -> Account:
-    return Account(DEV, client=cloud.client, claimed_by=WHO, url="https://shop.example")
+    return Account(DEV, client=cloud.client, claimed_by=WHO, api=cloud.api)
 
 
 def test_open_orders_are_those_of_the_function(account: Account, cloud: Aws) -> None:
@@ -175,10 +198,23 @@ def test_books_are_checked_as_far_as_the_function_tells(account: Account) -> Non
     assert report.offending == {"balance": [wrong], "not_negative": [wrong]}
     assert report.sold is None
     assert report.products
-    assert [(each.slug, each.stock, each.name) for each in report.products] == [
-        ("donut", 10, None),
-        ("bagel", -1, None),
-    ]
+    assert [(each.slug, each.stock) for each in report.products] == [("donut", 10), ("bagel", -1)]
+
+
+def test_products_are_described_by_the_api_once(account: Account, cloud: Aws) -> None:
+    """A checkout of another product than the donut needs its id."""
+    cloud.products["https://shop.example/product/bagel"] = None
+    for bagel in ({"product_id": None, "name": None, "price": None}, PRODUCTS[BAGEL]):
+        products = account.books().products
+        assert products
+        described = [
+            {"product_id": each.product_id, "name": each.name, "price": each.price}
+            for each in products
+        ]
+        assert described == [PRODUCTS[DONUT], bagel]
+        cloud.products = dict(PRODUCTS)
+    account.books()
+    assert cloud.requested == [DONUT, BAGEL, BAGEL]
 
 
 def test_queues_are_counted_by_sqs(account: Account) -> None:

@@ -20,9 +20,10 @@ from console.source import Part
 from local.breakage import breakages, broken
 from local.cloud import Cloud
 from local.emulator.faults import Fault
-from local.factory import STAGES, FactoryResponse, Order, accept
+from local.factory import DIRECTLY, STAGES, FactoryResponse, Order, accept
 from local.polling import eventually
 from operations.redrive import DeadLetters, redrive
+from operations.smoke import ShopApi
 from tests.support.accidents import kill_database, make_due, run_relay
 from tests.support.deployed_shop import PATIENCE, SETTINGS, DeployedShop, call_back
 from tests.support.misbehaving import accept_without_callback, reject
@@ -84,7 +85,8 @@ class Console:
 
 
 def account_of(cloud: Cloud) -> Live:
-    source = NearAccount(SETTINGS, client=cloud.client, claimed_by="a test", url=cloud.endpoint)
+    api = ShopApi(cloud.endpoint, open=DIRECTLY.open)
+    source = NearAccount(SETTINGS, client=cloud.client, claimed_by="a test", api=api)
     return Live(source, stories=[])
 
 
