@@ -103,11 +103,14 @@ def folder_of(nodeid: str) -> str:
     return nodeid.split("/")[1]
 
 
-def pytest_unconfigure() -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Make the process end with an error if a thread keeps it from ending.
 
-    The traceback of every thread is printed.
+    The traceback of every thread is printed. A process of pytest-xdist waits for the others, which
+    may take minutes, and is then ended.
     """
+    if hasattr(config, "workerinput"):
+        return
     assert sys.__stderr__
     faulthandler.dump_traceback_later(EXIT_WITHIN, file=sys.__stderr__, exit=True)
 

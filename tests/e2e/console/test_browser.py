@@ -262,6 +262,7 @@ def test_keyboard_is_enough(open_page: Open, shop: DeployedShop) -> None:
     """To buy, to read an order's timeline, to break and heal, and to change the language."""
     console = open_page()
     page = console.page
+    expect(console.find("[data-action=buy]")).to_be_enabled()  # Enter presses it
     press(page, "#requester", "Control+A")
     page.keyboard.type("키보드")
     press(page, "#quantity", "Control+A")
