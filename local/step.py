@@ -23,6 +23,10 @@ BYTES_PER_MB = 1_000_000
 WIDTH = 42
 """Columns of a title."""
 CLEAR_LINE = "\r\x1b[K"
+FAILED = (
+    "Installing {name} failed: the reason is above. It may need the network, or the settings of pip"
+    " and npm for a proxy. The same command goes on from here.\n"
+)
 
 
 @dataclass
@@ -117,6 +121,7 @@ def install(name: str, command: Sequence[str], *, stamp: Path, fills: Sequence[P
         except subprocess.CalledProcessError as error:
             printed.seek(0)
             sys.stderr.write(printed.read().decode(errors="replace"))
+            sys.stderr.write(FAILED.format(name=name))
             return error.returncode
     stamp.parent.mkdir(parents=True, exist_ok=True)
     stamp.write_text(json.dumps(asdict(taken)) + "\n")

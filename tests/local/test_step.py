@@ -95,7 +95,10 @@ def test_part_records_what_it_took(tmp_path: Path, capfd: pytest.CaptureFixture[
 def test_part_that_fails_says_why(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     stamp = tmp_path / "stamp"
     assert install("a part", [sys.executable, "-c", FAIL], stamp=stamp, fills=[]) == 7
-    assert capfd.readouterr().err == "the reason\n"
+    reason, advice = capfd.readouterr().err.splitlines()
+    assert reason == "the reason"
+    assert advice.startswith("Installing a part failed: ")
+    assert "network" in advice
     assert not stamp.exists()
 
 
