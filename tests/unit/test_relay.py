@@ -326,13 +326,13 @@ def test_last_log_line_has_the_metrics(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    store.due, store.deleted, topic.rejected = {0: [0, 1, 2, 3]}, {3}, {"order-1"}
+    store.due, store.deleted, topic.rejected = {0: [0, 1, 2, 3, 4]}, {3}, ids([1, 4])
     store.overdue, store.old_keys, store.old_outcomes = 5, 4, 6
     store.old_purchases, store.old_orders = 8, 1
     run(relay)
     metrics = {
         "published": 2,
-        "failed": 1,
+        "failed": 2,
         "marked_stuck": 6,
         "purged": 4,
         "purged_outcomes": 6,
