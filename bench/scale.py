@@ -36,6 +36,7 @@ ITEM_QUOTA = 1_000
 """Write units per second that one item of DynamoDB takes. It can't be raised."""
 TRANSACTION_UNITS = 2
 """Write units that a transaction uses for each item that it writes."""
+SLOTS = "rows or slots of the product"
 LARGE_VCPUS = 2
 """vCPUs of a db.t4g.large, whose price per vCPU stands for all sizes."""
 
@@ -88,6 +89,15 @@ def database_usd(rate: int) -> float:
     return vcpus(rate) * price("RDS db.t4g.large") / LARGE_VCPUS
 
 
+def messages_usd(rate: int) -> float:
+    """Return the cost of SNS and SQS in USD per hour. rate: checkouts per second.
+
+    A message is published, and then sent, received and deleted.
+    """
+    message = price("SNS requests") + 3 * price("SQS requests")
+    return rate * OUT_OF_STOCK * 3600 * message
+
+
 def requests_usd(rate: int) -> float:
     """Return the cost of the HTTP API and of a function of 1 GB in USD per hour.
 
@@ -104,7 +114,7 @@ def parameters() -> Table:
     yield (
         "16 slots",
         f"{number(sixteen_slots())} checkouts/s",
-        f"measured, on {cores()} shared cores",
+        f"measured, on {cores()} cores that buyers and server share",
     )
     yield "slots of a product", f"{MAX_SLOTS}", "limit of the catalogue"
     yield "one sync of the log", f"{SYNC * 1000:g} ms", "network storage; simulated"
@@ -125,7 +135,7 @@ def parameters() -> Table:
 def ladder() -> Table:
     """Yield the rows of the table of what each rate needs, the head first."""
     needs: dict[str, Callable[[int], float]] = {
-        "rows or slots of the product": lambda rate: math.ceil(rate / one_row()),
+        SLOTS: lambda rate: math.ceil(rate / one_row()),
         "commits in each sync of the log": lambda rate: rate * SYNC,
         "vCPUs of the database": vcpus,
         "connections, and executions of the function": lambda rate: rate * REQUEST,
@@ -140,11 +150,15 @@ def ladder() -> Table:
             rate * TRANSACTION_UNITS / ITEM_QUOTA
         ),
         "USD per hour, API and function": requests_usd,
-        "USD per hour, database": database_usd,
+        "USD per hour, database in one zone": database_usd,
+        "USD per hour, database in two zones": lambda rate: 2 * database_usd(rate),
+        "USD per hour, SNS and SQS": messages_usd,
     }
     yield "checkouts per second", *(f"{rate:,}" for rate in RATES)
     for name, need in needs.items():
-        yield name, *(number(need(rate)) for rate in RATES)
+        limit = MAX_SLOTS if name == SLOTS else math.inf
+        values = [need(rate) for rate in RATES]
+        yield name, *(number(value) + " †" * (value > limit) for value in values)
 
 
 TABLES = {"parameters": parameters, "ladder": ladder}

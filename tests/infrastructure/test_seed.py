@@ -1,14 +1,12 @@
 """docs/seed.md and docs/exercises.ko.md name what exists, and both languages say the same."""
 
 import ast
-import json
 import re
 from collections.abc import Callable
 from textwrap import dedent
 
 import pytest
 
-from bench.report import number
 from console.stories import STORIES
 from settings import MAX_CONNECTIONS, PROJECT
 from tests.support.documentation import BLOCK, blocks, commands, makefile_targets, sections
@@ -119,26 +117,6 @@ def test_stories_that_show_a_defect_exist(text: str) -> None:
 
 def test_every_story_shows_a_defect() -> None:
     assert {name for text in defects("ko") for name in stories(text)} == set(STORIES)
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(
-    ("defect", "figure", "sentence"),
-    [
-        (1, "sold but still in stock, 8 buyers, the seed's design", "{}%"),
-        (1, "sold but still in stock, 32 buyers, the seed's design", "{}%"),
-        (4, "GET / raw SELECT: the seed's design", {"ko": "{}배", "en": "{} times"}),
-        (4, "checkout / raw UPDATE: the seed's design", {"ko": "{}배", "en": "{} times"}),
-    ],
-)
-def test_seed_has_the_figures_of_the_benchmark(
-    language: str, defect: int, figure: str, sentence: str | dict[str, str]
-) -> None:
-    results = json.loads((PROJECT / "bench/results.json").read_text())
-    measured = {each["name"]: each["value"] for each in results["parts"]["rivals"]["figures"]}
-    form = sentence if isinstance(sentence, str) else sentence[language]
-    expected = form.format(number(measured[figure]["median"]))
-    assert expected in defects(language)[defect - 1], f"docs/seed.md, {defect}: write {expected}"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
