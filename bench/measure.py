@@ -4,7 +4,7 @@ A side is one of the programs that are compared, such as the shop or a bare stat
 what the calls of one side took in one round. In a rush, several buyers call at the same time. A
 side's process reports the result of each command in one line.
 
-The machine's speed wanders from one second to the next. What two sides took within one round is
+The machine's speed varies from one second to the next. What two sides took within one round is
 comparable, what they took minutes apart is not. So each figure is the median of per-round ratios.
 """
 
@@ -25,7 +25,7 @@ from tests.support.database_shop import DatabaseShop
 
 T = TypeVar("T")
 Rounds = list[dict[str, T]]
-"""What each side gave in each round, by the side's name."""
+"""The result of each side in each round, by the side's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

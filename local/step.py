@@ -1,4 +1,4 @@
-"""Run the steps of an installation or of a start: name each, show its progress, print what it took.
+"""Run the steps of an installation or of a start: name each, show its progress, print its usage.
 
 The Makefile runs this before anything is installed, so it imports the standard library only.
 """
@@ -24,8 +24,8 @@ WIDTH = 42
 """Columns of a title."""
 CLEAR_LINE = "\r\x1b[K"
 FAILED = (
-    "Installing {name} failed: the reason is above. It may need the network, or the settings of pip"
-    " and npm for a proxy. The same command goes on from here.\n"
+    "Installing {name} failed: the reason is above. Check the network, and the settings of pip and"
+    " npm for a proxy, and run the same command again: finished parts are kept.\n"
 )
 
 

@@ -200,7 +200,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Browser]":
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Replace AWS by moto's, in memory. All tests share one boto3 session.
 
-    Of EC2 no test needs the images, of which moto would make more than a thousand each time.
+    No test needs EC2's images, so moto does not create its thousand of them.
     """
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     client.cache_clear()

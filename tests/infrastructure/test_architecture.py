@@ -21,6 +21,9 @@ SOURCES = sorted(LAMBDAS.rglob("*.py"))
 STACKS = [PROJECT / "app.py", *sorted((PROJECT / "stacks").rglob("*.py"))]
 
 OPERATIONS = sorted((PROJECT / "operations").rglob("*.py"))
+FUNCTIONS = {path.name for path in LAMBDAS.iterdir() if path.is_dir()}
+OWN_NAMES = FUNCTIONS | {"app", "settings"} | {path.parent.name for path in PROJECT.glob("*/*.py")}
+"""The names of the project's own modules and packages."""
 
 
 def imported(source: Path) -> Iterator[str]:
@@ -62,6 +65,20 @@ def test_operations_import_two_modules_of_the_functions_only(source: Path) -> No
     from_functions = re.findall(r"^from ((?:common|migrate)\b.*)", text, re.MULTILINE)
     assert set(from_functions) <= {"common import messages", "migrate import checksums"}
     assert set(imported(source)) - sys.stdlib_module_names <= allowed | {"common", "migrate"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [
+        ("local", {"operations", "settings"}),
+        ("console", {"local", "operate", "operations", "settings"}),
+        ("bench", FUNCTIONS | {"local", "operations", "settings", "tests"}),
+    ],
+)
+def test_tools_import_each_other_in_one_direction(folder: str, allowed: set[str]) -> None:
+    for source in sorted((PROJECT / folder).rglob("*.py")):
+        own = set(imported(source)) & OWN_NAMES
+        assert own <= allowed | {folder}, f"{named(source)} imports {own - allowed - {folder}}"
 
 
 def test_catalogue_imports_no_package_but_the_limits() -> None:

@@ -1,4 +1,4 @@
-"""The shop that each test gets is the one of the first deployment, whatever the test before did."""
+"""What a test changes in the shop is gone from the next test's shop."""
 
 from datetime import datetime
 from typing import Any

@@ -570,7 +570,7 @@ def test_app_is_synthesized_if_more_than_code_has_changed(
     repackaged: list[list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Synthesis reads limits.py itself, and a.pem is no function's code."""
+    """Synthesis reads limits.py itself, and a.pem is not the code of a function."""
     others = [code / changed]
     monkeypatch.setattr(
         local.cloud,

@@ -271,7 +271,7 @@ def test_part_that_fails_says_why_and_stops_no_other(
     source.reports[part] = Unavailable("it is away")
     found = shown(live, lambda view: view.problems)
     assert found.problems == {key: "it is away"}
-    assert not any(value is not None for value in values(found))  # type: ignore[attr-defined]
+    assert not any(value is not None for value in values(found))  # type: ignore[attr-defined]  # the lambdas of FAILURES are untyped
     before = dict(source.reads)
 
     def polled() -> None:

@@ -276,7 +276,7 @@ def test_fault_lasts_no_longer_than_two_minutes() -> None:
 
 
 def test_messages_are_seen_and_do_not_change(cloud: Cloud) -> None:
-    """One waits, one was received, one is delayed, and one is no production order."""
+    """One waits, one was received, one is delayed, and one is not a production order."""
     sqs = cloud.client("sqs")
     queue = sqs.create_queue(QueueName="seen")["QueueUrl"]
 

@@ -1,4 +1,4 @@
-"""Synthesized templates, and the questions that tests ask about them."""
+"""Synthesized templates, and queries on them for tests."""
 
 import json
 import os

@@ -14,7 +14,7 @@ import requests
 
 from local.factory import Factory, FactoryResponse, Order
 
-GONE = threading.Event()
+STOPPED = threading.Event()
 """Set when the misbehaving factory stops."""
 DRIP_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ def reject(order: Order) -> FactoryResponse:
 def drip(connection: socket.socket, *, head: bytes, drop: bytes) -> None:
     """Send the head, and then a drop again and again."""
     connection.sendall(head)
-    while not GONE.wait(DRIP_SECONDS):
+    while not STOPPED.wait(DRIP_SECONDS):
         connection.sendall(drop)
 
 
@@ -50,7 +50,7 @@ def send(text: str) -> Callable[[socket.socket], None]:
 MISBEHAVIOURS: dict[str, Callable[[socket.socket], object]] = {
     "closes the connection": lambda connection: None,
     "resets the connection": reset,
-    "is silent": lambda connection: GONE.wait(),
+    "is silent": lambda connection: STOPPED.wait(),
     "does not speak HTTP": send("\x00\xff\r\n garbage\r\n\r\n"),
     "returns 400": send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"),
     "returns 500": send("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"),
@@ -104,14 +104,14 @@ def misbehaving(factory: Factory, *, times: int) -> Iterator[dict[str, list[floa
             """Log nothing."""
 
     factory.stop()
-    GONE.clear()
+    STOPPED.clear()
     with ThreadingHTTPServer(("127.0.0.1", factory.port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
             yield received
         finally:
-            GONE.set()
+            STOPPED.set()
             server.shutdown()
             thread.join()
     factory.start()

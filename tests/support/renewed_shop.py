@@ -1,4 +1,4 @@
-"""A shop as the first deployment leaves it, which takes a test milliseconds instead of a migration."""
+"""Reset the shop to its state after the first deployment, without repeating the migration."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +9,8 @@ import pymysql
 from tests.support.books import NAME
 from tests.support.database_shop import DatabaseShop
 
-MANY = 1000
-"""Rows of a table that are slower to delete than to create the database anew."""
+MAX_ROWS_TO_DELETE = 1000
+"""If a table has more rows, it is faster to create the database anew."""
 STRUCTURE = (
     "CHECKSUM TABLE mysql.proc, mysql.global_priv, mysql.db, mysql.tables_priv,"
     " mysql.columns_priv, mysql.procs_priv",
@@ -25,7 +25,7 @@ STRUCTURE = (
     # What is created next depends on them.
     "SELECT @@global.character_set_server, @@global.collation_server, @@global.tx_isolation",
 )
-"""What no test of an unchanged schema changes: procedures, users, grants and tables."""
+"""Procedures, users, grants and tables, without their comments."""
 Rows = list[tuple[Any, ...]]
 
 
@@ -72,7 +72,10 @@ def _structure(cursor: pymysql.cursors.Cursor) -> list[Rows]:
 
 
 def _is_full(cursor: pymysql.cursors.Cursor, tables: dict[str, Rows]) -> bool:
-    return any(_select(cursor, f"SELECT 1 FROM {table} LIMIT 1 OFFSET {MANY}") for table in tables)
+    return any(
+        _select(cursor, f"SELECT 1 FROM {table} LIMIT 1 OFFSET {MAX_ROWS_TO_DELETE}")
+        for table in tables
+    )
 
 
 def _put_back(cursor: pymysql.cursors.Cursor, tables: dict[str, Rows]) -> None:

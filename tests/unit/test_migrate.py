@@ -25,6 +25,13 @@ PROCEDURE = r"""(--[^\n]*\n)+CREATE OR REPLACE PROCEDURE {name}\(.*?\)
 The server removes the white space before the body.
 """
 
+RELEASES = sorted(
+    (PROJECT / "tests/integration/baseline").glob("*.sql"),
+    key=lambda path: [int(part) for part in path.stem.split(".")],
+)
+"""The dump of each release's database, the last release at the end."""
+LAST_RELEASE = RELEASES[-1]
+
 
 @pytest.fixture
 def migrate(load: Callable[..., ModuleType]) -> ModuleType:
@@ -44,6 +51,19 @@ def test_migration_files_have_not_changed(migrate: ModuleType) -> None:
     """A change would reach no database that has applied the file already."""
     problems = checksums.problems(migrate.MIGRATIONS)
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("dump", RELEASES, ids=lambda dump: str(dump.stem))
+def test_checksums_are_those_of_each_release(dump: Path, migrate: ModuleType) -> None:
+    """Also if somebody has deleted a line of SHA256SUMS and run `make checksums`."""
+    released = re.findall(r"'(\w+\.sql)','(\w{64})'", dump.read_text(encoding="utf-8"))
+    assert released, f"{dump.name} has no row of schema_migration"
+    now = dict(checksums.released(migrate.MIGRATIONS))
+    changed = [name for name, digest in released if now.get(name) != digest]
+    assert not changed, (
+        f"{', '.join(changed)} was changed after release {dump.stem}: restore the file and its line"
+        " in SHA256SUMS, and put the change into a new file"
+    )
 
 
 def test_migration_files_are_numbered_without_gaps(migrate: ModuleType) -> None:
@@ -77,6 +97,17 @@ def test_new_file_with_another_than_the_next_number_is_named(folder: Path, ahead
     )
 
 
+def test_migration_file_is_one_statement(migrate: ModuleType) -> None:
+    """A compound statement, `BEGIN NOT ATOMIC`, holds several."""
+    for path in sorted(migrate.MIGRATIONS.glob("*.sql")):
+        without_texts = re.sub(r"'[^']*'|--[^\n]*", "", path.read_text(encoding="utf-8"))
+        statement = without_texts.strip().removesuffix(";")
+        assert ";" not in statement or statement.startswith("BEGIN NOT ATOMIC"), (
+            f"{path.name} has several statements: put each into a file of its own,"
+            " or all of them into BEGIN NOT ATOMIC … END"
+        )
+
+
 def test_alter_of_a_large_table_does_not_stop_the_shop(migrate: ModuleType) -> None:
     """File 0012 is older than the rule; MariaDB executes it without copying rows."""
     for path in sorted(migrate.MIGRATIONS.glob("*.sql")):
@@ -84,7 +115,7 @@ def test_alter_of_a_large_table_does_not_stop_the_shop(migrate: ModuleType) -> N
             r"^ALTER TABLE (purchase|production_order)\b.*", path.read_text(), re.M | re.S
         )
         if altered and path.name != "0012_purchase_unit_price.sql":
-            assert re.match(r"ALTER TABLE \w+ WAIT 2\n", altered[0]), f"{path.name}: add WAIT 2"
+            assert re.match(r"ALTER TABLE \w+ WAIT 2\s", altered[0]), f"{path.name}: add WAIT 2"
             assert re.search(r"ALGORITHM = (INSTANT|NOCOPY)\b", altered[0]), (
                 f"{path.name}: add an ALGORITHM that copies no rows"
             )
@@ -174,14 +205,6 @@ def test_lines_of_procedures_have_at_most_100_characters(migrate: ModuleType) ->
             assert len(line) <= 100, (
                 f"{path.name}:{number} has {len(line)} characters: wrap it at 100"
             )
-
-
-RELEASES = sorted(
-    (PROJECT / "tests/integration/baseline").glob("*.sql"),
-    key=lambda path: [int(part) for part in path.stem.split(".")],
-)
-"""The dump of each release's database, the last release at the end."""
-LAST_RELEASE = RELEASES[-1]
 
 
 def parameters(sql: str) -> dict[str, str]:
