@@ -111,7 +111,7 @@ def test_restored_instance_has_a_name_and_log_groups_of_its_own(tmp_path: Path) 
         _, database = assembly.one("AWS::RDS::DBInstance")
         names.add(database["DBInstanceIdentifier"])
         groups = {group.get("LogGroupName") for _, group in assembly.each("AWS::Logs::LogGroup")}
-        assert f"/aws/rds/instance/{database['DBInstanceIdentifier']}/error" in groups
+        assert f"/aws/rds/instance/{database['DBInstanceIdentifier']}/error" in groups, snapshot
     assert len(names) == 3
 
 

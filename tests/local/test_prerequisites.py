@@ -52,8 +52,8 @@ def test_missing_database_is_named_where_it_cannot_be_unpacked(
     found = list(problems(with_database=True))
     assert len(found) == (0 if has_apt else 1)
     for problem in found:
-        assert "MariaDB is missing (mariadbd" in problem
-        assert "sudo dnf install mariadb-server" in problem
+        assert "MariaDB is missing (mariadbd" in problem, problem
+        assert "sudo dnf install mariadb-server" in problem, problem
 
 
 def test_check_and_steps_need_no_installed_package() -> None:
