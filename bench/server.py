@@ -1,4 +1,4 @@
-"""MariaDB servers whose syncs take an exact time, with the shop's tables on them."""
+"""MariaDB servers whose syncs take a steady time, with the shop's tables on them."""
 
 import functools
 import shutil
