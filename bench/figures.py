@@ -21,11 +21,11 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Return whether the median meets the goal, or None without a goal."""
+        """Return whether the median, as it is printed, meets the goal, or None without a goal."""
         if self.at_most is not None:
-            return self.value.median <= self.at_most
+            return rounded(self.value.median) <= self.at_most
         if self.at_least is not None:
-            return self.value.median >= self.at_least
+            return rounded(self.value.median) >= self.at_least
         return None
 
 
@@ -44,6 +44,11 @@ class Findings:
 
     figures: list[Figure]
     lines: list[Line] = field(default_factory=list)
+
+
+def rounded(value: float) -> float:
+    """Return the value with three significant digits, or as a whole number from 100."""
+    return float(round(value)) if abs(value) >= 100 else float(f"{value:.3g}")
 
 
 def exactly(value: float) -> Quartiles:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.figures import Figure, Findings
+from bench.figures import Figure, Findings, rounded
 from bench.measure import Quartiles
 from bench.programs import NODE
 from bench.server import sync_library
@@ -125,5 +125,6 @@ def cells(figure: Figure, mark: str) -> list[str]:
 
 
 def number(value: float) -> str:
-    """Return the value with three significant digits."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    """Return the rounded value as text."""
+    shown = rounded(value)
+    return f"{shown:,.0f}" if abs(value) >= 100 else f"{shown:.3g}"

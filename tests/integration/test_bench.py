@@ -12,8 +12,10 @@ import pytest
 from bench import measure
 from bench.__main__ import SECONDS, SMALLEST
 from bench.__main__ import measure as run
+from bench.figures import Figure, exactly
 from bench.measure import Block, assert_exact
 from bench.programs import has_rivals
+from bench.report import number
 
 PARTS = [part for part in SECONDS if part != "up"]
 """`up` starts a whole shop, as tests/e2e does."""
@@ -43,6 +45,18 @@ def test_wrong_counts_fail_the_part(sold: int, taken: int, recorded: int) -> Non
     block = Block(p50=1, processor=1, calls=2, seconds=1, sold=sold, taken=taken, recorded=recorded)
     with pytest.raises(AssertionError, match="ours"):
         assert_exact([{"ours": block}], "ours")
+
+
+@pytest.mark.parametrize("median", [1.354, 1.355, 99.96, 1234.5])
+def test_goal_is_compared_with_the_printed_figure(median: float) -> None:
+    printed = float(number(median).replace(",", ""))
+    met = [
+        Figure(name="figure", value=exactly(median), at_most=printed).met,
+        Figure(name="figure", value=exactly(median), at_least=printed).met,
+        Figure(name="figure", value=exactly(median), at_most=printed - 0.01).met,
+        Figure(name="figure", value=exactly(median), at_least=printed + 0.01).met,
+    ]
+    assert met == [True, True, False, False]
 
 
 def test_ratio_is_taken_within_each_round() -> None:
