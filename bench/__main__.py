@@ -2,9 +2,11 @@
 
 import argparse
 import importlib
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import scale
@@ -71,25 +73,44 @@ def draw(folder: Path) -> None:
         subprocess.run(command, cwd=PROJECT, check=True)
 
 
-def main() -> None:
+def at_least_one(text: str) -> int:
+    """Read a number of rows."""
+    if (rows := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{rows} is below 1")
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("only", nargs="*", metavar="PART", help=f"of {', '.join(SECONDS)}")
-    parser.add_argument("--rows", type=int, default=1_000_000, help="in each table that grows")
+    parser.add_argument(
+        "--rows", type=at_least_one, default=1_000_000, help="in each table that grows"
+    )
     parser.add_argument("--smallest", action="store_true", help="only check that it runs")
     parser.add_argument("--folder", type=Path, default=scale.RESULTS.parent, help="of the results")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if unknown := set(given.only) - SECONDS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; the parts are {', '.join(SECONDS)}")
+    committed = given.folder.resolve() == scale.RESULTS.parent.resolve()
+    if given.smallest and committed:
+        parser.error("--smallest needs a --folder of its own: its figures are not to be committed")
+    try:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--folder: {error}")
     for part in given.only or SECONDS:
         effort = SMALLEST if given.smallest else full(part, rows=given.rows)
         measure(part, effort, given.folder)
     draw(given.folder)
-    if given.folder == scale.RESULTS.parent:
+    if committed:
         scale.renew()
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # also stops the servers
     try:
         main()
     except LocalError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nInterrupted; the figures of the parts that had ended are kept.")

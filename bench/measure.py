@@ -136,6 +136,7 @@ class Side(AbstractContextManager["Side"]):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # Ctrl-C is for the bench, which then ends its sides
             )
             for _ in range(processes)
         ]

@@ -1,5 +1,6 @@
 """MariaDB servers whose syncs take a steady time, with the shop's tables on them."""
 
+import atexit
 import functools
 import shutil
 import subprocess
@@ -29,7 +30,9 @@ def sync_library() -> Path | None:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler or sys.platform != "linux":
         return None
-    library = Path(tempfile.mkdtemp(prefix="bench-")) / "sync.so"
+    directory = tempfile.mkdtemp(prefix="bench-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    library = Path(directory) / "sync.so"
     command = [compiler, "-O2", "-shared", "-fPIC", "-o", str(library), str(SYNC_SOURCE)]
     subprocess.run(command, check=True)
     return library
@@ -46,8 +49,8 @@ def shop(*, sync_us: int, binary_log: bool) -> Iterator[DatabaseShop]:
     options = OPTIONS if binary_log else (*OPTIONS, "--skip-log-bin")
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         server = MariaDb(Path(directory), options=options, variables=variables)
-        server.start()
         try:
+            server.start()
             yield _migrated(server)
         finally:
             server.stop()

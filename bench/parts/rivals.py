@@ -9,6 +9,7 @@ from bench.figures import Figure, Findings, exactly
 from bench.measure import Effort, Side, assert_exact, each, interleave, ratio
 from bench.programs import NODE, PYTHON, RIVAL_PYTHON, has_rivals
 from bench.server import shop
+from local.processes import LocalError
 
 EVENTS = {"BENCH_EVENTS": json.dumps({"get": events.get(), "checkout": events.checkout()})}
 """What the sides in Node are sent."""
@@ -26,9 +27,9 @@ SEED_GOALS = {8: 7.0, 32: 4.9}
 
 
 def run(effort: Effort) -> Findings:
-    """Measure nothing if the rivals are not installed: `make bench` installs them."""
+    """Compare with one buyer, then with many. Raises LocalError if the rivals are missing."""
     if not has_rivals():
-        return Findings(figures=[])
+        raise LocalError("the rivals are not installed: `ONLY=rivals make bench` installs them")
     return Findings(figures=[*one_buyer(effort.share(0.6)), *many_buyers(effort.share(0.4))])
 
 

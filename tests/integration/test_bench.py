@@ -5,17 +5,28 @@ No test looks at a time.
 """
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from bench import __main__ as command
 from bench import measure
 from bench.__main__ import SECONDS, SMALLEST
 from bench.__main__ import measure as run
 from bench.figures import Figure, exactly
 from bench.measure import Block, assert_exact
+from bench.parts import rivals
 from bench.programs import has_rivals
 from bench.report import number
+from local.polling import eventually
+from local.processes import LocalError
+from settings import PROJECT
 
 PARTS = [part for part in SECONDS if part != "up"]
 """`up` starts a whole shop, as tests/e2e does."""
@@ -63,3 +74,78 @@ def test_ratio_is_taken_within_each_round() -> None:
     """The second round is ten times slower for both sides, as on a machine with other work."""
     rounds = [{"ours": 2.0, "raw": 1.0}, {"ours": 20.0, "raw": 10.0}]
     assert measure.ratio(rounds, "ours", "raw", float).median == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rows=0"], "0 is below 1"),
+        (["--rows=-5"], "-5 is below 1"),
+        (["--smallest"], "--smallest needs a --folder of its own"),
+        (["--smallest", f"--folder={PROJECT}/tests/../bench"], "--smallest needs a --folder"),
+        (["--folder=/dev/null"], "--folder: "),
+        (["unknown"], "unknown: unknown"),
+    ],
+)
+def test_command_line_rejects(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "measure", not_expected)
+    with pytest.raises(SystemExit):
+        command.main(arguments)
+    assert message in capsys.readouterr().err
+
+
+def not_expected(*arguments: object) -> None:
+    pytest.fail(f"measured: {arguments}")
+
+
+def test_folder_is_created_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "new/folder"
+    existed = []
+    monkeypatch.setattr(command, "measure", lambda *_: existed.append(folder.is_dir()))
+    monkeypatch.setattr(command, "draw", lambda folder: None)
+    command.main(["start", "--smallest", f"--folder={folder}"])
+    assert existed == [True]
+
+
+def test_rivals_part_says_how_they_are_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rivals, "has_rivals", lambda: False)
+    with pytest.raises(LocalError, match="ONLY=rivals make bench"):
+        rivals.run(SMALLEST)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_bench_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench", "start", f"--folder={tmp_path}/results"],
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONPATH": f".{os.pathsep}lambdas", "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        servers = eventually(lambda: servers_in_use(process.pid), within=60)
+        assert servers
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert not [server for server in servers if server.is_running()]
+    assert not list(tmp_path.glob("bench-*"))
+    assert process.returncode == 1
+    assert errors.strip().startswith("Interrupted;"), errors
+    assert "Traceback" not in errors
+
+
+def servers_in_use(bench: int) -> list[psutil.Process]:
+    """Return the bench's database servers once it measures a process that uses them."""
+    children = psutil.Process(bench).children()
+    with suppress(psutil.NoSuchProcess):  # such a process lives for a moment only
+        measured = [child for child in children if "bench/sides/start.py" in child.cmdline()]
+        assert measured, "nothing is measured"
+        return [child for child in children if child.name() in ("mariadbd", "mysqld")]
+    raise AssertionError("a process ended while it was looked at")
