@@ -195,6 +195,13 @@ def stock_and_purchases(shop: DatabaseShop) -> tuple[int, int]:
     return shop.stock(), int(purchases)
 
 
+def assert_taken(rounds: Rounds[Block], side: str) -> None:
+    """Check that what the side sold is what the stock lost. Rivals do not record purchases."""
+    for results in rounds:
+        block = results[side]
+        assert block.sold == block.taken, f"{side}: sold {block.sold}, taken {block.taken}"
+
+
 def assert_exact(rounds: Rounds[Block], side: str) -> None:
     """Check that what the side sold is what the stock lost and what was recorded."""
     for results in rounds:

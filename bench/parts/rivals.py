@@ -6,7 +6,7 @@ from functools import partial
 
 from bench import events
 from bench.figures import Figure, Findings, exactly
-from bench.measure import Effort, Side, assert_exact, each, interleave, ratio
+from bench.measure import Effort, Side, assert_exact, assert_taken, each, interleave, ratio
 from bench.programs import NODE, PYTHON, RIVAL_PYTHON, has_rivals
 from bench.server import shop
 from local.processes import LocalError
@@ -55,7 +55,7 @@ def one_buyer(effort: Effort) -> list[Figure]:
         bought = interleave(purchases, effort=effort.share(0.5))
         assert_exact(bought, OURS)
         for name in RIVALS:
-            assert all(block.sold == block.taken for block in (r[name] for r in bought)), name
+            assert_taken(bought, name)
     return [
         Figure(name=f"{what}: {name}", value=ratio(rounds, name, "raw", lambda block: block.p50))
         for what, rounds in (("GET / raw SELECT", got), ("checkout / raw UPDATE", bought))
@@ -81,6 +81,7 @@ def many_buyers(effort: Effort) -> list[Figure]:
                 effort=effort.share(1 / len(SEED_GOALS)),
             )
             assert_exact(rounds, "ours")
+            assert_taken(rounds, "node")
             for results in rounds:
                 assert results["seed"].taken <= results["seed"].sold, results["seed"]
             figures += [

@@ -20,7 +20,7 @@ from bench import measure
 from bench.__main__ import SECONDS, SMALLEST
 from bench.__main__ import measure as run
 from bench.figures import Figure, exactly
-from bench.measure import Block, assert_exact
+from bench.measure import Block, assert_exact, assert_taken
 from bench.parts import rivals
 from bench.programs import has_rivals
 from bench.report import number
@@ -56,6 +56,12 @@ def test_wrong_counts_fail_the_part(sold: int, taken: int, recorded: int) -> Non
     block = Block(p50=1, processor=1, calls=2, seconds=1, sold=sold, taken=taken, recorded=recorded)
     with pytest.raises(AssertionError, match="ours"):
         assert_exact([{"ours": block}], "ours")
+
+
+def test_rival_that_sold_more_than_the_stock_lost_fails_the_part() -> None:
+    block = Block(p50=1, processor=1, calls=2, seconds=1, sold=2, taken=1, recorded=0)
+    with pytest.raises(AssertionError, match="node: sold 2, taken 1"):
+        assert_taken([{"node": block}], "node")
 
 
 @pytest.mark.parametrize("median", [1.354, 1.355, 99.96, 1234.5])
