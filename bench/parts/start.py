@@ -59,8 +59,9 @@ def start(shop: DatabaseShop, side: str) -> float:
     }
     began = time.perf_counter()
     # -S as on Lambda: the virtual environment's start-up files are not the shop's.
+    # A session of its own: Ctrl-C is for the bench.
     command = [sys.executable, "-S", "bench/sides/start.py", side]
-    subprocess.run(command, cwd=PROJECT, env=os.environ | given, check=True)
+    subprocess.run(command, cwd=PROJECT, env=os.environ | given, check=True, start_new_session=True)
     return time.perf_counter() - began
 
 
