@@ -102,7 +102,7 @@ def section(part: dict[str, Any]) -> list[str]:
     for figure in figures(part):
         lines.append("| " + " | ".join(cells(figure, mark)) + " |")
     if mark:
-        lines += ["", "† There was no C compiler: the disk was synced, whose time wanders."]
+        lines += ["", "† There was no C compiler: the disk was synced, whose time varies."]
     return lines
 
 
