@@ -1,6 +1,6 @@
 /* Preloaded into the database server. Replaces each sync to disk by a wait of SYNC_US microseconds.
  *
- * The sync time of a shared disk wanders between 0.3 and 4 ms, which hides every other difference. Network
+ * The sync time of a shared disk varies between 0.3 and 4 ms, which hides every other difference. Network
  * storage such as EBS takes a steady time. Nothing reaches the disk in time, so this is for benchmarks only.
  *
  * Linux may end a wait up to 50 us late, to handle several timers at once. A slack of 1 ns turns that off. What
