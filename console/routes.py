@@ -25,7 +25,7 @@ HTML, SCRIPT, STYLE, TEXT, JSON, YAML, EVENTS = (
 )
 SCRIPTS = (
     *("console.js", "elements.js", "orders.js", "pipeline.js", "runbook.js", "stock.js"),
-    "api.js",
+    *("api.js", "language.js"),
 )
 FILES: Mapping[str, tuple[Path, str]] = {
     "/": (PAGE / "index.html", HTML),

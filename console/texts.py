@@ -106,6 +106,7 @@ KOREAN = {
     ),
     "page.not_sent": "콘솔이 응답하지 않습니다.",
     "page.failed": "실패했습니다: {reason}",
+    "page.part_failed": "이 페이지의 일부를 그리지 못했습니다: {part} ({reason})",
     "page.account.looks": (
         "{environment} 환경을 보고 있습니다. 여기서는 볼 수만 있고, 사거나 고장 낼 수 없습니다."
     ),
@@ -488,6 +489,7 @@ ENGLISH = {
     ),
     "page.not_sent": "The console does not respond.",
     "page.failed": "This failed: {reason}",
+    "page.part_failed": "A part of this page can't be shown: {part} ({reason})",
     "page.account.looks": (
         "This is the environment {environment}. You can look, but neither buy nor break anything."
     ),

@@ -172,6 +172,22 @@ function nameButtons() {
 
 // --- what the server reports ---
 
+// Each part is shown by itself: one that throws does not take the others along. The notices come
+// last, because they say which parts have failed.
+const PARTS = {
+  top: renderTop,
+  pipeline: renderPipeline,
+  counter: renderCounter,
+  breakages: renderBreakages,
+  stories: renderStories,
+  stock: renderStock,
+  checks: renderChecks,
+  orders: renderOrders,
+  log: renderLog,
+  order: (view) => state.order && renderOpenOrder(view),
+  notices: renderNotices,
+};
+
 function render(view) {
   if (!view) return;
   state.view = view;
@@ -179,17 +195,15 @@ function render(view) {
   const told = view.stories.some((story) => story.name === view.busy);
   // A story assumes that nobody else uses the shop.
   const may = { buy: live && view.can_buy && !told, breaks: live && view.can_break && !told };
-  renderTop(view);
-  renderNotices(view);
-  renderPipeline(view, may);
-  renderCounter(view, may);
-  renderBreakages(view, may);
-  renderStories(view, may);
-  renderStock(view);
-  renderChecks(view);
-  renderOrders(view);
-  renderLog(view);
-  if (state.order) renderOpenOrder(view);
+  for (const [name, show] of Object.entries(PARTS)) {
+    try {
+      show(view, may);
+      state.failures.delete(name);
+    } catch (error) {
+      if (state.failures.get(name) !== error.message) console.error(name, error);
+      state.failures.set(name, error.message);
+    }
+  }
 }
 
 function renderTop(view) {
@@ -214,6 +228,9 @@ function renderNotices(view) {
   const busyText = busy ? t("page.busy.story", { title: t(`${busy}.title`) }) : "";
   setText(find("#busy"), busy === "rush" ? t("page.busy.rush") : busyText);
   if (state.connection === "lost") add("lost", "bad", t("page.lost", { time: clock(view.at) }));
+  for (const [part, reason] of state.failures) {
+    if (part !== "notices") add(`failed-${part}`, "bad", t("page.part_failed", { part, reason }));
+  }
   for (const [name, reason] of Object.entries(view.problems)) {
     const source = state.texts[`page.source.${name}`] ?? name;
     add(`problem-${name}`, "warn", t("page.problem", { source, reason }));

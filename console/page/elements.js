@@ -14,6 +14,7 @@ export const state = {
   keyed: null, // The last purchase that had a key, to send it again.
   rushed: "", // What was said of the last rush.
   order: null, // The order whose timeline is open.
+  failures: new Map(), // Why parts of the page could not be shown, by their name.
 };
 
 export const find = (selector, root = document) => root.querySelector(selector);

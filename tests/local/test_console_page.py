@@ -169,7 +169,9 @@ def test_scripts_are_short_enough_to_be_read() -> None:
 
 def test_script_imports_each_script_of_the_page_and_no_other() -> None:
     imported = set(re.findall(r'from "\./([^"]+)"', SCRIPT))
-    assert imported | {"console.js", "api.js"} == SCRIPTS.keys() == set(routes.SCRIPTS)
+    assert (
+        imported | {"console.js", "api.js", "language.js"} == SCRIPTS.keys() == set(routes.SCRIPTS)
+    )
 
 
 def test_style_loads_nothing() -> None:

@@ -1,7 +1,7 @@
 """console/page in a real browser, with views that no shop on this machine has at the right moment."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, cast
@@ -52,14 +52,21 @@ class Shown:
         self.live._change(view)
 
 
-@pytest.fixture
-def shown(browser: Browser) -> Iterator[Shown]:
-    live, actions, windows = FakeLive(), FakeActions(), Windows(browser)
+@contextmanager
+def showing(windows: Windows) -> Iterator[Shown]:
+    """Serve the page to the windows during the block."""
+    live, actions = FakeLive(), FakeActions()
     server = ConsoleServer(cast(Live, live), cast(Actions, actions), port=0)
     with ExitStack() as stack:
         stack.enter_context(serving(server))
         yield Shown(live, actions, windows, server, stop=stack.close)
         windows.close()
+
+
+@pytest.fixture
+def shown(browser: Browser) -> Iterator[Shown]:
+    with showing(Windows(browser)) as shown:
+        yield shown
 
 
 def open_all_tabs(page: Page) -> None:
@@ -92,6 +99,27 @@ def test_view_fits_into_a_narrow_window(name: str, language: str, shown: Shown) 
     page = shown.open(name, language=language, width=NARROW)
     open_all_tabs(page)
     assert shown.windows.problems == []
+
+
+def test_page_works_in_a_browser_without_a_valid_language(browser: Browser) -> None:
+    with showing(Windows(browser, locale=None)) as shown:
+        page = shown.open("ordinary")
+        expect(page.locator("#chart canvas")).to_be_visible()
+        expect(page.locator("[data-book=donut]")).to_be_visible()
+        expect(page.locator("[data-order]")).to_have_count(len(VIEWS["ordinary"].orders))
+        assert shown.windows.problems == []
+
+
+def test_part_that_fails_is_said_and_the_others_are_shown(shown: Shown) -> None:
+    """The stock is not a part of this view, as no server would send it."""
+    page = shown.open("account")
+    shown.show(replace(VIEWS["ordinary"], samples=cast(Any, None)))
+    expect(page.locator("[data-order]")).to_have_count(len(VIEWS["ordinary"].orders))
+    expect(page.locator("[data-notice=failed-stock]")).to_contain_text("null")
+    assert len(shown.windows.problems) == 1, "it is logged once"
+    shown.show(VIEWS["ordinary"])
+    expect(page.locator("#chart canvas")).to_be_visible()
+    expect(page.locator("[data-notice=failed-stock]")).to_have_count(0)
 
 
 def test_api_is_shown_and_nothing_can_be_sent_from_there(shown: Shown) -> None:
@@ -239,7 +267,7 @@ def test_html_in_what_is_reported_stays_text(shown: Shown) -> None:
         expect(page.locator(selector)).to_contain_text(SCRIPT)
     for selector in ("[data-checkout]", "#log [data-log]", "[data-notice=problem-database]"):
         expect(page.locator(selector)).to_contain_text(SCRIPT)
-    assert page.locator("script").count() == 2
+    assert page.locator("script").count() == 3
     assert page.locator("img").count() == 0
     assert page.title() == TEXTS["en"]["page.title"]
     assert shown.windows.problems == []

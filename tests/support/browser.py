@@ -26,6 +26,8 @@ WIDTH, HEIGHT = 1280, 900
 """Pixels of a window."""
 SHOWS_WITHIN = 30
 """Seconds until a page shows what a test waits for. A dead letter takes half of them."""
+C_LOCALE = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
+"""As in many containers: a page without a locale of its own has the language `en-US@posix`."""
 
 
 @contextmanager
@@ -45,7 +47,7 @@ def running_browser(home: Path) -> Iterator[Browser]:
             return playwright.chromium.launch(
                 executable_path=chromium(),
                 chromium_sandbox=sandbox,
-                env={**os.environ, "HOME": str(home)},
+                env={**os.environ, **C_LOCALE, "HOME": str(home)},
             )
 
         try:
@@ -59,12 +61,15 @@ def running_browser(home: Path) -> Iterator[Browser]:
 
 
 class Windows:
-    """The windows of one person, who shares nothing with others."""
+    """The windows of one person, who shares nothing with others.
 
-    def __init__(self, browser: Browser) -> None:
+    locale: None for that of the browser's process.
+    """
+
+    def __init__(self, browser: Browser, *, locale: str | None = "en-US") -> None:
         self.problems: list[str] = []
         """Errors on the browser's console, exceptions, failed requests and forbidden content."""
-        self._context: BrowserContext = browser.new_context(locale="en-US", service_workers="block")
+        self._context: BrowserContext = browser.new_context(locale=locale, service_workers="block")
         self._context.set_default_timeout(SHOWS_WITHIN * 1000)
         self._context.on("console", self._printed)
         self._context.on("weberror", lambda error: self.problems.append(str(error.error)))
