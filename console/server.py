@@ -45,7 +45,7 @@ WRITE_SECONDS = 10.0
 EVENTS_APART = 0.25
 """Seconds between two events at least."""
 SILENCE_SECONDS = 10.0
-"""After which a comment keeps a stream of events open."""
+"""After which a heartbeat tells a page that the console still runs. console.js waits for two."""
 LOOK_SECONDS = 1.0
 """After which a stream of events looks whether its client is still there."""
 MESSAGE_LENGTH = 500
@@ -229,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
                     seen, sent_at = version, time.monotonic()
                     time.sleep(EVENTS_APART)
                 elif time.monotonic() - sent_at > SILENCE_SECONDS:
-                    self.wfile.write(b": still there\n\n")
+                    self.wfile.write(b"event: heartbeat\ndata: {}\n\n")
                     sent_at = time.monotonic()
 
     def _is_gone(self) -> bool:

@@ -39,6 +39,8 @@ import { runbookButton, section, withCode } from "./runbook.js";
 import { renderStock, resizeChart, redrawChart } from "./stock.js";
 
 const RECONNECT_MILLISECONDS = 1000;
+// Without an event, not even one of the heartbeats that are sent every 10 seconds (server.py).
+const SILENCE_MILLISECONDS = 25000;
 const COMPARISONS = {
   GreaterThanOrEqualToThreshold: "≥",
   GreaterThanThreshold: ">",
@@ -338,12 +340,13 @@ function renderBreakages(view, may) {
     view.breakages,
     ({ name }) => name,
     makeBreakage,
-    (row, { remaining, lasts }) => {
+    (row, { remaining, lasts, alarm }) => {
       const broken = remaining > 0;
       const toggle = find("[data-toggle]", row);
       setData(row, { broken });
       if (lasts) toggle.setAttribute("aria-checked", broken);
       enable(toggle, may.breaks);
+      list(find(".alarms", row), [alarm], (it) => JSON.stringify(it), makeAlarm);
       countDown(
         find(".countdown", row),
         broken ? view.at + remaining * 1000 : null,
@@ -353,7 +356,7 @@ function renderBreakages(view, may) {
   );
 }
 
-function makeBreakage({ name, lasts, alarm }) {
+function makeBreakage({ name, lasts }) {
   const title = t(`page.breakage.${name}`);
   const click = (event) => {
     const broken = event.currentTarget.getAttribute("aria-checked") === "true";
@@ -363,7 +366,6 @@ function makeBreakage({ name, lasts, alarm }) {
   const toggle = button(lasts ? "" : t("page.break.send"), { toggle: name }, click);
   toggle.setAttribute("aria-label", title);
   if (lasts) toggle.setAttribute("role", "switch");
-  const description = alarm ? described(alarm) : "";
   return make(
     "li",
     { data: { breakage: name } },
@@ -376,12 +378,17 @@ function makeBreakage({ name, lasts, alarm }) {
     ),
     make("p", {}, t(`page.breakage.${name}.expect`)),
     make("p", {}, t("page.customers", { notice: t(`page.breakage.${name}.notice`) })),
-    make(
-      "div",
-      { class: "alarm" },
-      make("p", {}, alarmText(alarm), " ", make("span", { lang: "en" }, description)),
-      runbookButton(alarm ? section(alarm.name) : WITHOUT_ALARM),
-    ),
+    make("div", { class: "alarms" }),
+  );
+}
+
+function makeAlarm(alarm) {
+  const description = alarm ? described(alarm) : "";
+  return make(
+    "div",
+    { class: "alarm" },
+    make("p", {}, alarmText(alarm), " ", make("span", { lang: "en" }, description)),
+    runbookButton(alarm ? section(alarm.name) : WITHOUT_ALARM),
   );
 }
 
@@ -529,23 +536,55 @@ function renderBooks(element, name, view, violations) {
 
 // --- the connection ---
 
+let events = null;
+let silence = 0; // The timer that ends a connection without events.
+let reconnection = 0;
+
 function connect() {
-  const events = new EventSource("/events");
+  disconnect();
+  events = new EventSource("/events");
+  for (const name of ["open", "heartbeat"]) events.addEventListener(name, heard);
   events.addEventListener("view", (event) => {
     const view = JSON.parse(event.data);
+    heard();
     state.connection = "live";
     state.offset = Math.min(state.offset, Date.now() - view.at);
     renderConnection();
     render(view);
   });
   events.addEventListener("error", () => {
-    state.connection = "lost";
-    state.offset = Infinity;
-    renderConnection();
-    render(state.view);
+    lose();
     if (events.readyState !== EventSource.CLOSED) return; // The browser itself connects again.
-    setTimeout(connect, RECONNECT_MILLISECONDS);
+    reconnection = setTimeout(connect, RECONNECT_MILLISECONDS);
   });
+  heard();
+}
+
+function disconnect() {
+  events?.close();
+  clearTimeout(silence);
+  clearTimeout(reconnection);
+}
+
+function heard() {
+  clearTimeout(silence);
+  silence = setTimeout(() => {
+    lose();
+    connect();
+  }, SILENCE_MILLISECONDS);
+}
+
+function lose() {
+  state.connection = "lost";
+  state.offset = Infinity;
+  renderConnection();
+  render(state.view);
+}
+
+// A browser has only six connections to a host, which all its tabs share.
+function connectWhileVisible() {
+  if (document.hidden) disconnect();
+  else connect();
 }
 
 async function start() {
@@ -564,7 +603,8 @@ async function start() {
   nameButtons();
   listen();
   renderConnection();
-  connect();
+  document.addEventListener("visibilitychange", connectWhileVisible);
+  connectWhileVisible();
   setInterval(tick, 250);
 }
 

@@ -1,5 +1,6 @@
 """console/page in a real browser, with views that no shop on this machine has at the right moment."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -28,6 +29,24 @@ CENTER = """element => {
   const box = element.getBoundingClientRect();
   return [box.x + box.width / 2, box.y + box.height / 2];
 }"""
+
+SET_VISIBILITY = """state => {
+  Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
+  Object.defineProperty(document, "hidden", { value: state === "hidden", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+KEEP_STREAMS = """
+window.streams = [];
+window.EventSource = class extends EventSource {
+  constructor(...parameters) {
+    super(...parameters);
+    streams.push(this);
+  }
+};
+"""
+NEXT_HEARTBEAT = """() => new Promise((resolve) => {
+  streams.at(-1).addEventListener("heartbeat", () => resolve(), { once: true });
+})"""
 
 
 @dataclass
@@ -207,6 +226,18 @@ def test_nothing_can_be_done_while_a_story_is_told(shown: Shown) -> None:
         expect(toggle).to_be_disabled()
 
 
+def test_alarm_that_is_reported_late_is_shown_with_its_breakage(shown: Shown) -> None:
+    view = VIEWS["ordinary"]
+    page = shown.open("account")
+    shown.show(replace(view, breakages=[replace(each, alarm=None) for each in view.breakages]))
+    page.locator("#tab-break").click()
+    alarm = page.locator("[data-breakage=sns] .alarm")
+    expect(alarm).to_contain_text(TEXTS["en"]["page.alarm.none"])
+    shown.show(view)
+    expect(alarm).to_contain_text("OldestUnpublishedOrder ≥ 1")
+    expect(alarm.locator("[data-runbook=OldestUnpublishedOrder]")).to_be_visible()
+
+
 def test_prod_can_only_be_looked_at(shown: Shown) -> None:
     page = shown.open("account")
     expect(page.locator("#account")).to_contain_text("prod")
@@ -282,6 +313,63 @@ def test_lost_connection_is_said_and_nothing_can_be_done(
     expect(page.locator("html")).to_have_attribute("data-connection", "lost")
     expect(page.locator("[data-notice=lost]")).to_be_visible()
     expect(page.locator("[data-action=buy]")).to_be_disabled()
+
+
+def test_hidden_page_keeps_no_stream_open(shown: Shown) -> None:
+    """A browser has six connections to a host: six tabs would leave none for a seventh."""
+    hidden, visible = (shown.open("ordinary") for _ in range(2))
+
+    def watching(number: int) -> None:
+        assert shown.live.watching == number
+
+    hidden.evaluate(SET_VISIBILITY, "hidden")
+    eventually(lambda: watching(1), within=SHOWS_WITHIN)
+    shown.show(VIEWS["broken"])
+    expect(visible.locator("#broken-now li")).to_have_count(4)
+    expect(hidden.locator("#broken-now li")).to_have_count(0)
+    hidden.evaluate(SET_VISIBILITY, "visible")
+    expect(hidden.locator("#broken-now li")).to_have_count(4)
+    expect(hidden.locator("html")).to_have_attribute("data-connection", "live")
+    watching(2)
+    assert shown.windows.problems == []
+
+
+def test_silent_console_is_shown_as_lost(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that is stopped: its connections stay open."""
+    page = shown.open("ordinary")
+    page.clock.install()
+    page.reload()
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-connection", "live")
+    goes_on = threading.Event()
+    wait = shown.live.wait
+
+    def wait_silently(seen: int, timeout: float) -> tuple[int, View]:
+        goes_on.wait()
+        return wait(seen, timeout)
+
+    monkeypatch.setattr(shown.live, "wait", wait_silently)
+    page.clock.fast_forward(24_000)
+    expect(root).to_have_attribute("data-connection", "live")
+    page.clock.fast_forward(2_000)
+    expect(root).to_have_attribute("data-connection", "lost")
+    expect(page.locator("[data-notice=lost]")).to_be_visible()
+    goes_on.set()
+    expect(root).to_have_attribute("data-connection", "live")
+
+
+def test_heartbeat_keeps_the_connection(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = shown.open("ordinary")
+    page.clock.install()
+    page.add_init_script(KEEP_STREAMS)
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-connection", "live")
+    monkeypatch.setattr("console.server.SILENCE_SECONDS", 0.05)
+    for _ in range(3):
+        page.evaluate(NEXT_HEARTBEAT)
+        page.clock.fast_forward(20_000)
+    expect(page.locator("html")).to_have_attribute("data-connection", "live")
+    assert page.evaluate("streams.length") == 1, "the page has connected again"
 
 
 def test_log_is_filtered_by_time_level_and_order(shown: Shown) -> None:
