@@ -23,7 +23,10 @@ from operations.logs import LogLine
 
 SAMPLES = 2000
 """How many samples of a product's stock are kept."""
-MARKS = 300
+TRADE_MARKS, CHANGE_MARKS = 3000, 100
+"""How many marks are kept: of purchases and arrivals, and of what was broken or healed."""
+MARKED_MILLISECONDS = 180_000
+"""Older marks of purchases and arrivals are not kept. console/page/stock.js shows as many."""
 LINES = 300
 ORDERS = 500
 """Of how many orders the log lines are kept, and the times at which they were queued."""
@@ -47,7 +50,9 @@ class History:
         self.samples: dict[str, deque[view.Sample]] = {}
         self.lines: deque[LogLine] = deque(maxlen=LINES)
         self.checks = Checks()
-        self._marks: deque[view.Mark] = deque(maxlen=MARKS)
+        self._trade: deque[view.Mark] = deque(maxlen=TRADE_MARKS)
+        self._changes: deque[view.Mark] = deque(maxlen=CHANGE_MARKS)
+        """Kept apart, so that a rush of purchases leaves the marks of breakages."""
         self._last_marks: dict[str, view.Mark] = {}
         """By the breakage's name."""
         self._rows: dict[str, OrderRow] = {}
@@ -89,13 +94,16 @@ class History:
         lasting = {each.name for each in self.breakages if each.lasts}
         if mark.name in lasting and (mark.kind == "broken") == self._is_marked_broken(mark.name):
             return
-        self._marks.append(mark)
+        if mark.kind not in ("broken", "healed"):
+            self._mark_trade(mark)
+            return
+        self._changes.append(mark)
         self._last_marks[mark.name] = mark
 
     @property
     def marks(self) -> Sequence[view.Mark]:
         """Return the marks by time."""
-        return sorted(self._marks, key=lambda mark: mark.at)
+        return sorted([*self._trade, *self._changes], key=lambda mark: mark.at)
 
     def shown_orders(self) -> Sequence[view.Order]:
         """Return the orders that are shown, the newest first."""
@@ -181,8 +189,13 @@ class History:
                 own = self._lines.setdefault(order_id, deque(maxlen=LINES_PER_ORDER))
                 own.append(line)
             if mark := self._mark_of(line):
-                self._marks.append(mark)
+                self._mark_trade(mark)
         forget_first(self._lines, most=ORDERS)
+
+    def _mark_trade(self, mark: view.Mark) -> None:
+        self._trade.append(mark)
+        while self._trade[0].at < mark.at - MARKED_MILLISECONDS:
+            self._trade.popleft()
 
     def _mark_of(self, line: LogLine) -> view.Mark | None:
         """Return the mark of a purchase, of a checkout that was out of stock, or of an arrival."""

@@ -9,17 +9,17 @@ KOREAN = {
     "failed": "실패: {reason}",
     "all_passed": "이야기 {count}개가 모두 통과했고, 장부가 맞습니다.",
     "some_failed": "이야기 {count}개 가운데 실패: {names}",
-    "rejected.busy": "지금은 할 수 없습니다: {name}이(가) 끝난 뒤에 다시 하세요.",
+    "rejected.busy": "지금은 할 수 없습니다. 끝난 뒤에 다시 하세요: {name}",
     "rejected.not_offered": "{environment}에서는 할 수 없습니다.",
-    "rejected.unknown": "{name}(이)라는 것은 없습니다.",
-    "rejected.range": "{name}은(는) {least}에서 {most} 사이여야 합니다.",
+    "rejected.unknown": "그런 이름은 없습니다: {name}",
+    "rejected.range": "값은 {least}에서 {most} 사이여야 합니다: {name}",
     "the_loop.title": "한 바퀴: 구매, 생산 주문, 입고, 다시 구매",
     "the_loop.expectation": (
         "재고보다 많이 사려는 손님은 실패 응답을 받지만, 공장이 그만큼 만들어 재고가 늘어납니다."
     ),
     "the_loop.counted": "재고를 {stock}개로 맞췄습니다.",
     "the_loop.sold": "도넛 하나를 팔았습니다. 남은 재고는 {stock}개입니다.",
-    "the_loop.ordered": "{quantity}개는 재고가 모자라, 생산 주문 {order_id}이(가) 생겼습니다.",
+    "the_loop.ordered": "{quantity}개는 재고가 모자라, 생산 주문이 생겼습니다: {order_id}",
     "the_loop.placed": "주문이 SNS와 SQS를 거쳐 공장에 도착했습니다.",
     "the_loop.arrived": "공장이 콜백을 보냈습니다. 재고는 {stock}개입니다.",
     "the_loop.bought": "같은 손님이 {quantity}개를 샀습니다. 남은 재고는 {stock}개입니다.",
@@ -41,19 +41,21 @@ KOREAN = {
         " 손님은 평소와 같은 응답을 받았습니다."
     ),
     "factory_outage.dead": (
-        "consumer가 {attempts}번 시도했고, 메시지는 데드 레터 큐에 있습니다."
+        "컨슈머가 {attempts}번 시도했고, 메시지는 데드 레터 큐에 있습니다."
         " 주문 상태는 {status}입니다."
     ),
     "factory_outage.healed": "공장을 고치고, 메시지 {moved}개를 큐로 되돌렸습니다.",
     "factory_outage.arrived": "주문이 입고되었습니다. 재고는 {stock}개입니다.",
-    "sns_outage.title": "SNS가 거절하다: relay가 나중에 게시한다",
+    "sns_outage.title": "SNS가 거절하다: 릴레이가 나중에 게시한다",
     "sns_outage.expectation": (
-        "손님은 아무것도 모릅니다. 주문은 데이터베이스에서 기다리고, SNS가 살아나면 relay가 게시합니다."
+        "손님은 아무것도 모릅니다. 주문은 데이터베이스에서 기다리고, SNS가 살아나면 릴레이가 게시합니다."
     ),
     "sns_outage.answered": "SNS가 거절하는데도 {seconds}초 만에 응답했습니다: {message}",
     "sns_outage.waits": "주문 {order_id}의 상태는 {status}: 아직 게시되지 않았습니다.",
-    "sns_outage.healed": ("SNS가 다시 받습니다. relay는 1분마다 실행되지만, 지금 바로 실행합니다."),
-    "sns_outage.arrived": "relay가 게시한 주문이 입고되었습니다. 재고는 {stock}개입니다.",
+    "sns_outage.healed": (
+        "SNS가 다시 받습니다. 릴레이는 1분마다 실행되지만, 지금 바로 실행합니다."
+    ),
+    "sns_outage.arrived": "릴레이가 게시한 주문이 입고되었습니다. 재고는 {stock}개입니다.",
     "database_death.title": "구매 도중에 데이터베이스가 죽다: 키가 진실을 말한다",
     "database_death.expectation": (
         "손님은 5초 안에 503을 받습니다. 같은 Idempotency-Key로 다시 요청하면 정확히 한 번만 팔립니다."
@@ -62,7 +64,7 @@ KOREAN = {
         "구매 요청이 재고를 줄인 뒤, 구매를 기록하기 직전에 멈춰 있습니다. 아직 커밋되지 않았습니다."
     ),
     "database_death.killed": "데이터베이스 프로세스를 죽였습니다.",
-    "database_death.answered": "손님은 {seconds}초 만에 {status}을(를) 받았습니다.",
+    "database_death.answered": "손님이 {seconds}초 만에 받은 응답: {status}",
     "database_death.healed": (
         "데이터베이스가 다시 시작했습니다. 기록된 구매는 {purchases}건: 반쯤 처리된 요청은 남지 않았습니다."
     ),
@@ -71,7 +73,7 @@ KOREAN = {
     "callbacks.expectation": (
         "토큰이 없거나 틀린 콜백은 403이고 재고는 그대로입니다. 진짜 콜백이 두 번 와도 한 번만 입고됩니다."
     ),
-    "callbacks.placed": "주문 {order_id}이(가) 공장에 도착했습니다. 공장은 콜백을 보내지 않습니다.",
+    "callbacks.placed": "공장에 주문이 도착했지만, 공장은 콜백을 보내지 않습니다: {order_id}",
     "callbacks.forged": "위조: POST {path} → {status}",
     "callbacks.twice": (
         "진짜 콜백을 동시에 두 번 보냈습니다: {statuses}. 재고는 {stock}개, 한 번만 늘었습니다."
@@ -147,8 +149,12 @@ KOREAN = {
     "page.redrive.done": (
         "메시지 {moved}개를 큐로 되돌렸습니다. 생산 주문이 아니라서 남은 메시지: {others}개"
     ),
-    "page.relay": "relay 실행",
-    "page.relay.done": "relay가 실행됩니다.",
+    "page.relay": "릴레이 실행",
+    "page.relay.hint": (
+        "릴레이는 1분마다 실행되는 함수입니다. 게시되지 않은 주문을 게시하고, 콜백이 오지 않은"
+        " 주문을 공장에 다시 부탁합니다."
+    ),
+    "page.relay.done": "릴레이가 실행됩니다.",
     "page.station.checkout": "구매 요청",
     "page.station.outbox": "아웃박스",
     "page.station.topic": "SNS 토픽",
@@ -232,7 +238,7 @@ KOREAN = {
     "page.breakage.factory_off.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
     "page.breakage.factory_slow": "공장을 느리게",
     "page.breakage.factory_slow.expect": (
-        "공장이 4초 뒤에야 응답해서 consumer는 실패로 보고 다시 보냅니다. 공장은 같은 주문을"
+        "공장이 4초 뒤에야 응답해서 컨슈머는 실패로 보고 다시 보냅니다. 공장은 같은 주문을"
         " 여러 번 만들지만, 입고는 한 번입니다."
     ),
     "page.breakage.factory_slow.notice": "아무것도 모릅니다.",
@@ -244,7 +250,7 @@ KOREAN = {
     "page.breakage.factory_fails.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
     "page.breakage.factory_silent": "공장이 콜백하지 않기",
     "page.breakage.factory_silent.expect": (
-        "공장이 주문을 받고도 콜백하지 않습니다. relay가 세 번까지 다시 부탁하고, 그래도 오지"
+        "공장이 주문을 받고도 콜백하지 않습니다. 릴레이가 세 번까지 다시 부탁하고, 그래도 오지"
         " 않으면 멈춘 주문이 됩니다."
     ),
     "page.breakage.factory_silent.notice": "아무것도 모릅니다. 입고만 늦어집니다.",
@@ -255,7 +261,7 @@ KOREAN = {
     "page.breakage.factory_twice.notice": "아무것도 모릅니다.",
     "page.breakage.sns": "SNS가 거절",
     "page.breakage.sns.expect": (
-        "SNS가 모든 요청을 거절합니다. 주문은 아웃박스에서 기다리고, SNS가 살아나면 relay가"
+        "SNS가 모든 요청을 거절합니다. 주문은 아웃박스에서 기다리고, SNS가 살아나면 릴레이가"
         " 1분 안에 게시합니다."
     ),
     "page.breakage.sns.notice": "아무것도 모릅니다.",
@@ -268,7 +274,7 @@ KOREAN = {
     "page.breakage.database_killed": "데이터베이스 죽이기",
     "page.breakage.database_killed.expect": (
         "데이터베이스 프로세스를 죽입니다. 가게는 5초 안에 503을 돌려주고, 그동안에는"
-        " 아무것도 팔리지 않습니다. 실패한 콜백은 relay가 다시 부탁합니다."
+        " 아무것도 팔리지 않습니다. 실패한 콜백은 릴레이가 다시 부탁합니다."
     ),
     "page.breakage.database_killed.notice": (
         "503을 받습니다. 같은 키로 다시 사면 정확히 한 번만 팔립니다."
@@ -305,6 +311,7 @@ KOREAN = {
     "page.stock.chart": (
         "재고 그래프: 지금 {stock}개, {seconds}초 동안 최소 {least}개, 최대 {most}개"
     ),
+    "page.marks": "최근 3분:",
     "page.mark.purchase": "구매",
     "page.mark.out_of_stock": "재고 부족",
     "page.mark.arrival": "입고",
@@ -321,6 +328,7 @@ KOREAN = {
     "page.check.unknown": "확인하지 않음",
     "page.check.violations": "어긋난 기록 {count}건",
     "page.check.at": "{time} 확인",
+    "page.books.hint": "기록은 재고 실사와 조정의 합계이며, 처음 재고도 여기에 들어갑니다.",
     "page.books.line": "{slug}: {entries} − {purchases} + {arrivals} = {expected}, 재고 {stock}",
     "page.orders": "생산 주문",
     "page.orders.none": "생산 주문이 없습니다. 재고보다 많이 사면 생깁니다.",
@@ -342,7 +350,7 @@ KOREAN = {
     "page.hop.arrived": "입고됨",
     "page.hop.stuck": "멈춤",
     "page.hop.checkout": "구매 요청",
-    "page.hop.left_to_the_relay": "relay에 맡김",
+    "page.hop.left_to_the_relay": "릴레이에 맡김",
     "page.hop.not_published": "게시하지 못함",
     "page.hop.received": "공장이 요청을 받음",
     "page.hop.callback_rejected": "콜백 거절",
@@ -537,6 +545,10 @@ ENGLISH = {
         " orders: {others}"
     ),
     "page.relay": "Run the relay",
+    "page.relay.hint": (
+        "The relay is a function that runs each minute. It publishes orders that are not"
+        " published, and reminds the factory of those for which no callback has come."
+    ),
     "page.relay.done": "The relay runs now.",
     "page.station.checkout": "Checkout",
     "page.station.outbox": "Outbox",
@@ -698,6 +710,7 @@ ENGLISH = {
     "page.stock.chart": (
         "Chart of the stock: {stock} now, between {least} and {most} in {seconds} s"
     ),
+    "page.marks": "Last 3 minutes:",
     "page.mark.purchase": "purchase",
     "page.mark.out_of_stock": "out of stock",
     "page.mark.arrival": "arrival",
@@ -714,6 +727,9 @@ ENGLISH = {
     "page.check.unknown": "not checked",
     "page.check.violations": "{count} violations",
     "page.check.at": "checked at {time}",
+    "page.books.hint": (
+        "Entries are the sum of stocktakes and adjustments, among them the opening stock."
+    ),
     "page.books.line": "{slug}: {entries} − {purchases} + {arrivals} = {expected}, stock {stock}",
     "page.orders": "Production orders",
     "page.orders.none": "There are no production orders. Buy more than the stock to get one.",

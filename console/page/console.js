@@ -61,7 +61,8 @@ async function send(purchase) {
   if (!(await agrees("page.ask.buy", { quantity: purchase.quantity }))) return { text: "" };
   if (purchase.key) state.keyed = purchase;
   const checkout = await post("/buy", purchase);
-  return { text: responseText(checkout), failed: outcomeOf(checkout) === "failed" };
+  const outcome = outcomeOf(checkout);
+  return { text: responseText(checkout), failed: outcome === "failed", outcome };
 }
 
 function buy(quantity) {
@@ -166,6 +167,7 @@ function listenToTabs(tablist) {
 function nameButtons() {
   const quantity = find("#quantity").value || "?";
   setText(action("buy"), t("page.counter.buy", { quantity }));
+  action("buy_one").hidden = quantity === "1"; // The other button says the same.
   setText(
     action("stocktake"),
     t("page.counter.stocktake", { quantity: find("#count").value || "?" }),
@@ -244,13 +246,20 @@ function renderNotices(view) {
   for (const [name, count] of Object.entries(view.throttled ?? {})) {
     add(`throttled-${name}`, "warn", t("page.throttled", { name, count }));
   }
+  const names = new Set(notices.map(({ name }) => name));
+  for (const name of state.dismissed) if (!names.has(name)) state.dismissed.delete(name);
   list(
     find("#notices"),
-    notices,
+    notices.filter(({ name }) => !state.dismissed.has(name)),
     (notice) => notice.name,
     (notice) => {
       const link = notice.section ? [runbookButton(notice.section)] : [];
-      return make("li", { data: { notice: notice.name } }, make("span"), ...link);
+      const dismiss = button("×", { dismiss: notice.name }, () => {
+        state.dismissed.add(notice.name);
+        renderNotices(state.view);
+      });
+      dismiss.setAttribute("aria-label", t("page.close"));
+      return make("li", { data: { notice: notice.name } }, make("span"), ...link, dismiss);
     },
     (row, notice) => {
       setData(row, { kind: notice.kind });

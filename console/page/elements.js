@@ -14,6 +14,7 @@ export const state = {
   keyed: null, // The last purchase that had a key, to send it again.
   rushed: "", // What was said of the last rush.
   order: null, // The order whose timeline is open.
+  dismissed: new Set(), // Names of notices that are hidden until their reason comes anew.
   failures: new Map(), // Why parts of the page could not be shown, by their name.
 };
 
@@ -173,11 +174,11 @@ export async function act(element, part, work) {
   element.disabled = true;
   element.setAttribute("aria-busy", "true");
   try {
-    const { text, failed } = await work();
+    const { text, failed, outcome = "" } = await work();
     result.textContent = text;
-    setData(result, { failed: Boolean(failed) });
+    setData(result, { failed: Boolean(failed), outcome });
   } catch (error) {
-    setData(result, { failed: true });
+    setData(result, { failed: true, outcome: "" });
     result.textContent = t("page.failed", { reason: error.message });
   } finally {
     pending.delete(element);

@@ -2,7 +2,7 @@
 
 import { chosen, clock, find, grouped, list, make, setData, setText, t } from "./elements.js";
 
-const SHOWN_SECONDS = 180;
+const SHOWN_SECONDS = 180; // history.py keeps the marks of purchases for as long.
 
 let chart = null;
 let marks = [];
@@ -20,7 +20,8 @@ export function renderStock(view) {
   const samples = view.samples[chosen()?.slug] ?? [];
   const stocks = samples.map((sample) => sample.stock);
   const times = samples.map((sample) => sample.at / 1000);
-  marks = view.marks;
+  const end = times.at(-1) ?? view.at / 1000;
+  marks = view.marks.filter((mark) => mark.at / 1000 >= end - SHOWN_SECONDS);
   list(
     find("#marks"),
     Object.keys(MARKS),

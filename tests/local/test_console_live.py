@@ -519,15 +519,23 @@ def test_report_that_began_before_the_breakage_marks_nothing() -> None:
     assert [(mark.at, mark.kind) for mark in history.marks] == [(4, "broken"), (10, "healed")]
 
 
-def test_breakage_is_marked_once_however_much_is_marked_meanwhile() -> None:
+def test_rush_of_purchases_leaves_the_marks_of_breakages() -> None:
     history = History()
     history.take(broken(9), began=1, at=2)
-    for at_ in range(3, 1000):
+    for at_ in range(3, 5000):
         history.mark(view.Mark(at=at_, kind="purchase", quantity=1))
-    history.take(broken(8), began=1001, at=1002)
-    assert {mark.kind for mark in history.marks} == {"purchase"}
-    history.take(broken(0), began=1003, at=1004)
-    assert history.marks[-1].kind == "healed"
+    history.take(broken(8), began=5001, at=5002)
+    history.take(broken(0), began=5003, at=5004)
+    kinds = [mark.kind for mark in history.marks]
+    assert kinds == ["broken", *["purchase"] * 3000, "healed"]
+
+
+def test_old_purchases_are_no_longer_marked() -> None:
+    history = History()
+    history.take(broken(9), began=1, at=2)
+    for at_ in (3, 200_000, 200_001):
+        history.mark(view.Mark(at=at_, kind="purchase", quantity=1))
+    assert [mark.at for mark in history.marks] == [2, 200_000, 200_001]
 
 
 def test_what_the_actions_report_is_shown(source: FakeSource) -> None:

@@ -167,6 +167,17 @@ def test_scripts_are_short_enough_to_be_read() -> None:
         assert len(script.splitlines()) <= 700, name
 
 
+@pytest.mark.parametrize("key", KOREAN)
+def test_korean_text_needs_no_doubled_particle(key: str) -> None:
+    """What follows a value depends on how the value is read, so no particle follows it."""
+    assert not re.search(r"[은을이]\([는를가]\)|\(이\)|\(으\)", KOREAN[key])
+
+
+@pytest.mark.parametrize("key", KOREAN)
+def test_korean_text_names_each_function_in_korean(key: str) -> None:
+    assert not re.search("relay|consumer", KOREAN[key])
+
+
 def test_script_imports_each_script_of_the_page_and_no_other() -> None:
     imported = set(re.findall(r'from "\./([^"]+)"', SCRIPT))
     assert (

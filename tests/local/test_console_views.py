@@ -15,7 +15,7 @@ from console.actions import Actions, Rejected
 from console.live import Live
 from console.server import ConsoleServer
 from console.texts import TEXTS
-from console.view import Order, View
+from console.view import Mark, Order, View
 from local.polling import eventually
 from tests.support.browser import SHOWS_WITHIN, Windows
 from tests.support.console_views import AT, ORDERS, SCRIPT, VIEWS
@@ -30,6 +30,7 @@ CENTER = """element => {
   return [box.x + box.width / 2, box.y + box.height / 2];
 }"""
 
+COLOUR = "element => getComputedStyle(element).color"
 SET_VISIBILITY = """state => {
   Object.defineProperty(document, "visibilityState", { value: state, configurable: true });
   Object.defineProperty(document, "hidden", { value: state === "hidden", configurable: true });
@@ -370,6 +371,68 @@ def test_heartbeat_keeps_the_connection(shown: Shown, monkeypatch: pytest.Monkey
         page.clock.fast_forward(20_000)
     expect(page.locator("html")).to_have_attribute("data-connection", "live")
     assert page.evaluate("streams.length") == 1, "the page has connected again"
+
+
+def test_marks_are_counted_within_the_time_that_the_chart_shows(shown: Shown) -> None:
+    page = shown.open("account")
+    marks = [
+        Mark(at=AT - before, kind="purchase", quantity=1)
+        for before in (200_000, 181_000, 179_000, 0)
+    ]
+    shown.show(replace(VIEWS["ordinary"], marks=marks))
+    expect(page.locator("[data-mark=purchase]")).to_have_attribute("data-count", "2")
+
+
+def test_notice_can_be_dismissed_until_its_reason_comes_anew(shown: Shown) -> None:
+    page = shown.open("broken")
+    notice = page.locator("[data-notice=problem-database]")
+    notice.locator("[data-dismiss]").click()
+    expect(notice).to_have_count(0)
+    expect(page.locator("[data-notice^=alarm-]")).to_be_visible()
+    shown.show(replace(VIEWS["broken"], stories=[]))
+    expect(page.locator("#no-stories")).to_have_count(1)
+    expect(notice).to_have_count(0)
+    shown.show(VIEWS["ordinary"])
+    expect(page.locator("#broken-now li")).to_have_count(0)
+    shown.show(VIEWS["broken"])
+    expect(notice).to_be_visible()
+
+
+def test_buttons_to_buy_differ(shown: Shown) -> None:
+    page = shown.open("ordinary")
+    expect(page.locator("[data-action=buy_one]")).to_be_visible()
+    page.locator("#quantity").fill("1")
+    expect(page.locator("[data-action=buy]")).to_have_text("Buy 1")
+    expect(page.locator("[data-action=buy_one]")).to_be_hidden()
+
+
+def test_out_of_stock_has_one_colour(shown: Shown) -> None:
+    shown.actions.body = {"message": "구매 실패!", "purchased": False}
+    page = shown.open("ordinary")
+    page.locator("[data-action=buy]").click()
+    result = page.locator("[data-result=counter]")
+    expect(result).to_contain_text("구매 실패!")
+    listed = page.locator("[data-checkout][data-outcome=out_of_stock] .text").first
+    assert result.evaluate(COLOUR) == listed.evaluate(COLOUR)
+
+
+@pytest.mark.parametrize("width", [NARROW, 1280])
+def test_dots_leave_the_counts_of_the_stages_visible(width: int, shown: Shown) -> None:
+    page = shown.open("ordinary", width=width)
+    orders = [replace(order, place="factory", stage=1) for order in ORDERS]
+    shown.show(replace(VIEWS["ordinary"], orders=orders))
+    expect(page.locator("[data-dot][data-stage='1']")).to_have_count(len(orders))
+    expect(page.locator("[data-number=stages_1]")).to_be_visible()
+    count = page.locator("[data-number=stages_1]").bounding_box()
+    assert count
+
+    def dots_are_above_it() -> None:
+        for dot in page.locator("[data-dot]").all():
+            box = dot.bounding_box()
+            assert box
+            assert box["y"] + box["height"] <= count["y"] + 1
+
+    eventually(dots_are_above_it, within=SHOWS_WITHIN)
 
 
 def test_log_is_filtered_by_time_level_and_order(shown: Shown) -> None:

@@ -62,11 +62,12 @@ class FakeLive:
 class FakeActions:
     """Stands in for Actions: it remembers the calls.
 
-    error: raised by every call.
+    error: raised by every call. body: of the response to a purchase.
     """
 
     error: Exception | None = None
     calls: list[tuple[Any, ...]] = field(default_factory=list)
+    body: dict[str, Any] = field(default_factory=lambda: {"stock": 9})
 
     def _record(self, *call: object) -> None:
         if self.error:
@@ -82,7 +83,7 @@ class FakeActions:
     ) -> view.Checkout:
         self._record("buy", quantity, requester, key, product_id)
         return view.Checkout(
-            at=1, quantity=quantity, key=key, status=200, body={"stock": 9}, milliseconds=1.5
+            at=1, quantity=quantity, key=key, status=200, body=self.body, milliseconds=1.5
         )
 
     def rush(self, buyers: int, at_once: int) -> None:
