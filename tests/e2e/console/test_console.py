@@ -313,6 +313,22 @@ def test_console_works_after_a_reset(console: ConsoleClient, shop: DeployedShop)
     assert view["checkouts"][0]["body"] == shop_says(9)
 
 
+def test_key_from_before_a_reset_is_no_violation(
+    console: ConsoleClient, shop: DeployedShop
+) -> None:
+    console.act("/buy", quantity=3, requester="a", key="again")
+    console.shown(lambda view: stock(view) == 7)
+    shop.cloud.reset()
+    console.act("/buy", quantity=1, requester="a")
+    assert console.act("/buy", quantity=3, requester="a", key="again")["body"] == shop_says(6)
+
+    def holds(view: View) -> object:
+        (check,) = (each for each in view["checks"] if each["name"] == "key_sold_once")
+        return check["holds"] and not check["violations"] and stock(view) == 6
+
+    console.shown(holds)
+
+
 # --- make console ---
 
 
