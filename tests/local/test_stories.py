@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
 from console import stories
 from console.demo import Narrator, tell_all
+from console.shop import Checkout
 from console.stories import STORIES
 from console.texts import ENGLISH, KOREAN, language
 from settings import LAMBDAS, PROJECT
@@ -82,6 +85,72 @@ class FakeShop:
 
     def heal(self) -> None:
         """Do nothing."""
+
+
+class WrongShop:
+    """A shop whose methods return this in turn. Every other method does nothing.
+
+    cloud: with an empty endpoint.
+    """
+
+    cloud = SimpleNamespace(endpoint="")
+
+    def __init__(self, **returned: list[Any]) -> None:
+        self.returned = {name: iter(values) for name, values in returned.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return MagicMock(side_effect=self.returned.get(name))
+
+
+PLACED = {"payload": {"CallbackUrl": "/product/donut?order=a&token=b"}}
+OUT_OF_STOCK = Checkout(200, {"purchased": False, "message": "m", "order_id": "a"}, 0.1)
+UNAVAILABLE = Checkout(503, {"message": "m"}, 0.1)
+SOLD = Checkout(200, {"purchased": True, "message": "m", "stock": 1}, 0.1)
+WRONG: dict[str, tuple[str, dict[str, list[Any]], list[str]]] = {
+    "sold twice": ("last_donut", {"rush": [[SOLD, SOLD]]}, ["counted", "looked"]),
+    "placed too often": (
+        "factory_outage",
+        {"dead_letters": [0, 1, 1], "placed": [[PLACED] * 6], "status": ["published"]},
+        ["ordered"],
+    ),
+    "503": ("sns_outage", {"buy": [UNAVAILABLE]}, []),
+    "published": ("sns_outage", {"buy": [OUT_OF_STOCK], "status": ["published"]}, ["answered"]),
+    "a forged callback is taken": (
+        "callbacks",
+        {"placed": [[PLACED]], "call_back": [403, 200]},
+        ["placed", "forged"],
+    ),
+    "the callback adds twice": (
+        "callbacks",
+        {"placed": [[PLACED]], "call_back": [403, 403, 403, 200, 200], "stock": [10, 110]},
+        ["placed", "forged", "forged", "forged"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_story_does_not_say_what_it_finds_wrong(case: str) -> None:
+    name, returned, expected = WRONG[case]
+    said: list[str] = []
+
+    def say(key: str, /, **values: object) -> None:
+        said.append(key)
+
+    with pytest.raises(AssertionError):
+        STORIES[name](WrongShop(**returned), say)  # type: ignore[arg-type]
+    assert said == expected
+
+
+def test_books_are_not_said_to_balance_if_they_do_not() -> None:
+    said: list[str] = []
+
+    def say(key: str, /, **values: object) -> None:
+        said.append(key)
+
+    shop = FakeShop(BALANCED, BALANCED | {"stock": 8})
+    with pytest.raises(AssertionError):
+        stories.compare_books(shop, say)  # type: ignore[arg-type]
+    assert said == ["books"]
 
 
 def tell(shop: FakeShop) -> list[str]:
