@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -12,7 +12,7 @@ from console import view
 from console.live import Live
 from console.rush import Rush
 from console.shop import SETTINGS, Checkout, Shop, check_out, redrive_all
-from console.stories import STORIES, new_requester, tell
+from console.stories import STORIES, CannotTell, new_requester, tell, telling
 from console.texts import ENGLISH
 from local.breakage import Breakage
 from local.cloud import Cloud
@@ -168,25 +168,46 @@ class Actions:
             with self._state:
                 self._acting.remove(name)
 
-    def _start(self, name: str, run: Callable[[], None]) -> None:
-        """Run the rush, or a story, in a thread. Raises Rejected if something else is under way."""
+    def _start(
+        self,
+        name: str,
+        run: Callable[[], None],
+        *,
+        during: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Run the rush, or a story, in a thread. Raises Rejected if something else is under way.
+
+        during: returns what is entered before that, and left at its end.
+        """
         with self._state:
             disturbing = self._running or (name != "rush" and " ".join(self._acting))
             if disturbing:
                 raise Rejected("rejected.busy", name=disturbing)
             self._running = name
+        entered = ExitStack()
+        try:
+            entered.enter_context(during())
+        except BaseException as error:
+            self._ended()
+            if isinstance(error, CannotTell):
+                raise Rejected(error.key) from None
+            raise
         self._live.busy(name)
 
         def run_and_end() -> None:
             try:
-                run()
+                with entered:
+                    run()
             finally:
-                with self._state:
-                    self._running = None
+                self._ended()
                 self._live.busy(None)
                 self._live.soon()
 
         threading.Thread(target=run_and_end, daemon=True, name=f"console {name}").start()
+
+    def _ended(self) -> None:
+        with self._state:
+            self._running = None
 
 
 class LocalActions(Actions):
@@ -239,7 +260,7 @@ class LocalActions(Actions):
         """Tell a story in a thread. The view has what it says, and how it ends."""
         if name not in STORIES:
             raise Rejected("rejected.unknown", HTTPStatus.NOT_FOUND, name=name)
-        self._start(name, lambda: self._tell(name))
+        self._start(name, lambda: self._tell(name), during=lambda: telling(self._shop()))
 
     def count_stock(self, count: int) -> None:
         """Set the stock of the donut by a stocktake."""

@@ -8,14 +8,20 @@ A story waits for conditions, and for nothing else. It assumes that nobody else 
 says what has happened after it has checked it.
 """
 
+import fcntl
+import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from console.shop import PATIENCE, QUERY_SECONDS, Shop
+from console.texts import ENGLISH
 from local.polling import eventually
+from local.processes import LocalError
 
 OPENING_STOCK = 10
 BUYERS = 20
@@ -25,6 +31,18 @@ RECEIVES = 5
 """How often the consumer receives a message before it is in the dead-letter queue."""
 
 
+LOCK = "story.lock"
+"""The file in the local cloud's directory that is locked while a story is told."""
+
+
+class CannotTell(LocalError):
+    """No story can be told now. key: of the text that says why."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(ENGLISH[key])
+        self.key = key
+
+
 class Say(Protocol):
     """Tells the listener what happens: the key of a text, and the values in it."""
 
@@ -32,6 +50,29 @@ class Say(Protocol):
 
 
 Story = Callable[[Shop, Say], None]
+
+
+@contextmanager
+def telling(shop: Shop) -> Iterator[None]:
+    """Tell stories in the block, and keep other processes from it. Raises CannotTell."""
+    if not shop.has_local_factory():
+        raise CannotTell("rejected.other_factory")
+    with _locked(shop.cloud.directory / LOCK):
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which may be another user's. Raises CannotTell."""
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotTell("rejected.story_elsewhere") from None
+        yield
+    finally:
+        os.close(file)
 
 
 def tell(name: str, shop: Shop, say: Say) -> None:

@@ -130,11 +130,26 @@ def test_rush_on_an_account_does_not_know_the_purchases() -> None:
 # --- one thing at a time ---
 
 
+@dataclass
+class FakeShop:
+    """Stands in for the shop of these actions, in which a story can be told, or not."""
+
+    actions: LocalActions
+    has_own_factory: bool = True
+
+    @property
+    def cloud(self) -> Cloud:
+        return self.actions._cloud
+
+    def has_local_factory(self) -> bool:
+        return self.has_own_factory
+
+
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Let each story wait for an event, instead of being told."""
     event = threading.Event()
-    monkeypatch.setattr(LocalActions, "_shop", lambda self: None)
+    monkeypatch.setattr(LocalActions, "_shop", lambda self: FakeShop(self))
     monkeypatch.setattr(console_actions, "tell", lambda name, shop, say: event.wait(WITHIN))
     return event
 
@@ -154,6 +169,42 @@ def test_nothing_disturbs_a_story(held: threading.Event, tmp_path: Any) -> None:
     held.set()
     eventually(lambda: live._require("busy", None), within=WITHIN)
     actions.tell_story("last_donut")
+
+
+def test_story_of_another_process_keeps_stories_away(held: threading.Event, tmp_path: Any) -> None:
+    """It is not under way here, so that everything else can be done."""
+    (actions, live), (elsewhere, _) = local_actions(tmp_path), local_actions(tmp_path)
+    elsewhere.tell_story("the_loop")
+    with pytest.raises(Rejected) as rejected:
+        actions.tell_story("the_loop")
+    assert (rejected.value.key, rejected.value.status) == ("rejected.story_elsewhere", 409)
+    assert live.reports == []
+    with actions._acts("heal"):
+        held.set()
+    eventually(lambda: _can_tell(actions), within=WITHIN)
+
+
+def _can_tell(actions: LocalActions) -> None:
+    """Tell a story, which the lock of another one forbids for a moment."""
+    try:
+        actions.tell_story("the_loop")
+    except Rejected as rejected:
+        raise AssertionError from rejected
+
+
+def test_story_is_rejected_if_the_factory_is_not_the_local_one(
+    held: threading.Event, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actions, live = local_actions(tmp_path)
+    shop = FakeShop(actions, has_own_factory=False)
+    monkeypatch.setattr(LocalActions, "_shop", lambda self: shop)
+    with pytest.raises(Rejected) as rejected:
+        actions.tell_story("the_loop")
+    assert (rejected.value.key, rejected.value.status) == ("rejected.other_factory", 409)
+    assert live.reports == []
+    shop.has_own_factory = True
+    held.set()
+    actions.tell_story("the_loop")
 
 
 def test_story_does_not_begin_while_something_else_is_under_way(
@@ -187,7 +238,7 @@ def test_story_that_fails_is_reported_with_its_reason(
         say(f"{name}.counted", stock=3)
         raise KeyError
 
-    monkeypatch.setattr(LocalActions, "_shop", lambda self: None)
+    monkeypatch.setattr(LocalActions, "_shop", lambda self: FakeShop(self))
     monkeypatch.setattr(console_actions, "tell", tell)
     actions, live = local_actions(tmp_path)
     actions.tell_story("the_loop")

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +13,15 @@ from unittest.mock import MagicMock
 
 import pytest
 
-from console import stories
+from console import demo, stories
 from console.demo import Narrator, tell_all
-from console.shop import Checkout
+from console.shop import Checkout, Shop
 from console.stories import STORIES
 from console.texts import ENGLISH, KOREAN, language
+from local.breakage import FactoryFailure
+from local.factory import BREAKAGE_PATH, PATH, Factory
 from settings import LAMBDAS, PROJECT
+from tests.support.serving import QuietHandler, serving
 
 SOURCE = (PROJECT / "console/stories.py").read_text()
 FUNCTIONS = {
@@ -236,7 +240,53 @@ def test_no_story_is_told_without_assertions(tmp_path: Path) -> None:
 
 
 def test_demo_says_that_the_shop_is_closed(tmp_path: Path) -> None:
-    demo = [sys.executable, "-m", "console.demo", f"--directory={tmp_path}"]
-    status, line = run("-m", "local", f"--directory={tmp_path}", "run", *demo)
+    command = [sys.executable, "-m", "console.demo", f"--directory={tmp_path}"]
+    status, line = run("-m", "local", f"--directory={tmp_path}", "run", *command)
     assert status == 1
     assert "`make up`" in line
+
+
+def test_stories_are_told_by_one_process_at_a_time(tmp_path: Path) -> None:
+    shop: Any = SimpleNamespace(
+        has_local_factory=lambda: True, cloud=SimpleNamespace(directory=tmp_path)
+    )
+    with stories.telling(shop):
+        with pytest.raises(stories.CannotTell) as rejected, stories.telling(shop):
+            pytest.fail("two processes tell stories")
+        assert str(rejected.value) == ENGLISH["rejected.story_elsewhere"]
+    with stories.telling(shop):
+        """It is told again after the first one has ended."""
+
+
+@pytest.mark.parametrize("reason", ["story_elsewhere", "other_factory"])
+def test_demo_ends_with_a_sentence_if_no_story_can_be_told(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop: Any = SimpleNamespace(
+        has_local_factory=lambda: reason != "other_factory",
+        cloud=SimpleNamespace(directory=tmp_path),
+        heal=lambda: pytest.fail("it heals what a story of another process has broken"),
+    )
+    monkeypatch.setattr(demo, "Shop", lambda cloud: shop)
+    monkeypatch.setattr(sys, "argv", ["demo", f"--directory={tmp_path}"])
+    holder = SimpleNamespace(has_local_factory=lambda: True, cloud=shop.cloud)
+    with stories.telling(holder), pytest.raises(SystemExit) as ended:  # type: ignore[arg-type]
+        demo.main()
+    assert ended.value.code == ENGLISH[f"rejected.{reason}"]
+
+
+def shop_of(factory_url: str) -> Shop:
+    """Return a shop that knows no more than how its factory is broken."""
+    shop = Shop.__new__(Shop)
+    shop.breakages = {"factory_off": FactoryFailure(f"{factory_url}{BREAKAGE_PATH}off")}
+    return shop
+
+
+def test_no_other_factory_is_taken_for_the_local_one() -> None:
+    with Factory() as factory:
+        assert shop_of(factory.url.removesuffix(PATH)).has_local_factory()
+    assert not shop_of(factory.url.removesuffix(PATH)).has_local_factory(), "it is closed"
+    other = ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler)
+    with serving(other):
+        url = f"http://127.0.0.1:{other.server_port}"
+        assert not shop_of(url).has_local_factory(), "it is another one"

@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from console.__main__ import serve_account
-from console.shop import PATIENCE, PRODUCT
+from console.shop import PATIENCE, PRODUCT, Shop
+from console.stories import telling
 from local.breakage import breakages
 from local.factory import accept
 from local.polling import eventually
@@ -240,6 +241,18 @@ def test_story_is_told_line_by_line_and_nothing_disturbs_it(
     assert marks(view, "factory_silent")[-2:] == ["broken", "healed"]
     assert console.shown(lambda view: view["busy"] is None)
     shop.assert_balanced()
+
+
+def test_story_waits_for_the_stories_of_another_process(
+    console: ConsoleClient, shop: DeployedShop
+) -> None:
+    with telling(Shop(shop.cloud)):
+        response = console.post("/story/callbacks")
+        assert (response.status_code, response.json()["key"]) == (409, "rejected.story_elsewhere")
+        assert console.act("/buy", quantity=1, requester="a")["status"] == 200
+    console.act("/story/callbacks")
+    view = console.shown(lambda view: story(view, "callbacks")["state"] not in ("never", "running"))
+    assert story(view, "callbacks")["state"] == "passed"
 
 
 def test_story_that_fails_says_why(console: ConsoleClient, shop: DeployedShop) -> None:
