@@ -1,5 +1,6 @@
 """What can be done from the page: buy, break and heal, tell stories, and correct what went wrong."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +9,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from common import limits
 from console import view
 from console.live import Live
 from console.rush import Rush
@@ -27,6 +29,8 @@ MAX_BUYERS, MAX_AT_ONCE = 1000, 100
 MAX_COUNT = 1_000_000
 COUNT_WITHIN = 60.0
 """Seconds that the purchases of a rush can be looked for, while the database may be away."""
+IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")
+"""As in lambdas/sales/handler.py."""
 ONCE = ("poison_message", "forged_callback")
 """What happens once, and needs no healing."""
 
@@ -78,6 +82,7 @@ class Actions:
     ) -> view.Checkout:
         """Check out, and return the response. Its status is 0 if there is none."""
         self._require_change()
+        _require_sendable(key)
         with self._acts("buy"):
             api = self._api()
             at, began = _now(), time.monotonic()
@@ -368,6 +373,15 @@ def _remaining(breakage: Breakage) -> float:
     with suppress(LocalError):
         return breakage.remaining()
     return 0
+
+
+def _require_sendable(key: str | None) -> None:
+    """Raise Rejected unless the shop would take the Idempotency-Key. None and "": there is none.
+
+    HTTP can't carry every key, and an error of the client is not a missing response.
+    """
+    if key and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Rejected("rejected.key", HTTPStatus.UNPROCESSABLE_ENTITY, most=limits.IDEMPOTENCY_KEY)
 
 
 def _require_range(name: str, value: float, least: float, most: float) -> None:

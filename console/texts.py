@@ -13,6 +13,9 @@ KOREAN = {
     "rejected.not_offered": "{environment}에서는 할 수 없습니다.",
     "rejected.unknown": "{name}(이)라는 것은 없습니다.",
     "rejected.range": "{name}은(는) {least}에서 {most} 사이여야 합니다.",
+    "rejected.key": (
+        "보내지 않았습니다: Idempotency-Key는 1자 이상 {most}자 이하의 출력 가능한 ASCII 문자여야 합니다."
+    ),
     "rejected.story_elsewhere": (
         "페이지나 `make demo`에서 다른 이야기가 실행되고 있습니다. 끝난 뒤에 다시 하세요."
     ),
@@ -386,6 +389,9 @@ ENGLISH = {
     "rejected.not_offered": "This is not possible in {environment}.",
     "rejected.unknown": "There is no {name}.",
     "rejected.range": "{name} must be from {least} to {most}.",
+    "rejected.key": (
+        "This was not sent: an Idempotency-Key has 1 to {most} printable ASCII characters."
+    ),
     "rejected.story_elsewhere": (
         "Another story is running, on the page or by `make demo`: try again when it has ended."
     ),

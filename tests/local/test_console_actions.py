@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from common import limits
 from console import actions as console_actions
 from console import rush as console_rush
 from console import view
@@ -16,10 +17,11 @@ from console.live import Live
 from console.routes import ACTIONS
 from console.rush import Rush, is_final, percentile
 from console.shop import Checkout
+from console.texts import KOREAN
 from local.cloud import Cloud
 from local.polling import eventually
 from operations.smoke import ShopApi
-from settings import ENVIRONMENTS
+from settings import ENVIRONMENTS, LAMBDAS
 from tests.support.fake_console import FakeReports
 
 WITHIN = 10
@@ -116,6 +118,25 @@ def test_missing_response_is_reported_as_status_0(error: Exception) -> None:
     checkout = actions.buy(1, "a")
     assert (checkout.status, checkout.body) == (0, {"message": str(error)})
     assert live.reports[0] == ("checked_out", checkout)
+
+
+@pytest.mark.parametrize("key", ["도넛", "é", "a\nb", "a\x7f", "a" * 256])
+def test_key_that_the_shop_would_not_take_is_rejected_before_anything_is_sent(key: str) -> None:
+    actions, live, api = actions_on("dev", (200, SOLD.body))
+    with pytest.raises(Rejected) as rejected:
+        actions.buy(1, "a", key)
+    assert (rejected.value.key, rejected.value.status) == ("rejected.key", 422)
+    assert (live.reports, api.calls) == ([], [])
+    for printable in ("a" * 255, " ~", ""):
+        assert actions.buy(1, "a", printable).status == 200, printable
+
+
+def test_key_is_checked_as_by_the_shop() -> None:
+    sales = (LAMBDAS / "sales/handler.py").read_text()
+    assert 'IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")' in sales
+    assert console_actions.IDEMPOTENCY_KEY.pattern == f"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}"
+    assert "출력 가능한 ASCII 문자여야 합니다" in sales
+    assert "출력 가능한 ASCII 문자여야 합니다" in KOREAN["rejected.key"]
 
 
 def test_rush_on_an_account_does_not_know_the_purchases() -> None:

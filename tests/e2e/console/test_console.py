@@ -72,6 +72,14 @@ def test_same_key_is_sold_once(console: ConsoleClient, shop: DeployedShop) -> No
     assert view["checkouts"][:2] == bought[::-1]
 
 
+def test_key_that_http_cannot_carry_is_not_sent(console: ConsoleClient, shop: DeployedShop) -> None:
+    response = console.post("/buy", quantity=1, requester="a", key="도넛")
+    assert (response.status_code, response.json()["key"]) == (422, "rejected.key")
+    bought = console.act("/buy", quantity=1, requester="a", key="donut")
+    assert console.shown(lambda view: stock(view) == 9)["checkouts"][0] == bought
+    assert shop.purchases() == [(1, "a")]
+
+
 def shop_says(left: int) -> dict[str, object]:
     return {"message": f"구매 완료! 남은 재고: {left}", "purchased": True, "stock": left}
 
