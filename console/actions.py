@@ -1,18 +1,20 @@
 """What can be done from the page: buy, break and heal, tell stories, and correct what went wrong."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
+from common import limits
 from console import view
 from console.live import Live
 from console.rush import Rush
 from console.shop import SETTINGS, Checkout, Shop, check_out, redrive_all
-from console.stories import STORIES, new_requester, tell
+from console.stories import STORIES, CannotTell, new_requester, tell, telling
 from console.texts import ENGLISH
 from local.breakage import Breakage
 from local.cloud import Cloud
@@ -27,6 +29,8 @@ MAX_BUYERS, MAX_AT_ONCE = 1000, 100
 MAX_COUNT = 1_000_000
 COUNT_WITHIN = 60.0
 """Seconds that the purchases of a rush can be looked for, while the database may be away."""
+IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")
+"""As in lambdas/sales/handler.py."""
 ONCE = ("poison_message", "forged_callback")
 """What happens once, and needs no healing."""
 
@@ -78,6 +82,7 @@ class Actions:
     ) -> view.Checkout:
         """Check out, and return the response. Its status is 0 if there is none."""
         self._require_change()
+        _require_sendable(key)
         with self._acts("buy"):
             api = self._api()
             at, began = _now(), time.monotonic()
@@ -168,25 +173,46 @@ class Actions:
             with self._state:
                 self._acting.remove(name)
 
-    def _start(self, name: str, run: Callable[[], None]) -> None:
-        """Run the rush, or a story, in a thread. Raises Rejected if something else is under way."""
+    def _start(
+        self,
+        name: str,
+        run: Callable[[], None],
+        *,
+        during: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """Run the rush, or a story, in a thread. Raises Rejected if something else is under way.
+
+        during: returns what is entered before that, and left at its end.
+        """
         with self._state:
             disturbing = self._running or (name != "rush" and " ".join(self._acting))
             if disturbing:
                 raise Rejected("rejected.busy", name=disturbing)
             self._running = name
+        entered = ExitStack()
+        try:
+            entered.enter_context(during())
+        except BaseException as error:
+            self._ended()
+            if isinstance(error, CannotTell):
+                raise Rejected(error.key) from None
+            raise
         self._live.busy(name)
 
         def run_and_end() -> None:
             try:
-                run()
+                with entered:
+                    run()
             finally:
-                with self._state:
-                    self._running = None
+                self._ended()
                 self._live.busy(None)
                 self._live.soon()
 
         threading.Thread(target=run_and_end, daemon=True, name=f"console {name}").start()
+
+    def _ended(self) -> None:
+        with self._state:
+            self._running = None
 
 
 class LocalActions(Actions):
@@ -239,7 +265,7 @@ class LocalActions(Actions):
         """Tell a story in a thread. The view has what it says, and how it ends."""
         if name not in STORIES:
             raise Rejected("rejected.unknown", HTTPStatus.NOT_FOUND, name=name)
-        self._start(name, lambda: self._tell(name))
+        self._start(name, lambda: self._tell(name), during=lambda: telling(self._shop()))
 
     def count_stock(self, count: int) -> None:
         """Set the stock of the donut by a stocktake."""
@@ -347,6 +373,15 @@ def _remaining(breakage: Breakage) -> float:
     with suppress(LocalError):
         return breakage.remaining()
     return 0
+
+
+def _require_sendable(key: str | None) -> None:
+    """Raise Rejected unless the shop would take the Idempotency-Key. None and "": there is none.
+
+    HTTP can't carry every key, and an error of the client is not a missing response.
+    """
+    if key and not IDEMPOTENCY_KEY.fullmatch(key):
+        raise Rejected("rejected.key", HTTPStatus.UNPROCESSABLE_ENTITY, most=limits.IDEMPOTENCY_KEY)
 
 
 def _require_range(name: str, value: float, least: float, most: float) -> None:

@@ -34,12 +34,18 @@ def not_negative(books: Sequence[Row]) -> list[Row]:
 
 
 class Checks:
-    """The checks, and the rows that have violated them since the start.
+    """The checks, and the rows that have violated them since the start, or since the last reset.
 
     A row stays, even if it is repaired. `at` is when it was first seen.
     """
 
     def __init__(self) -> None:
+        self._opened_at: int | None = None
+        """When the shop was opened whose rows these are."""
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget everything that was found."""
         self._holds: dict[str, bool] = {}
         self._checked_at: dict[str, int] = {}
         self._violations: dict[str, dict[str, Row]] = {name: {} for name in NAMES}
@@ -60,7 +66,14 @@ class Checks:
         ]
 
     def books(self, report: Books) -> None:
-        """Take what a source has found in its books."""
+        """Take what a source has found in its books. If the shop was reset, forget everything else.
+
+        A shop that was reset knows no key, and its orders are others.
+        """
+        if report.opened_at is not None:
+            if self._opened_at not in (None, report.opened_at):
+                self._forget()
+            self._opened_at = report.opened_at
         for name, rows in report.offending.items():
             self._took(name, report.at, rows)
         if report.sold:

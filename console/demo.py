@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from console.shop import Shop
-from console.stories import STORIES, tell
+from console.stories import STORIES, tell, telling
 from console.texts import TEXTS, language
 from local.cloud import Cloud
 from local.processes import LocalError
@@ -65,8 +65,9 @@ def main() -> None:
     try:
         with aws.errors_as_sentences():
             shop = Shop(Cloud(arguments.directory))
-        shop.heal()
-        failed = tell_all(names, shop, say)
+        with telling(shop):
+            shop.heal()
+            failed = tell_all(names, shop, say)
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

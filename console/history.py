@@ -23,7 +23,7 @@ from operations.logs import LogLine
 
 SAMPLES = 2000
 """How many samples of a product's stock are kept."""
-TRADE_MARKS, CHANGE_MARKS = 3000, 100
+TRADE_MARKS, CHANGE_MARKS = 1000, 100
 """How many marks are kept: of purchases and arrivals, and of what was broken or healed."""
 MARKED_MILLISECONDS = 180_000
 """Older marks of purchases and arrivals are not kept. console/page/stock.js shows as many."""

@@ -71,6 +71,8 @@ SELECT since,
        + (SELECT COUNT(*) FROM checkout_outcome WHERE purchased AND created_at >= since)
        AS checkouts
 FROM (SELECT UTC_TIMESTAMP(6) - INTERVAL 1 MINUTE AS since) AS minute"""
+OPENED = "SELECT MIN(applied_at) AS opened_at FROM schema_migration"
+"""A reset applies the migrations anew."""
 MIGRATION_RUNS = "SELECT IS_USED_LOCK('migrate') AS connection_id"
 """Its statements are transactions of their own, between which the books need not balance."""
 
@@ -119,15 +121,17 @@ class LocalDatabase:
 
     def books(self) -> Books:
         """Return the books, and what violates the checks, unless a migration runs."""
-        (migration,), rows, negative, not_one, (sold,) = self._read(
-            MIGRATION_RUNS, BOOKS, NEGATIVE, NOT_ONE_ORDER, SOLD
+        (migration,), (opened,), rows, negative, not_one, (sold,) = self._read(
+            MIGRATION_RUNS, OPENED, BOOKS, NEGATIVE, NOT_ONE_ORDER, SOLD
         )
         plain = [as_numbers(row) for row in rows]
+        opened_at = milliseconds(opened["opened_at"])
         if migration["connection_id"] is not None:
-            return Books(at=now(), rows=plain, offending={})
+            return Books(at=now(), rows=plain, offending={}, opened_at=opened_at)
         return Books(
             at=now(),
             rows=plain,
+            opened_at=opened_at,
             offending={
                 "balance": books.balance(plain),
                 "not_negative": [as_numbers(row) for row in negative],

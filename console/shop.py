@@ -6,6 +6,7 @@ import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from http.client import HTTPException
 from typing import Any, NamedTuple
 
 import pymysql
@@ -14,6 +15,7 @@ from local import breakage
 from local.cloud import Cloud
 from local.factory import DIRECTLY
 from local.polling import eventually
+from local.processes import LocalError
 from operations.operate import OperateFunction
 from operations.redrive import DeadLetters, redrive
 from operations.smoke import ShopApi, depth
@@ -248,6 +250,14 @@ class Shop:
         )
 
     # --- what goes wrong ---
+
+    def has_local_factory(self) -> bool:
+        """Return whether the shop's factory is the local one. No other one can be broken."""
+        try:
+            self.breakages["factory_off"].remaining()
+        except (LocalError, HTTPException):
+            return False
+        return True
 
     def broken(self, name: str) -> AbstractContextManager[None]:
         """Break something during the block."""

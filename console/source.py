@@ -73,6 +73,8 @@ class Books:
     offending: Mapping[str, Sequence[Row]]
     """By the check's name."""
     sold: Sold | None = None
+    opened_at: int | None = None
+    """When the shop was opened. Another time means that it was reset. None: it is not known."""
     products: Sequence[view.Product] | None = None
     """None: the stock comes with the orders."""
 

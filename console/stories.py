@@ -4,17 +4,24 @@ A story is a function that uses the shop and says what it sees. It fails with an
 `make demo` tells the stories, and end-to-end tests run them. texts.py has what they say, in each
 language.
 
-A story waits for conditions, and for nothing else. It assumes that nobody else uses the shop.
+A story waits for conditions, and for nothing else. It assumes that nobody else uses the shop. It
+says what has happened after it has checked it.
 """
 
+import fcntl
+import os
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from console.shop import PATIENCE, QUERY_SECONDS, Shop
+from console.texts import ENGLISH
 from local.polling import eventually
+from local.processes import LocalError
 
 OPENING_STOCK = 10
 BUYERS = 20
@@ -24,6 +31,18 @@ RECEIVES = 5
 """How often the consumer receives a message before it is in the dead-letter queue."""
 
 
+LOCK = "story.lock"
+"""The file in the local cloud's directory that is locked while a story is told."""
+
+
+class CannotTell(LocalError):
+    """No story can be told now. key: of the text that says why."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(ENGLISH[key])
+        self.key = key
+
+
 class Say(Protocol):
     """Tells the listener what happens: the key of a text, and the values in it."""
 
@@ -31,6 +50,29 @@ class Say(Protocol):
 
 
 Story = Callable[[Shop, Say], None]
+
+
+@contextmanager
+def telling(shop: Shop) -> Iterator[None]:
+    """Tell stories in the block, and keep other processes from it. Raises CannotTell."""
+    if not shop.has_local_factory():
+        raise CannotTell("rejected.other_factory")
+    with _locked(shop.cloud.directory / LOCK):
+        yield
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which may be another user's. Raises CannotTell."""
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotTell("rejected.story_elsewhere") from None
+        yield
+    finally:
+        os.close(file)
 
 
 def tell(name: str, shop: Shop, say: Say) -> None:
@@ -49,14 +91,14 @@ def tell(name: str, shop: Shop, say: Say) -> None:
 def compare_books(shop: Shop, say: Say) -> None:
     """Compare each product's stock with its entries, purchases and arrivals."""
     for line in shop.books():
-        numbers = {name: line[name] for name in ("entries", "purchases", "arrivals", "stock")}
-        say("books", slug=line["slug"], **numbers)
         expected = line["entries"] - line["purchases"] + line["arrivals"]
         assert line["stock"] == expected, (
             f"the books do not balance: {line['slug']} should have {expected}, and has"
             f" {line['stock']}"
         )
         assert line["stock"] >= 0, f"{line['slug']} has a negative stock"
+        numbers = {name: line[name] for name in ("entries", "purchases", "arrivals", "stock")}
+        say("books", slug=line["slug"], **numbers)
 
 
 def new_requester() -> str:
@@ -94,11 +136,11 @@ def last_donut(shop: Shop, say: Say) -> None:
         checkouts = shop.rush(BUYERS, requester=requester)
     order_ids = {each.body["order_id"] for each in checkouts if not each.purchased}
     sold = sum(each.purchased for each in checkouts)
-    say("answered", sold=sold, out_of_stock=len(order_ids))
     assert sold == 1, f"the last donut was sold {sold} times"
     assert len(order_ids) == BUYERS - 1, f"{len(order_ids)} production orders were made"
     purchases = shop.purchases(requester)
     assert purchases == [1], f"the purchases are {purchases}"
+    say("answered", sold=sold, out_of_stock=len(order_ids))
     shop.wait_until_arrived(*order_ids)
     say("arrived", stock=shop.stock())
 
@@ -116,9 +158,9 @@ def factory_outage(shop: Shop, say: Say) -> None:
 
         eventually(is_dead, within=PATIENCE)
         attempts, status = len(shop.placed(order_id)), shop.status(order_id)
-        say("dead", attempts=attempts, status=status)
         assert attempts == RECEIVES, f"the factory has received the order {attempts} times"
         assert status == "published", f"the order is {status}"
+        say("dead", attempts=attempts, status=status)
     say("healed", moved=shop.redrive())
     shop.wait_until_arrived(order_id)
     say("arrived", stock=shop.stock())
@@ -129,12 +171,12 @@ def sns_outage(shop: Shop, say: Say) -> None:
     shop.count_stock(OPENING_STOCK)
     with shop.broken("sns"):
         checkout = shop.buy(MORE, requester=new_requester())
-        say("answered", seconds=round(checkout.seconds, 2), message=checkout.body["message"])
         assert checkout.status == 200, checkout
+        say("answered", seconds=round(checkout.seconds, 2), message=checkout.body["message"])
         order_id = str(checkout.body["order_id"])
         status = shop.status(order_id)
-        say("waits", order_id=order_id, status=status)
         assert status == "requested", f"the order is {status}"
+        say("waits", order_id=order_id, status=status)
     say("healed")
     shop.wait_until_arrived(order_id)
     say("arrived", stock=shop.stock())
@@ -156,15 +198,17 @@ def database_death(shop: Shop, say: Say) -> None:
         with shop.broken("database_killed"):
             say("killed")
             checkout = response.result()
-            say("answered", status=checkout.status, seconds=round(checkout.seconds, 1))
             assert checkout.status == 503, f"without a database, the shop returns {checkout}"
-    say("healed", purchases=len(shop.purchases(requester)))
+            say("answered", status=checkout.status, seconds=round(checkout.seconds, 1))
+    purchases = shop.purchases(requester)
+    assert purchases == [], f"after the 503, the purchases are {purchases}"
+    say("healed", purchases=len(purchases))
     first, again = (shop.buy_until_decided(1, requester=requester, key=key) for _ in range(2))
-    say("repeated", message=first.body["message"])
     assert first.purchased, "the repeated checkout was not sold"
     assert again.body == first.body, f"the same key returned {first.body} and {again.body}"
     purchases = shop.purchases(requester)
     assert purchases == [1], f"the purchases are {purchases}"
+    say("repeated", message=first.body["message"])
 
 
 def callbacks(shop: Shop, say: Say) -> None:
@@ -183,14 +227,15 @@ def callbacks(shop: Shop, say: Say) -> None:
         f"{route}?order={order_id}&token={order_id}",
     ):
         status = shop.call_back(forged)
-        say("forged", path=forged, status=status)
         assert status == 403, f"a forged callback returned {status}"
+        say("forged", path=forged, status=status)
     assert shop.stock() == OPENING_STOCK, "a forged callback has added to the stock"
     with ThreadPoolExecutor(2) as factory:
         statuses = list(factory.map(shop.call_back, [path, path]))
-    say("twice", statuses=statuses, stock=shop.stock())
     assert statuses == [200, 200], f"the callbacks returned {statuses}"
-    assert shop.stock() == OPENING_STOCK + MORE, "the order has not arrived exactly once"
+    stock = shop.stock()
+    assert stock == OPENING_STOCK + MORE, f"the order has not arrived exactly once: {stock}"
+    say("twice", statuses=statuses, stock=stock)
 
 
 def the_original(shop: Shop, say: Say) -> None:
@@ -203,18 +248,18 @@ def the_original(shop: Shop, say: Say) -> None:
 
     sold, left = _sell_as_the_original(shop, stock=stock, purchases=each, counted=count)
     lost = sold - (stock - left)
-    say("original", sold=sold, fell=stock - left, lost=lost)
     assert lost > 0, "the original has lost nothing this time"
+    say("original", sold=sold, fell=stock - left, lost=lost)
     requester = new_requester()
     shop.count_stock(stock)
     answers = [checkout.body for checkout in shop.rush(BUYERS, requester=requester)]
     sold = sum(answer["purchased"] for answer in answers)
     fell = stock - shop.stock()
-    say("ours", sold=sold, fell=fell, lost=sold - fell)
     assert sold == BUYERS, f"{sold} were sold"
     told = sorted(answer["stock"] for answer in answers)
     assert told == list(range(stock - sold, stock)), f"the customers were told of {told}"
     assert fell == sold, f"{sold} were sold, and the stock fell by {fell}"
+    say("ours", sold=sold, fell=fell, lost=sold - fell)
 
 
 # The statements of the original's checkout, in their order, each on its own:

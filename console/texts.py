@@ -13,6 +13,15 @@ KOREAN = {
     "rejected.not_offered": "{environment}에서는 할 수 없습니다.",
     "rejected.unknown": "그런 이름은 없습니다: {name}",
     "rejected.range": "값은 {least}에서 {most} 사이여야 합니다: {name}",
+    "rejected.key": (
+        "보내지 않았습니다: Idempotency-Key는 1자 이상 {most}자 이하의 출력 가능한 ASCII 문자여야 합니다."
+    ),
+    "rejected.story_elsewhere": (
+        "페이지나 `make demo`에서 다른 이야기가 실행되고 있습니다. 끝난 뒤에 다시 하세요."
+    ),
+    "rejected.other_factory": (
+        "이야기는 로컬 공장을 고장 냅니다: FACTORY_URL 없이 `make up`을 실행한 뒤에 다시 하세요."
+    ),
     "the_loop.title": "한 바퀴: 구매, 생산 주문, 입고, 다시 구매",
     "the_loop.expectation": (
         "재고보다 많이 사려는 손님은 실패 응답을 받지만, 공장이 그만큼 만들어 재고가 늘어납니다."
@@ -389,6 +398,15 @@ ENGLISH = {
     "rejected.not_offered": "This is not possible in {environment}.",
     "rejected.unknown": "There is no {name}.",
     "rejected.range": "{name} must be from {least} to {most}.",
+    "rejected.key": (
+        "This was not sent: an Idempotency-Key has 1 to {most} printable ASCII characters."
+    ),
+    "rejected.story_elsewhere": (
+        "Another story is running, on the page or by `make demo`: try again when it has ended."
+    ),
+    "rejected.other_factory": (
+        "The stories break the local factory: run `make up` without FACTORY_URL, and try again."
+    ),
     "the_loop.title": "The loop: a purchase, a production order, its arrival, another purchase",
     "the_loop.expectation": (
         "A customer who wants more than the stock is told so. The factory makes as many, and the"

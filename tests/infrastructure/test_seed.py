@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from console.stories import STORIES
+from console.texts import KOREAN
 from settings import MAX_CONNECTIONS, PROJECT
 from tests.support.documentation import BLOCK, blocks, commands, makefile_targets, sections
 
@@ -136,6 +137,15 @@ def test_exercise_has_its_parts_in_order(heading: str) -> None:
     places = [text.find(part) for part in parts]
     assert -1 not in places, dict(zip(parts, places, strict=True))
     assert places == sorted(places), dict(zip(parts, places, strict=True))
+
+
+@pytest.mark.parametrize("heading", [each for each in EXERCISES if not each.startswith("6.")])
+def test_exercise_names_what_the_console_offers(heading: str) -> None:
+    """A story among it, all in the page's own words."""
+    (sentence,) = re.findall(r"^콘솔에서는 .*?\.$", EXERCISES[heading], re.MULTILINE | re.DOTALL)
+    named = {" ".join(name.split()) for name in re.findall(r'"([^"]*)"', sentence)}
+    assert named - set(KOREAN.values()) == set(), "the page says it otherwise"
+    assert named & {KOREAN[f"{story}.title"] for story in STORIES}, "name a story"
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))

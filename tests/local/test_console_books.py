@@ -13,10 +13,18 @@ BALANCED = {"slug": "donut", "stock": 9, "difference": 0}
 WRONG = {"slug": "donut", "stock": 7, "difference": -2}
 
 
-def books(at: int, *, sold: Sold | None = None, **offending: list[dict[str, Any]]) -> Books:
+def books(
+    at: int,
+    *,
+    sold: Sold | None = None,
+    opened_at: int | None = None,
+    **offending: list[dict[str, Any]],
+) -> Books:
     """Return a report in which nothing is wrong but these rows."""
     empty: dict[str, list[dict[str, Any]]] = {"balance": [], "not_negative": [], "one_order": []}
-    return Books(at=at, rows=[BALANCED], offending=empty | offending, sold=sold)
+    return Books(
+        at=at, rows=[BALANCED], offending=empty | offending, sold=sold, opened_at=opened_at
+    )
 
 
 def check(checks: Checks, name: str) -> view.Check:
@@ -147,3 +155,34 @@ def test_responses_to_one_key_must_be_equal() -> None:
     assert violated.violations == [
         {"at": 5, "idempotency_key": "a", "first": {"stock": 9}, "then": {"stock": 5}}
     ]
+
+
+def test_shop_that_was_reset_begins_anew() -> None:
+    """A key is new to it, and its books have never been wrong."""
+    checks = Checks()
+    checks.books(books(1, opened_at=1, balance=[WRONG]))
+    checks.checked_out(checkout("a", 200, stock=7))
+    checks.checked_out(checkout("b", 200, stock=4))
+    checks.books(books(2, opened_at=2))
+    checks.checked_out(checkout("a", 200, stock=6))
+    assert [check(checks, name).violations for name in NAMES] == [[]] * len(NAMES)
+    assert check(checks, "balance").holds is True
+    checks.checked_out(checkout("a", 200, stock=5))
+    assert check(checks, "key_sold_once").holds is False
+
+
+def test_response_before_the_first_books_after_a_reset_is_no_violation() -> None:
+    checks = Checks()
+    checks.books(books(1, opened_at=1))
+    checks.checked_out(checkout("a", 200, stock=7))
+    checks.checked_out(checkout("a", 200, stock=6))
+    checks.books(books(2, opened_at=2))
+    assert check(checks, "key_sold_once").violations == []
+
+
+def test_shop_that_stays_or_does_not_say_when_it_opened_was_not_reset() -> None:
+    checks = Checks()
+    checks.books(books(1, opened_at=1, balance=[WRONG]))
+    for at, opened_at in enumerate((1, None, 1), start=2):
+        checks.books(books(at, opened_at=opened_at))
+    assert len(check(checks, "balance").violations) == 1

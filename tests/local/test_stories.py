@@ -5,16 +5,23 @@ import os
 import re
 import subprocess
 import sys
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
-from console import stories
+from console import demo, stories
 from console.demo import Narrator, tell_all
+from console.shop import Checkout, Shop
 from console.stories import STORIES
 from console.texts import ENGLISH, KOREAN, language
+from local.breakage import FactoryFailure
+from local.factory import BREAKAGE_PATH, PATH, Factory
 from settings import LAMBDAS, PROJECT
+from tests.support.serving import QuietHandler, serving
 
 SOURCE = (PROJECT / "console/stories.py").read_text()
 FUNCTIONS = {
@@ -82,6 +89,72 @@ class FakeShop:
 
     def heal(self) -> None:
         """Do nothing."""
+
+
+class WrongShop:
+    """A shop whose methods return this in turn. Every other method does nothing.
+
+    cloud: with an empty endpoint.
+    """
+
+    cloud = SimpleNamespace(endpoint="")
+
+    def __init__(self, **returned: list[Any]) -> None:
+        self.returned = {name: iter(values) for name, values in returned.items()}
+
+    def __getattr__(self, name: str) -> Any:
+        return MagicMock(side_effect=self.returned.get(name))
+
+
+PLACED = {"payload": {"CallbackUrl": "/product/donut?order=a&token=b"}}
+OUT_OF_STOCK = Checkout(200, {"purchased": False, "message": "m", "order_id": "a"}, 0.1)
+UNAVAILABLE = Checkout(503, {"message": "m"}, 0.1)
+SOLD = Checkout(200, {"purchased": True, "message": "m", "stock": 1}, 0.1)
+WRONG: dict[str, tuple[str, dict[str, list[Any]], list[str]]] = {
+    "sold twice": ("last_donut", {"rush": [[SOLD, SOLD]]}, ["counted", "looked"]),
+    "placed too often": (
+        "factory_outage",
+        {"dead_letters": [0, 1, 1], "placed": [[PLACED] * 6], "status": ["published"]},
+        ["ordered"],
+    ),
+    "503": ("sns_outage", {"buy": [UNAVAILABLE]}, []),
+    "published": ("sns_outage", {"buy": [OUT_OF_STOCK], "status": ["published"]}, ["answered"]),
+    "a forged callback is taken": (
+        "callbacks",
+        {"placed": [[PLACED]], "call_back": [403, 200]},
+        ["placed", "forged"],
+    ),
+    "the callback adds twice": (
+        "callbacks",
+        {"placed": [[PLACED]], "call_back": [403, 403, 403, 200, 200], "stock": [10, 110]},
+        ["placed", "forged", "forged", "forged"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_story_does_not_say_what_it_finds_wrong(case: str) -> None:
+    name, returned, expected = WRONG[case]
+    said: list[str] = []
+
+    def say(key: str, /, **values: object) -> None:
+        said.append(key)
+
+    with pytest.raises(AssertionError):
+        STORIES[name](WrongShop(**returned), say)  # type: ignore[arg-type]
+    assert said == expected
+
+
+def test_books_are_not_said_to_balance_if_they_do_not() -> None:
+    said: list[str] = []
+
+    def say(key: str, /, **values: object) -> None:
+        said.append(key)
+
+    shop = FakeShop(BALANCED, BALANCED | {"stock": 8})
+    with pytest.raises(AssertionError):
+        stories.compare_books(shop, say)  # type: ignore[arg-type]
+    assert said == ["books"]
 
 
 def tell(shop: FakeShop) -> list[str]:
@@ -167,7 +240,53 @@ def test_no_story_is_told_without_assertions(tmp_path: Path) -> None:
 
 
 def test_demo_says_that_the_shop_is_closed(tmp_path: Path) -> None:
-    demo = [sys.executable, "-m", "console.demo", f"--directory={tmp_path}"]
-    status, line = run("-m", "local", f"--directory={tmp_path}", "run", *demo)
+    command = [sys.executable, "-m", "console.demo", f"--directory={tmp_path}"]
+    status, line = run("-m", "local", f"--directory={tmp_path}", "run", *command)
     assert status == 1
     assert "`make up`" in line
+
+
+def test_stories_are_told_by_one_process_at_a_time(tmp_path: Path) -> None:
+    shop: Any = SimpleNamespace(
+        has_local_factory=lambda: True, cloud=SimpleNamespace(directory=tmp_path)
+    )
+    with stories.telling(shop):
+        with pytest.raises(stories.CannotTell) as rejected, stories.telling(shop):
+            pytest.fail("two processes tell stories")
+        assert str(rejected.value) == ENGLISH["rejected.story_elsewhere"]
+    with stories.telling(shop):
+        """It is told again after the first one has ended."""
+
+
+@pytest.mark.parametrize("reason", ["story_elsewhere", "other_factory"])
+def test_demo_ends_with_a_sentence_if_no_story_can_be_told(
+    reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop: Any = SimpleNamespace(
+        has_local_factory=lambda: reason != "other_factory",
+        cloud=SimpleNamespace(directory=tmp_path),
+        heal=lambda: pytest.fail("it heals what a story of another process has broken"),
+    )
+    monkeypatch.setattr(demo, "Shop", lambda cloud: shop)
+    monkeypatch.setattr(sys, "argv", ["demo", f"--directory={tmp_path}"])
+    holder = SimpleNamespace(has_local_factory=lambda: True, cloud=shop.cloud)
+    with stories.telling(holder), pytest.raises(SystemExit) as ended:  # type: ignore[arg-type]
+        demo.main()
+    assert ended.value.code == ENGLISH[f"rejected.{reason}"]
+
+
+def shop_of(factory_url: str) -> Shop:
+    """Return a shop that knows no more than how its factory is broken."""
+    shop = Shop.__new__(Shop)
+    shop.breakages = {"factory_off": FactoryFailure(f"{factory_url}{BREAKAGE_PATH}off")}
+    return shop
+
+
+def test_no_other_factory_is_taken_for_the_local_one() -> None:
+    with Factory() as factory:
+        assert shop_of(factory.url.removesuffix(PATH)).has_local_factory()
+    assert not shop_of(factory.url.removesuffix(PATH)).has_local_factory(), "it is closed"
+    other = ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler)
+    with serving(other):
+        url = f"http://127.0.0.1:{other.server_port}"
+        assert not shop_of(url).has_local_factory(), "it is another one"

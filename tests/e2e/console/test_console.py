@@ -15,7 +15,8 @@ import pytest
 import requests
 
 from console.__main__ import serve_account
-from console.shop import PATIENCE, PRODUCT
+from console.shop import PATIENCE, PRODUCT, Shop
+from console.stories import telling
 from local.breakage import breakages
 from local.factory import accept
 from local.polling import eventually
@@ -69,6 +70,14 @@ def test_same_key_is_sold_once(console: ConsoleClient, shop: DeployedShop) -> No
     assert shop.purchases() == [(3, "<b>도넛</b>")]
     view = console.shown(lambda view: stock(view) == 7)
     assert view["checkouts"][:2] == bought[::-1]
+
+
+def test_key_that_http_cannot_carry_is_not_sent(console: ConsoleClient, shop: DeployedShop) -> None:
+    response = console.post("/buy", quantity=1, requester="a", key="도넛")
+    assert (response.status_code, response.json()["key"]) == (422, "rejected.key")
+    bought = console.act("/buy", quantity=1, requester="a", key="donut")
+    assert console.shown(lambda view: stock(view) == 9)["checkouts"][0] == bought
+    assert shop.purchases() == [(1, "a")]
 
 
 def shop_says(left: int) -> dict[str, object]:
@@ -242,6 +251,18 @@ def test_story_is_told_line_by_line_and_nothing_disturbs_it(
     shop.assert_balanced()
 
 
+def test_story_waits_for_the_stories_of_another_process(
+    console: ConsoleClient, shop: DeployedShop
+) -> None:
+    with telling(Shop(shop.cloud)):
+        response = console.post("/story/callbacks")
+        assert (response.status_code, response.json()["key"]) == (409, "rejected.story_elsewhere")
+        assert console.act("/buy", quantity=1, requester="a")["status"] == 200
+    console.act("/story/callbacks")
+    view = console.shown(lambda view: story(view, "callbacks")["state"] not in ("never", "running"))
+    assert story(view, "callbacks")["state"] == "passed"
+
+
 def test_story_that_fails_says_why(console: ConsoleClient, shop: DeployedShop) -> None:
     shop.sql("UPDATE product SET stock = stock + 1")
     console.act("/story/the_loop")
@@ -311,6 +332,22 @@ def test_console_works_after_a_reset(console: ConsoleClient, shop: DeployedShop)
     assert console.act("/buy", quantity=1, requester="a")["body"] == shop_says(9)
     view = console.shown(lambda view: stock(view) == 9)
     assert view["checkouts"][0]["body"] == shop_says(9)
+
+
+def test_key_from_before_a_reset_is_no_violation(
+    console: ConsoleClient, shop: DeployedShop
+) -> None:
+    console.act("/buy", quantity=3, requester="a", key="again")
+    console.shown(lambda view: stock(view) == 7)
+    shop.cloud.reset()
+    console.act("/buy", quantity=1, requester="a")
+    assert console.act("/buy", quantity=3, requester="a", key="again")["body"] == shop_says(6)
+
+    def holds(view: View) -> object:
+        (check,) = (each for each in view["checks"] if each["name"] == "key_sold_once")
+        return check["holds"] and not check["violations"] and stock(view) == 6
+
+    console.shown(holds)
 
 
 # --- make console ---
