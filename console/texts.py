@@ -1,4 +1,7 @@
-"""What the stories say, in each language: key → text, with the names of its values in braces."""
+"""The texts of the stories, the page and the rejections, by language and key.
+
+The names of a text's values are in braces.
+"""
 
 from collections.abc import Mapping
 

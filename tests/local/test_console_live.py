@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from console import view
-from console.history import History
+from console.history import TRADE_MARKS, History
 from console.live import Live
 from console.source import (
     Books,
@@ -527,7 +527,7 @@ def test_rush_of_purchases_leaves_the_marks_of_breakages() -> None:
     history.take(broken(8), began=5001, at=5002)
     history.take(broken(0), began=5003, at=5004)
     kinds = [mark.kind for mark in history.marks]
-    assert kinds == ["broken", *["purchase"] * 3000, "healed"]
+    assert kinds == ["broken", *["purchase"] * TRADE_MARKS, "healed"]
 
 
 def test_old_purchases_are_no_longer_marked() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from console.breaking import LASTING, ONCE
 from console.view import (
     Alarm,
     Breakage,
@@ -30,24 +31,6 @@ SCRIPT = "<script>document.title='unsafe'</script><img src=x onerror=alert(1)>"
 REST = "0000-4000-8000-000000000000"
 """The end of each order's id."""
 
-PARTS: dict[
-    str, tuple[Literal["factory", "topic", "queue", "consumer", "database", "callback"], str]
-]
-PARTS = {
-    "factory_off": ("factory", "StockDlqNotEmpty"),
-    "factory_slow": ("factory", "StockDlqNotEmpty"),
-    "factory_fails": ("factory", "StockDlqNotEmpty"),
-    "factory_silent": ("factory", "StuckOrders"),
-    "factory_twice": ("factory", ""),
-    "sns": ("topic", "OldestUnpublishedOrder"),
-    "sqs": ("queue", "StockDlqNotEmpty"),
-    "database_killed": ("database", "ServerErrors"),
-    "database_read_only": ("database", "ServerErrors"),
-    "poison_message": ("consumer", "StockDlqNotEmpty"),
-    "forged_callback": ("callback", ""),
-}
-"""The part that each breakage breaks, and its alarm."""
-ONCE = ("poison_message", "forged_callback")
 STORIES = (
     *("the_loop", "last_donut", "factory_outage", "sns_outage", "database_death"),
     *("callbacks", "the_original"),
@@ -58,7 +41,7 @@ CHECKS = ("balance", "not_negative", "one_order", "arrives_once", "key_sold_once
 
 def alarm(name: str, *, state: str = "OK") -> Alarm:
     return Alarm(
-        name=f"donut-shop-local-{name}",
+        name=name,
         description="Production orders could not be placed at the factory. Run: ENV=local make logs."
         f" docs/runbook.md: {name}",
         threshold=1.0,
@@ -74,12 +57,12 @@ def breakages(*broken: str) -> Sequence[Breakage]:
     return [
         Breakage(
             name=name,
-            part=part,
+            part=kind.part,
             remaining=97.4 if name in broken else 0,
-            lasts=name not in ONCE,
-            alarm=alarm(alarm_id) if alarm_id else None,
+            lasts=name in LASTING,
+            alarm=alarm(kind.alarm) if kind.alarm else None,
         )
-        for name, (part, alarm_id) in PARTS.items()
+        for name, kind in {**LASTING, **ONCE}.items()
     ]
 
 
