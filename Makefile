@@ -255,7 +255,7 @@ integration: install $(RIVALS) ## Test the SQL and its races on a MariaDB server
 e2e: install $(OPENAPI_TOOLS) ## Test a shop that is deployed to a local cloud of its own
 	.venv/bin/pytest tests/e2e
 test: install $(RIVALS) $(OPENAPI_TOOLS) lint types ## Install all dependencies and run all checks and tests
-	.venv/bin/pytest --numprocesses=2 --dist=loadscope --no-loadscope-reorder
+	.venv/bin/pytest
 	@$(MAKE) --no-print-directory unit-on-lambda-python
 unit-on-lambda-python: $(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/installed) ## Run the unit tests on Lambda's Python, if it is installed
 	$(if $(HAS_LAMBDA_PYTHON),$(LAMBDA_VENV)/bin/pytest tests/unit,\

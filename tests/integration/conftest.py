@@ -1,4 +1,4 @@
-"""A MariaDB of the tests' own, and a new shop on it for each test."""
+"""A MariaDB of the tests' own, and a shop on it, migrated anew for each test."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,6 @@ from local.database.mariadb import MariaDb
 from tests.support.books import sql
 from tests.support.database_shop import DatabaseShop, create_database, shop_on
 from tests.support.mariadb import UNSYNCED
-from tests.support.renewed_shop import renew
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +35,12 @@ def slots(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def shop(server: MariaDb, slots: int, monkeypatch: pytest.MonkeyPatch) -> DatabaseShop:
-    """Return a new shop: ten donuts, nothing sold, nothing ordered."""
-    shop = shop_on(server, monkeypatch)
-    renew(shop)
+def shop(empty_shop: DatabaseShop, slots: int) -> DatabaseShop:
+    """Create a new shop: ten donuts, nothing sold, nothing ordered."""
+    empty_shop.migrate()
     if slots != 1:
-        shop.set_slots(slots)
-    return shop
+        empty_shop.set_slots(slots)
+    return empty_shop
 
 
 @pytest.fixture
