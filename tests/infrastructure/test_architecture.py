@@ -71,7 +71,7 @@ def test_operations_import_two_modules_of_the_functions_only(source: Path) -> No
     ("folder", "allowed"),
     [
         ("local", {"operations", "settings"}),
-        ("console", {"local", "operate", "operations", "settings"}),
+        ("console", {"common", "local", "operate", "operations", "settings"}),
         ("bench", FUNCTIONS | {"local", "operations", "settings", "tests"}),
     ],
 )
