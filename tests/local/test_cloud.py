@@ -102,29 +102,37 @@ def test_owner_without_a_name_is_reported_by_id(
         cloud.stop()
 
 
-def test_cdk_writes_nothing_to_the_home_directory(
+@pytest.fixture
+def printed_by_cdk(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Return a function that runs Python code in place of the CDK, and returns what it prints."""
+
+    def run(code: str) -> str:
+        script = tmp_path / "script.py"
+        script.write_text(code)
+        monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
+        monkeypatch.setattr(local.cloud, "CDK", script)
+        cloud._run_cdk("deploy")
+        return cloud.cdk.log.read_text()
+
+    return run
+
+
+def test_cdk_writes_nothing_to_the_home_directory(
+    cloud: Cloud, printed_by_cdk: Callable[[str], str]
 ) -> None:
-    script = tmp_path / "script.py"
-    script.write_text("import os; print(os.path.expanduser('~'), os.environ['TMPDIR'])")
-    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
-    monkeypatch.setattr(local.cloud, "CDK", script)
-    cloud._run_cdk("deploy")
-    for path in cloud.cdk.log.read_text().split():
+    printed = printed_by_cdk("import os; print(os.path.expanduser('~'), os.environ['TMPDIR'])")
+    for path in printed.split():
         assert Path(path).is_relative_to(cloud.directory), path
 
 
 def test_cdk_does_not_validate(
-    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    printed_by_cdk: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That takes twice as long as a synthesis, whatever the variables of the caller say."""
-    script = tmp_path / "script.py"
-    script.write_text("import os; print(os.environ['CDK_VALIDATION'])")
-    monkeypatch.setattr(local.cloud, "NODE", Path(sys.executable))
-    monkeypatch.setattr(local.cloud, "CDK", script)
     monkeypatch.setenv("CDK_VALIDATION", "true")
-    cloud._run_cdk("deploy")
-    assert cloud.cdk.log.read_text() == "false\n"
+    assert printed_by_cdk("import os; print(os.environ['CDK_VALIDATION'])") == "false\n"
 
 
 @pytest.mark.parametrize(
