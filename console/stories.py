@@ -8,18 +8,16 @@ A story waits for conditions, and for nothing else. It assumes that nobody else 
 says what has happened after it has checked it.
 """
 
-import fcntl
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from console.shop import PATIENCE, QUERY_SECONDS, Shop
 from console.texts import ENGLISH
+from local.files import locked
 from local.polling import eventually
 from local.processes import LocalError
 
@@ -57,22 +55,9 @@ def telling(shop: Shop) -> Iterator[None]:
     """Tell stories in the block, and keep other processes from it. Raises CannotTell."""
     if not shop.has_local_factory():
         raise CannotTell("rejected.other_factory")
-    with _locked(shop.cloud.directory / LOCK):
+    busy = CannotTell("rejected.story_elsewhere")
+    with locked(shop.cloud.directory / LOCK, busy=busy):
         yield
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which may be another user's. Raises CannotTell."""
-    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CannotTell("rejected.story_elsewhere") from None
-        yield
-    finally:
-        os.close(file)
 
 
 def tell(name: str, shop: Shop, say: Say) -> None:

@@ -4,7 +4,6 @@ Several clouds can run at the same time. Each has a directory with all its files
 were free at its start.
 """
 
-import fcntl
 import json
 import os
 import re
@@ -39,7 +38,7 @@ from local.emulator import CONTROL_PATH
 from local.emulator.faults import PATH as FAULTS_PATH
 from local.emulator.faults import Fault
 from local.factory import DIRECTLY
-from local.files import delete_tree, write_whole
+from local.files import delete_tree, locked, write_whole
 from local.processes import (
     Background,
     LocalError,
@@ -691,11 +690,8 @@ class Cloud:
         """
         self._check_owner()
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Busy(f"Another command is starting or stopping {self.directory}.") from None
+        busy = Busy(f"Another command is starting or stopping {self.directory}.")
+        with locked(self.directory / "lock", busy=busy):
             yield
 
 

@@ -1,12 +1,13 @@
-"""Write files whole or not at all, and pack and unpack archives."""
+"""Write files whole or not at all, lock them, and pack and unpack archives."""
 
+import fcntl
 import os
 import shutil
 import tempfile
 import threading
 import zipfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -28,6 +29,23 @@ def write_whole(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, *, busy: Exception) -> Iterator[None]:
+    """Hold the lock of a file, which may be another user's, in the block.
+
+    Raises `busy` if another process holds it.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        yield
+    finally:
+        os.close(file)
 
 
 def zipped(directory: Path) -> bytes:
