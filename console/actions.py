@@ -1,6 +1,5 @@
 """What can be done from the page: buy, break and heal, tell stories, and correct what went wrong."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,8 +28,6 @@ MAX_BUYERS, MAX_AT_ONCE = 1000, 100
 MAX_COUNT = 1_000_000
 COUNT_WITHIN = 60.0
 """Seconds that the purchases of a rush can be looked for, while the database may be away."""
-IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")
-"""As in lambdas/sales/handler.py."""
 ONCE = ("poison_message", "forged_callback")
 """What happens once, and needs no healing."""
 
@@ -380,7 +377,7 @@ def _require_sendable(key: str | None) -> None:
 
     HTTP can't carry every key, and an error of the client is not a missing response.
     """
-    if key and not IDEMPOTENCY_KEY.fullmatch(key):
+    if key and not limits.is_idempotency_key(key):
         raise Rejected("rejected.key", HTTPStatus.UNPROCESSABLE_ENTITY, most=limits.IDEMPOTENCY_KEY)
 
 

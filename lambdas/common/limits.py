@@ -20,8 +20,14 @@ QUANTITY_DIGITS = 20
 PIECES = 1_000_000_000
 """What an operator may have counted, or add to a stock at once."""
 
+_KEY = re.compile(rf"[ -~]{{1,{IDEMPOTENCY_KEY}}}")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]+")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def is_idempotency_key(text: str) -> bool:
+    """Return whether the text is 1 to IDEMPOTENCY_KEY printable ASCII characters."""
+    return _KEY.fullmatch(text) is not None
 
 
 def is_identifier(text: str, *, max_length: int) -> bool:

@@ -16,7 +16,6 @@ from common.store import CheckoutResult, Store
 DEFAULT_SLUG = "donut"
 NO_SUCH_PRODUCT = "상품 없음"
 DIGITS = re.compile(rf"[0-9]{{1,{limits.QUANTITY_DIGITS}}}")
-IDEMPOTENCY_KEY = re.compile(rf"[ -~]{{1,{limits.IDEMPOTENCY_KEY}}}")
 UNSENDABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """Control characters except tab, newline and carriage return; lone surrogates; noncharacters.
 
@@ -110,7 +109,7 @@ def parse_idempotency_key(event: http_api.Event) -> str | None:
     Raises BadRequest if it is too long or holds anything but printable ASCII characters.
     """
     key = (event.get("headers") or {}).get("idempotency-key")
-    if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+    if key is not None and not limits.is_idempotency_key(key):
         raise http_api.BadRequest(
             f"Idempotency-Key는 1자 이상 {limits.IDEMPOTENCY_KEY}자 이하의"
             " 출력 가능한 ASCII 문자여야 합니다"
