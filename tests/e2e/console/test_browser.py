@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Error, Page, expect
 from console.texts import TEXTS
 from local.breakage import breakages
 from local.polling import eventually
-from tests.support.accidents import run_relay
+from tests.support.accidents import make_due, run_relay
 from tests.support.browser import HEIGHT, SHOWS_WITHIN, WIDTH, Windows
 from tests.support.console_page import ConsolePage
 from tests.support.deployed_shop import DeployedShop
@@ -78,18 +78,11 @@ def only_order(shop: DeployedShop) -> str:
     return eventually(order, within=SHOWS_WITHIN)
 
 
-def publish_now(shop: DeployedShop) -> None:
-    """Make the orders of the outbox due, as if the time until the relay's attempt had passed."""
-    shop.sql(
-        "UPDATE production_order SET next_attempt_at = UTC_TIMESTAMP(6) WHERE status = 'requested'"
-    )
-
-
 def publish_if_requested(shop: DeployedShop, order_id: str) -> None:
     """Let the relay publish the order, if a busy function has left it to the relay."""
     statuses = {each: status for each, status, _ in shop.orders()}
     if statuses[order_id] == "requested":
-        publish_now(shop)
+        make_due(shop)
         run_relay(shop)
 
 
@@ -167,7 +160,7 @@ def test_order_waits_in_the_outbox(open_page: Open, shop: DeployedShop) -> None:
     console.expect_order(order_id, "outbox")
     assert console.number("requested") == 1
     console.heal("sns", part="topic")
-    publish_now(shop)
+    make_due(shop)
     console.find("[data-action=relay]").click()
     console.expect_order(order_id, "arrived")
     console.expect_what_the_shop_has(shop)
